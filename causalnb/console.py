@@ -1,0 +1,26 @@
+"""What a person at a terminal sees: lines on stderr and progress bars. Nothing here is a result."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+
+def quiet() -> bool:
+    """Whether bars and remarks are off: `CAUSALNB_QUIET` is set (the runner sets it, so that no bar is published)."""
+    return bool(os.environ.get("CAUSALNB_QUIET"))
+
+
+def say(line: str) -> None:
+    """A remark for the person who waits, on stderr."""
+    if not quiet():
+        print(line, file=sys.stderr, flush=True)
+
+
+def progress(items: Iterable[Item], *, what: str, total: int | None = None) -> Iterator[Item]:
+    """Iterate over `items` with a bar on stderr that shows after two seconds and leaves no trace when it ends."""
+    return iter(tqdm(items, desc=what, total=total, delay=2, leave=False, disable=quiet(), file=sys.stderr))

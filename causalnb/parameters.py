@@ -1,0 +1,124 @@
+"""Parameters of a chapter: names, types, bounds, units, and what each profile sets. Every wrong value is one sentence."""
+
+import difflib
+import json
+from collections.abc import Mapping
+from types import UnionType
+from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from causalnb import UserError
+
+Profile = Literal["quick", "laptop", "gpu", "full"]
+
+
+def parameter(default: Any, meaning: str, *, unit: str = "", **bounds: Any) -> Any:
+    """A field with its meaning and unit. A default of None is filled by the profile."""
+    return Field(default, description=meaning, json_schema_extra={"unit": unit}, **bounds)
+
+
+class Parameters(BaseModel):
+    """What every chapter can be asked. A chapter adds fields and its table of profiles.
+
+    >>> Parameters.resolve({"seed": 3}).seed
+    3
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    profiles: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {}, "laptop": {}, "gpu": {}, "full": {}}
+
+    profile: Profile = parameter("quick", "size of the run: embedded data, a laptop, a GPU, or the paper's own sizes")
+    seed: int = parameter(0, "seed of every draw", ge=0, lt=2**31)
+    device: str = parameter("auto", "where tensors live (auto, cpu, cuda, cuda:1, mps)", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    threads: int = parameter(1, "threads of one computation", ge=1, le=256)
+    data: str | None = parameter(None, "data sets, separated by commas")
+    n_images: int | None = parameter(None, "test images drawn, balanced over the classes", ge=1, le=10_000)
+
+    @classmethod
+    def resolve(cls, values: Mapping[str, Any]) -> Self:
+        """Validated parameters, with None filled from the profile; a UserError names the first thing that is wrong."""
+        for name in values:
+            if name not in cls.model_fields:
+                raise UserError(_unknown(name, list(cls.model_fields)))
+        try:
+            given = cls.model_validate(dict(values))
+            filled = {name: getattr(given, name) for name in cls.model_fields}
+            filled |= {name: value for name, value in cls.profiles[given.profile].items() if filled[name] is None}
+            return cls.model_validate(filled)
+        except ValidationError as error:
+            raise UserError(_impossible(cls, error)) from None
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The names in `data`, in their order."""
+        return tuple(name.strip() for name in (self.data or "").split(",") if name.strip())
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    guess = f"; did you mean {near[0]}?" if near else "."
+    return f"{name} is not a parameter of this chapter{guess} Known are {', '.join(known)}."
+
+
+def _impossible(model: type[Parameters], error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else "data"
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    field = model.model_fields[name]
+    return f"{name} = {first['input']!r} is not possible: {field.description} is {allowed(field)}."
+
+
+def allowed(field: FieldInfo) -> str:
+    """What a field takes, in words: "a number from 0 to 1 (pixel units)"."""
+    choices = [c for part in _parts(field) if hasattr(part, "__args__") for c in get_args(part)]
+    if choices:
+        return "one of " + ", ".join(map(str, choices))
+    bounds = {key: getattr(item, key) for item in field.metadata for key in ("ge", "gt", "le", "lt", "pattern") if getattr(item, key, None) is not None}
+    kind = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}[type_name(field)]
+    words = [f"{word} {bounds[key]}" for key, word in (("ge", "from"), ("gt", "above"), ("le", "to"), ("lt", "below")) if key in bounds]
+    if "pattern" in bounds:
+        return "one of these"
+    unit = (field.json_schema_extra or {}).get("unit")  # type: ignore[union-attr]
+    return " ".join([kind, *words]) + (f" ({unit})" if unit else "")
+
+
+def _parts(field: FieldInfo) -> tuple[Any, ...]:
+    kind = field.annotation
+    return tuple(part for part in (get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)) if part is not type(None))
+
+
+def type_name(field: FieldInfo) -> str:
+    """The plain type's name: int, float, bool or str."""
+    part = _parts(field)[0]
+    return part.__name__ if isinstance(part, type) else "str"
+
+
+def table(model: type[Parameters]) -> list[tuple[str, str, str, str]]:
+    """Rows of (name, default, allowed, meaning) for a page; a default that profiles set lists them."""
+    return [(name, _default(model, name), allowed(field), field.description or "") for name, field in model.model_fields.items()]
+
+
+def _default(model: type[Parameters], name: str) -> str:
+    default = model.model_fields[name].default
+    if default not in (None, PydanticUndefined):
+        return str(default)
+    return "; ".join(f"{profile} {values[name]}" for profile, values in model.profiles.items() if name in values) or "none"
+
+
+def cell(model: type[Parameters]) -> str:
+    """The source of the notebook's parameters cell: the same names, typed and commented."""
+    return "\n".join(f"{name}: {type_name(f)} = {_literal(f.default)}  # {f.description}; {_hint(model, name)}" for name, f in model.model_fields.items())
+
+
+def _literal(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, str) else repr(value)
+
+
+def _hint(model: type[Parameters], name: str) -> str:
+    field = model.model_fields[name]
+    by_profile = _default(model, name) if field.default is None else ""
+    return allowed(field) + (f"; None: {by_profile}" if by_profile else "")
