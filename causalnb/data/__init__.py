@@ -1,0 +1,7 @@
+"""Images with labels: embedded sets, real sets, folders of images, and shapes whose causes are known."""
+
+from causalnb.data.images import Images, Split, draw
+from causalnb.data.scenes import brightness, corners, do, render, shapes
+from causalnb.data.sets import NAMES, describe, fetch, load, require
+
+__all__ = ["NAMES", "Images", "Split", "brightness", "corners", "describe", "do", "draw", "fetch", "load", "render", "require", "shapes"]

@@ -1,0 +1,74 @@
+"""The record that every set of images is, and the balanced draw from one. Where images come from is not known here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from causalnb import UserError
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Labelled images.
+
+    images   [n, channels, height, width] float32 in [0, 1]; normalisation is the model's
+    labels   [n] int64
+    classes  their names, in the order of the labels
+    digest   of the whole set that they come from (both splits), 16 hex digits
+    factors  what caused each image, each [n, ...]; only where that is known
+    """
+
+    name: str
+    split: str
+    images: Tensor = field(repr=False)
+    labels: Tensor = field(repr=False)
+    classes: tuple[str, ...]
+    digest: str
+    factors: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.labels)
+
+    def take(self, index: Tensor | slice) -> Images:
+        """The images at these places, or where a mask holds; labels and factors go with them."""
+        factors = {name: values[index] for name, values in self.factors.items()}
+        return replace(self, images=self.images[index], labels=self.labels[index], factors=factors)
+
+
+def draw(images: Images, n: int, *, seed: int) -> Images:
+    """Draw `n` images without replacement, the classes as equal as the set allows, in a shuffled order.
+
+    Where n is no multiple of the classes, the seed says which classes give one more; a class that runs out leaves its
+    share to the others.
+
+    >>> set_ = Images("toy", "test", torch.zeros(6, 1, 2, 2), torch.tensor([0, 0, 0, 0, 1, 1]), ("a", "b"), "")
+    >>> draw(set_, 4, seed=0).labels.bincount()
+    tensor([2, 2])
+    """
+    if not 0 < n <= len(images):
+        raise UserError(f"n_images = {n} is not possible: {images.name} has {len(images)} {images.split} images, so give a number from 1 to {len(images)}.")
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(images), generator=generator)
+    pools = [order[images.labels[order] == k] for k in torch.randperm(len(images.classes), generator=generator)]
+    rounds = pad_sequence(pools, padding_value=-1)  # [longest, classes]: a row takes one image of every class that has one left
+    chosen = rounds[rounds >= 0][:n]
+    return images.take(chosen[torch.randperm(n, generator=generator)])
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and values, the first 16 hex digits."""
+    digest = hashlib.sha256()
+    for name, values in sorted(tensors.items()):
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+        digest.update(values.contiguous().numpy().data)
+    return digest.hexdigest()[:16]
