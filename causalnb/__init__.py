@@ -1,8 +1,8 @@
 """The helper package of a book that reproduces papers on causality and adversarial examples.
 
 Floors (a module imports only from floors below its own; `tests/test_floors.py` holds that):
-9 cli, 8 book, 7 runner, 6 notebook, 5 chapters, 4 attacks, 3 training and fragments, 2 data, models and ledger,
-1 store and record, 0 statistics, parameters, figstyle, console, paths and processes.
+10 cli, 9 book, 8 runner, 7 notebook, 6 chapters, 5 attacks, 4 training and fragments, 3 data, models and ledger,
+2 store, 1 record, 0 statistics, parameters, figstyle, console, paths, processes and vision.
 """
 
 __version__ = "0.1.0"

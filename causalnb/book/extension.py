@@ -1,0 +1,56 @@
+"""The book's Sphinx extension: numbers in prose that come from a record, and pages that ask the network for nothing.
+
+In a page, {measured}`ID` shows the value of a measurement with three digits, {measured}`ID:.1%` in that Python format. ID is
+looked up in the record of the page's chapter, or as CHAPTER.ID in the one of another. An unknown ID fails the build.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+
+from causalnb import fragments
+from causalnb.record import Record, read
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Sphinx calls this."""
+    app.add_role("measured", measured)
+    app.connect("doctree-read", append_notes)
+    app.connect("html-page-context", without_thebe, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def measured(name: str, rawtext: str, text: str, lineno: int, inliner: Any, options: Any = None, content: Any = None) -> tuple[list[Any], list[Any]]:
+    """The role: a button with the number; its popover (interval, n, seeds, device, date, command) stands at the page's end."""
+    env = inliner.document.settings.env
+    id, _, form = text.strip().partition(":")
+    chapter, _, rest = id.partition(".")
+    for folder, key in ((chapter, rest), (Path(env.docname).parent.name, id)):
+        file = Path(env.srcdir, "book", "_generated", folder, "record.json")
+        if file.is_file() and key in _record(file).measurements:
+            env.note_dependency(str(file))
+            used = env.temp_data.setdefault("cn_notes", {})
+            place = used.setdefault((file, key), f"m-{len(used) + 1}")
+            point = _record(file).measurements[key].estimate.value
+            shown = format(point, form or (".0f" if 1e3 <= abs(point) < 1e6 else ".3g"))
+            return [nodes.raw(rawtext, fragments.number(shown, place), format="html")], []
+    return [], [inliner.reporter.error(f"no record of this book has a measurement {id}", line=lineno)]
+
+
+def append_notes(app: Any, doctree: nodes.document) -> None:
+    """The popovers of the page's numbers, after its text; on paper they are its end notes."""
+    if used := app.env.temp_data.get("cn_notes"):
+        found = [fragments.note(id, _record(file), place) for (file, id), place in used.items()]
+        doctree.append(nodes.raw("", fragments.notes(found), format="html"))
+
+
+def without_thebe(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Leave out the scripts of sphinx-thebe, which jupyter-book always loads and which ask a server for more."""
+    context["script_files"] = [file for file in context["script_files"] if "thebe" not in f"{file.filename} {file.attributes.get('body')}".lower()]
+
+
+@cache
+def _record(file: Path) -> Record:
+    return read(file)

@@ -1,0 +1,1 @@
+"""The book's chapters, one folder each: `from causalnb.chapters import ace`."""

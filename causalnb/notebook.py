@@ -1,0 +1,298 @@
+"""What a chapter's notebook holds in its hand: begin, section, measure, check, show, verdicts, finish.
+
+A cell can be run twice: a measurement replaces the one of the same id. Nothing here computes a result.
+"""
+
+from __future__ import annotations
+
+import ast
+import html
+import importlib
+import inspect
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+import causalnb
+from causalnb import UserError, data, figstyle, fragments, ledger, paths, record
+from causalnb.parameters import Parameters
+from causalnb.statistics import Estimate, logic
+from causalnb.store import Store
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INJECTED = "# Parameters"
+MEMORY = "The device {device} ran out of memory: lower n_images or the batch, or choose another device."
+LOST = "The device {device} stopped answering: start the run again (what was finished is in the store), or choose device=cpu."
+
+
+def begin(chapter: str, **values: Any) -> Run:
+    """Start a chapter's run: take the parameters, refuse what is unknown or impossible, resolve the rest.
+
+    In a notebook the parameters are the names that its parameters cell declared and, for names nobody knows, those in
+    the cell that papermill injected. From a script they are keyword arguments.
+
+    >>> run = begin("ace", eps=0.2)  # doctest: +SKIP
+    """
+    model = parameters_of(chapter)
+    shell = _shell()
+    p = model.resolve(values if values or shell is None else _declared(shell, model))
+    device = find_device(p.device)
+    for name in p.sets:
+        data.require(name)
+    torch.set_num_threads(p.threads)
+    run = Run(chapter, p, device, shell)
+    if shell is not None:
+        shell.set_custom_exc((RuntimeError, MemoryError), _device_sentence(str(device)))
+    return run
+
+
+def parameters_of(chapter: str) -> type[Parameters]:
+    """The parameter model of a chapter, e.g. of "ace"."""
+    try:
+        module = importlib.import_module(f"causalnb.chapters.{chapter}.parameters")
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("causalnb.chapters"):
+            raise UserError(f"{chapter} is not a chapter: the folders of causalnb/chapters/ name them.") from None
+        raise
+    return cast(type[Parameters], module.Parameters)
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name, where "auto" is the first GPU or else the CPU; a UserError where it does not exist."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    present = {"cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(), "mps": torch.backends.mps.is_available()}
+    if not present.get(device.type, True):
+        raise UserError(f"device = {name!r} is not possible: this machine, or this build of torch, has no such device. Choose device=cpu or device=auto.")
+    return device
+
+
+class Run:
+    """One execution of a chapter: its parameters `p`, its `store`, its `device`, its `ledger`, and what was measured."""
+
+    def __init__(self, chapter: str, p: Parameters, device: torch.device, shell: Any = None) -> None:
+        book = paths.find_book()
+        self.chapter, self.p, self.device, self._shell = chapter, p, device, shell
+        self.store = Store(layers=(book / "weights",) if book else ())
+        self.ledger = ledger.load(chapter)
+        self.measurements: dict[str, record.Measurement] = {}
+        self._sections: dict[str, record.Section] = {}
+        self._data: dict[str, str] = {}
+        self._started = datetime.now(UTC)
+        self._clock = (time.perf_counter(), _cpu_seconds())
+        self._open: tuple[str, float, float] | None = None
+        self._figures = 0
+
+    def section(self, name: str) -> None:
+        """From here on time counts for `name`, until the next section."""
+        self._close()
+        self._open = (name, time.perf_counter(), _cpu_seconds())
+
+    def _close(self) -> None:
+        if self._open:
+            name, wall, cpu = self._open
+            self._sections[name] = record.Section(name=name, seconds=round(time.perf_counter() - wall, 3),
+                                                  cpu_seconds=round(_cpu_seconds() - cpu, 3), peak_memory=_peak_memory(self.device))
+        self._open = None
+
+    def load(self, name: str, split: data.Split = "test") -> data.Images:
+        """A data set through the store's cache; its digest goes into the record."""
+        images = data.load(name, split, store=self.store)
+        self._data[name] = images.digest
+        return images
+
+    def measure(self, id: str, estimate: Estimate, *, what: str = "") -> Estimate:
+        """Put a result into the record, with the digests of the ledger rows that it helps to decide as they stand now."""
+        rows = {row.id: row.digest for row in self.ledger.decided_by(id)}
+        of = next((part for part in id.split(".") if part in self.p.sets), "")
+        section = self._open[0] if self._open else ""
+        self.measurements[id] = record.Measurement(estimate=estimate, what=what, section=section, data=of, rows=rows)
+        return estimate
+
+    def level(self, id: str) -> float:
+        """The level that an interval must have to decide every row that the measurement helps to decide."""
+        return max((row.level for row in self.ledger.decided_by(id)), default=0.95)
+
+    def by_level(self, columns: Mapping[str, Any]) -> dict[float, dict[str, Any]]:
+        """Columns by measurement id, grouped by the level that each needs."""
+        grouped: dict[float, dict[str, Any]] = {}
+        for id, values in columns.items():
+            grouped.setdefault(self.level(id), {})[id] = values
+        return grouped
+
+    def printed(self, pattern: str) -> dict[str, float]:
+        """The numbers that the paper prints, by row id."""
+        return {row.id: ledger.read_printed(row.printed)[0] for row in self.ledger.rows if row.kind == "cell" and ledger.matches(pattern, row.id)}
+
+    def interval(self, id: str) -> tuple[float, float, float]:
+        """A measured value and its interval's ends; the value itself where there is none."""
+        one = self.measurements[id].estimate
+        return one.value, one.value if one.low is None else one.low, one.value if one.high is None else one.high
+
+    def measure_all(self, estimates: Mapping[str, Estimate]) -> None:
+        """`measure` for each id."""
+        for id, estimate in estimates.items():
+            self.measure(id, estimate)
+
+    def check(self, *checks: Any) -> None:
+        """Record logical checks (objects with id, what, value, bound, holds, n) and show each as a line."""
+        for one in checks:
+            self.measure(one.id, logic(one.holds, n=one.n), what=one.what)
+        self.html("".join(fragments.check(one) for one in checks))
+
+    def values(self, *patterns: str, digits: int = 3) -> None:
+        """Print measured values, rounded, a line each: what the notebook tests compare."""
+        for pattern in patterns:
+            for id in sorted(i for i in self.measurements if ledger.matches(pattern, i)):
+                print(f"{id} {self.measurements[id].estimate.value:.{digits}f}")
+
+    def show(self, figure: Figure, *, alt: str, caption: str, side: bool = False) -> None:
+        """Show a figure in the page's ink, with alt text and a caption whose first sentence is its message."""
+        self._figures += 1
+        self.html(fragments.figure(figstyle.inline_svg(figure, alt, f"{self.chapter}{self._figures}"), caption, side=side))
+
+    def html(self, source: str) -> None:
+        """Show HTML as a cell's output; nothing happens outside a notebook."""
+        if self._shell is not None:
+            from IPython.display import HTML, display
+
+            display(HTML(source))
+
+    def source(self, function: Any) -> None:
+        """Show a function's own source."""
+        if self._shell is not None:
+            from IPython.display import Code, display
+
+            display(Code(inspect.getsource(function), language="python"))
+
+    def card(self) -> None:
+        """The paper card: what is claimed, how many printed cells got which verdict, what run this is."""
+        self.html(fragments.card(self.ledger.paper, self._verdicts(), self.record(), None))
+
+    def verdicts(self, *selection: str) -> None:
+        """The verdicts on the selected rows: a table's name ("table1"), or a kind ("claim", "erratum", "control", ...)."""
+        self.html(fragments.verdicts(self._verdicts(), selection, self.record()))
+
+    def commands(self) -> None:
+        """How to run this chapter: commands, then every parameter with what it takes."""
+        self.html(fragments.run_box(self.chapter, type(self.p)))
+
+    def _verdicts(self) -> list[ledger.Verdict]:
+        return ledger.judge(self.ledger, self.record())
+
+    def record(self) -> record.Record:
+        """The record as it stands."""
+        cells = record.cells_digest(_executed(self._shell))
+        sources = {"notebook": cells, **record.computing_sources()}
+        libraries = record.versions()
+        return record.Record(
+            chapter=self.chapter, profile=self.p.profile, edition=causalnb.__version__, parameters=self.p.model_dump(),
+            measurements=self.measurements, sections=list(self._sections.values()), sources=sources,
+            source_digest=record.source_digest(cells, sources, libraries),
+            environment={"versions": libraries, "platform": platform.system(), "machine": platform.machine(), "accelerator": _accelerator(self.device)},
+            seeds=[self.p.seed], device=str(self.device), threads=self.p.threads, data=dict(self._data), store=list(self.store.uses),
+            started=self._started.isoformat(timespec="seconds"), finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=round(time.perf_counter() - self._clock[0], 2), cpu_seconds=round(_cpu_seconds() - self._clock[1], 2),
+            peak_memory=_peak_memory(self.device), commit=_commit())
+
+    def finish(self) -> None:
+        """Write the record: where the runner asked, else beside papermill's output, else under runs/; say where."""
+        self._close()
+        file = self.record().write(self._place())
+        if not os.environ.get("CAUSALNB_RECORD"):
+            print(f"{len(self.measurements)} measurements are recorded in {_short(file)}")
+
+    def _place(self) -> Path:
+        asked = os.environ.get("CAUSALNB_RECORD")
+        output = self._shell.user_ns.get("PAPERMILL_OUTPUT_PATH") if self._shell else None
+        if asked or output:
+            return Path(asked) if asked else Path(output).with_suffix(".record.json")
+        return paths.runs_root() / self.chapter / f"{self.p.profile}-{self._started:%Y%m%d-%H%M%S}" / "record.json"
+
+
+def _short(file: Path) -> str:
+    here = Path.cwd()
+    return str(file.relative_to(here) if file.is_relative_to(here) else file)
+
+
+def _shell() -> Any:
+    """IPython's shell where this runs in a Jupyter kernel, else None."""
+    interactive = sys.modules.get("IPython")
+    shell = interactive.get_ipython() if interactive else None
+    return shell if hasattr(shell, "kernel") else None
+
+
+def _declared(shell: Any, model: type[Parameters]) -> dict[str, Any]:
+    names = shell.user_ns
+    injected = [cell for cell in _history(shell) if cell.startswith(INJECTED)]
+    unknown = {name for cell in injected[-1:] for name in _assigned(cell)} - set(model.model_fields)
+    wanted = [*model.model_fields, *sorted(name for name in unknown if not name.startswith("PAPERMILL_"))]
+    return {name: names[name] for name in wanted if name in names}
+
+
+def _assigned(source: str) -> Iterable[str]:
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign):
+            yield from (target.id for target in statement.targets if isinstance(target, ast.Name))
+
+
+def _history(shell: Any) -> list[str]:
+    return list(shell.history_manager.input_hist_raw) if shell is not None else []
+
+
+def _executed(shell: Any) -> list[str]:
+    """The code cells run so far, papermill's own left out."""
+    return [cell for cell in _history(shell) if not cell.startswith(INJECTED)]
+
+
+def _device_sentence(device: str) -> Any:
+    def handler(shell: Any, kind: type[BaseException], value: BaseException, trace: Any, tb_offset: int | None = None) -> list[str]:
+        text = str(value)
+        out_of_memory = isinstance(value, torch.OutOfMemoryError | MemoryError)
+        if out_of_memory or "device-side" in text or "CUDA error" in text or "device lost" in text:
+            kind, value = UserError, UserError((MEMORY if out_of_memory else LOST).format(device=device))
+            lines = [str(value)]
+        else:
+            lines = shell.InteractiveTB.structured_traceback(kind, value, trace, tb_offset=tb_offset)
+        shell._showtraceback(kind, value, lines)
+        return lines
+
+    return handler
+
+
+def _cpu_seconds() -> float:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes: of the GPU where one computes, else of this process."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _accelerator(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+
+
+def _commit() -> str | None:
+    book = paths.find_book()
+    if book is None or not (book / ".git").exists():
+        return None
+    answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=book, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() or None

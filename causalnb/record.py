@@ -1,0 +1,242 @@
+"""The record of one execution: what was asked, what came out, and everything that made it.
+
+A record is plain JSON with a schema number. It holds no verdict: `ledger` judges it, so a mended rule never leaves
+a stale word behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from dataclasses import asdict
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+import causalnb
+from causalnb import UserError, paths
+from causalnb.statistics import Estimate
+
+SCHEMA = 1
+LIBRARIES = ("torch", "torchvision", "foolbox", "pyautoattack", "numpy", "scipy", "scikit-learn", "matplotlib", "jupyter-book")
+NOT_COMPUTING = {"ledger", "console", "paths", "figstyle", "fragments", "notebook", "runner", "book", "cli"}
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Measurement(_Frozen):
+    """An estimate under its id, with the digests of the ledger rows that it was to decide, as they stood when it was made."""
+
+    estimate: Estimate
+    what: str = ""
+    section: str = ""
+    data: str = ""
+    rows: dict[str, str] = {}
+
+
+class Section(_Frozen):
+    """A part of the run: seconds of the wall clock and of the processor, and the peak memory so far in bytes."""
+
+    name: str
+    seconds: float
+    cpu_seconds: float
+    peak_memory: int
+
+
+class Use(_Frozen):
+    """A store entry that the run made or reused; the seconds, device and versions are those of its making."""
+
+    digest: str
+    what: str
+    made: bool
+    seconds: float
+    device: str
+    versions: dict[str, str]
+
+
+class Record(_Frozen):
+    """One execution of one chapter."""
+
+    schema_version: int = SCHEMA
+    chapter: str
+    profile: str
+    edition: str
+    parameters: dict[str, Any]
+    measurements: dict[str, Measurement]
+    sections: list[Section]
+    source_digest: str
+    sources: dict[str, str]
+    environment: dict[str, Any]
+    seeds: list[int]
+    device: str
+    threads: int
+    data: dict[str, str]
+    store: list[Use]
+    started: str
+    finished: str
+    seconds: float
+    cpu_seconds: float
+    peak_memory: int
+    commit: str | None = None
+
+    def write(self, path: Path) -> Path:
+        """Write whole or not at all, one measurement a line so that a difference reads well."""
+        fields = self.model_dump(mode="json")
+        lines = [f"  {json.dumps(name)}: {_dump(name, value)}" for name, value in fields.items()]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        part.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+        part.replace(path)
+        return path
+
+
+def _dump(name: str, value: Any) -> str:
+    if name != "measurements":
+        return json.dumps(value, sort_keys=True)
+    compact = {key: _without_defaults(item) for key, item in value.items()}
+    return "{\n" + ",\n".join(f"    {json.dumps(k)}: {json.dumps(v)}" for k, v in sorted(compact.items())) + "\n  }"
+
+
+def _without_defaults(item: dict[str, Any]) -> dict[str, Any]:
+    bare = asdict(Estimate(0.0))
+    estimate = {k: v for k, v in item["estimate"].items() if k == "value" or v not in (bare[k], [])}
+    return {"estimate": estimate, **{k: v for k, v in item.items() if k != "estimate" and v}}
+
+
+def read(path: Path) -> Record:
+    """The record at `path` (a file, or a folder that holds record.json)."""
+    file = path / "record.json" if path.is_dir() else path
+    try:
+        return Record.model_validate_json(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"No record is at {path}: give a record.json, or the folder of a run.") from None
+    except ValueError as error:
+        raise UserError(f"{file} is not a record of schema {SCHEMA}: {str(error).splitlines()[0]}.") from None
+
+
+# What computed it ------------------------------------------------------------------------------------------------
+
+
+def digest(content: bytes | str) -> str:
+    """SHA-256, the first 16 hex digits."""
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()[:16]
+
+
+@cache
+def file_digest(path: Path) -> str:
+    return digest(path.read_bytes())
+
+
+def module_digest(*names: str) -> str:
+    """The digest of the source files of modules or packages, e.g. `module_digest("causalnb.training")`, for a store key."""
+    root = Path(causalnb.__file__).parent.parent
+    files = [f for name in names for f in _files(root / name.replace(".", "/"))]
+    return digest("".join(file_digest(f) for f in files))
+
+
+def _files(stem: Path) -> list[Path]:
+    return sorted(stem.glob("**/*.py")) if stem.is_dir() else [stem.with_suffix(".py")]
+
+
+def computing_sources() -> dict[str, str]:
+    """Package files imported so far that can change a number (floors 0 to 5), each with its digest."""
+    root = Path(causalnb.__file__).parent
+    found = {}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and name.startswith("causalnb") and name.partition(".")[2].split(".")[0] not in NOT_COMPUTING:
+            found[str(Path(file).relative_to(root.parent))] = file_digest(Path(file))
+    return dict(sorted(found.items()))
+
+
+def cells_digest(cells: list[str]) -> str:
+    """The digest of a notebook's code: each cell once, white space at the ends of lines and cells aside."""
+    bare = ("\n".join(line.rstrip() for line in cell.strip().splitlines()) for cell in cells)
+    return digest("\n\f\n".join(dict.fromkeys(cell for cell in bare if cell)))
+
+
+def versions() -> dict[str, str]:
+    """Python's version and those of the libraries that can change a number."""
+    found = {"python": ".".join(map(str, sys.version_info[:3])), "causalnb": causalnb.__version__}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def major(version: str) -> str:
+    """The part of a version that may change numbers: two places, the build tag left out."""
+    return ".".join(version.partition("+")[0].split(".")[:2])
+
+
+def source_digest(cells: str, sources: dict[str, str], libraries: dict[str, str]) -> str:
+    """One digest over the code cells, the computing files and the major versions."""
+    majors = {name: major(version) for name, version in libraries.items() if name != "causalnb"}
+    return digest(json.dumps([cells, sources, majors], sort_keys=True))
+
+
+def stale_because(record: Record, cells: str) -> list[str]:
+    """Why a record no longer stands for the present source: names of files, "the notebook", versions; empty if it is fresh.
+
+    cells   the `cells_digest` of the chapter's notebook as it is now
+    """
+    root = Path(causalnb.__file__).parent.parent
+    reasons = [] if record.sources.get("notebook") == cells else ["the notebook"]
+    for name, then in record.sources.items():
+        file = root / name
+        if name != "notebook" and not (file.is_file() and file_digest(file) == then):
+            reasons.append(name)
+    now = versions()
+    for name, then in record.environment["versions"].items():
+        if name != "causalnb" and name in now and major(now[name]) != major(then):
+            reasons.append(f"{name} {major(then)} → {major(now[name])}")
+    return reasons
+
+
+# Two records side by side ----------------------------------------------------------------------------------------
+
+
+class Comparison(_Frozen):
+    """One measurement in two records. `word`: same, different, or not comparable; `expected`: inside the 95 % prediction interval."""
+
+    id: str
+    first: Estimate | None
+    second: Estimate | None
+    difference: float | None
+    word: str
+    expected: bool | None
+
+
+def compare(first: Record, second: Record, *, tolerance: float = 1e-6) -> list[Comparison]:
+    """Every measurement of either record: both values, their difference, and whether they are the same.
+
+    "same" means equal within `tolerance` (relative, absolute below 1). "not comparable": only one record has it, or
+    the data it came from differ. `expected` says whether the second lies where the first's interval predicts it.
+    """
+    return [_compare(key, first.measurements.get(key), second.measurements.get(key), first.data, second.data, tolerance)
+            for key in sorted(first.measurements.keys() | second.measurements.keys())]
+
+
+def _compare(key: str, a: Measurement | None, b: Measurement | None, data_a: dict[str, str], data_b: dict[str, str], tolerance: float) -> Comparison:
+    x, y = a and a.estimate, b and b.estimate
+    if x is None or y is None or a is None or b is None or data_a.get(a.data) != data_b.get(b.data):
+        return Comparison(id=key, first=x, second=y, difference=None, word="not comparable", expected=None)
+    difference = y.value - x.value
+    same = abs(difference) <= tolerance * max(1.0, abs(x.value)) or x.value == y.value
+    return Comparison(id=key, first=x, second=y, difference=difference, word="same" if same else "different", expected=_expected(x, y, same))
+
+
+def _expected(x: Estimate, y: Estimate, same: bool) -> bool | None:
+    if x.low is None or x.high is None or y.low is None or y.high is None:
+        return same
+    down, up = (x.value - x.low, y.high - y.value) if y.value < x.value else (x.high - x.value, y.value - y.low)
+    return bool(abs(y.value - x.value) <= (down**2 + up**2) ** 0.5 + 1e-12)

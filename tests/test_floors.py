@@ -1,0 +1,70 @@
+import ast
+from pathlib import Path
+
+import causalnb
+
+ROOT = Path(causalnb.__file__).parent
+FLOORS = {
+    "__main__": 11, "cli": 10, "book": 9, "runner": 8, "notebook": 7, "chapters": 6, "attacks": 5, "training": 4, "fragments": 4,
+    "data": 3, "models": 3, "ledger": 3, "store": 2, "record": 1,
+    "statistics": 0, "parameters": 0, "figstyle": 0, "console": 0, "paths": 0, "processes": 0, "vision": 0,
+}
+LIMIT = 2400
+
+
+def module_of(file):
+    return file.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def imported(file):
+    """The package's modules that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} imports relatively"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from (name.split(".")[1] for name in names if name.startswith("causalnb.") and name.split(".")[1] in FLOORS)
+
+
+def test_every_module_has_a_floor():
+    modules = {module_of(file) for file in ROOT.rglob("*.py")} - {"__init__"}
+    assert modules == set(FLOORS)
+
+
+def test_imports_only_point_down_the_floors():
+    wrong = [f"{file.relative_to(ROOT)} imports {name}" for file in ROOT.rglob("*.py") if (here := module_of(file)) in FLOORS
+             for name in imported(file) if name != here and FLOORS[name] >= FLOORS[here]]
+    assert wrong == []
+
+
+def test_one_chapter_does_not_import_another():
+    for file in (ROOT / "chapters").rglob("*.py"):
+        own = file.relative_to(ROOT / "chapters").parts[0]
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("causalnb.chapters."):
+                assert node.module.split(".")[2] == own, file
+
+
+def code_lines(file):
+    """Lines of code: no blank ones, no comments, no docstrings."""
+    source = file.read_text(encoding="utf-8")
+    documented = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            documented |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return sum(bool(line.strip()) and not line.strip().startswith("#") and number not in documented
+               for number, line in enumerate(source.splitlines(), 1))
+
+
+def test_the_package_outside_chapters_and_attacks_stays_thin(capsys):
+    lines = sum(code_lines(file) for file in ROOT.rglob("*.py") if module_of(file) not in ("chapters", "attacks"))
+    with capsys.disabled():
+        print(f" {lines} lines of code outside chapters and attacks ", end="")
+    assert lines <= LIMIT
+
+
+def test_no_file_is_longer_than_400_lines():
+    assert [str(file) for file in ROOT.rglob("*.py") if len(file.read_text(encoding="utf-8").splitlines()) > 400] == []

@@ -1,0 +1,345 @@
+import re
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import pytest
+
+from causalnb import fragments, ledger, record
+from causalnb.fragments import elements, judged
+from causalnb.parameters import Parameters, parameter
+from causalnb.statistics import Estimate, logic
+
+PAPER = 'paper: {short: A. 2024, title: "Causes & <effects>", authors: A. Author, venue: V, year: 2024, doi: 10.1/x, claims: [One., "Two, in `code`.", Three.]}'
+FRESH, NEVER = SimpleNamespace(word="fresh", because=()), SimpleNamespace(word="never run", because=())
+STALE = SimpleNamespace(word="stale", because=("causalnb/maps.py", "torch 2.12 → 2.13"))
+VOID = {"br", "input", "img", "wbr", "path"}
+
+
+def row(id, kind="cell", *, printed="0.50", rule="{type: cell}", tol="{of: sd, n: null, seeds: null, why: rounding}", by="id", **more):
+    table = more.pop("table", "")
+    extra = "".join(f", {name}: {value}" for name, value in more.items())
+    decided = f", decided_by: {{measurements: ['{id if by == 'id' else by}'], least: laptop}}" if by else ""
+    return (f"- {{id: {id}, kind: {kind}, location: 'Sec. <1>', statement: 'about {id} & <it>', printed: '{printed}', rule: {rule}"
+            + (f", tol: {tol}" if tol else "") + (f", table: {table}" if table else "") + decided + extra + "}")
+
+
+def made(rows, measured, profile="laptop"):
+    """The verdicts on rows, and the record of some measurements, all of them matching the rules as they stand."""
+    book = ledger.parse("ace", PAPER + "\nrows:\n" + "\n".join(rows))
+    digests = {id: {row.id: row.digest for row in book.rows if row.decides(id)} for id in measured}
+    found = {id: record.Measurement(estimate=one, what=f"what {id} is", rows=digests[id]) for id, one in measured.items()}
+    one = record.Record(
+        chapter="ace", profile=profile, edition="0.1.0", parameters={"n_images": 100}, measurements=found, sections=[], source_digest="", sources={},
+        environment={"versions": {"torch": "2.13.0"}, "accelerator": ""}, seeds=[0], device="cpu", threads=2, data={}, store=[], commit="0123456789",
+        started="2026-11-20T10:00:00+00:00", finished="2026-11-20T10:41:12+00:00", seconds=2472.0, cpu_seconds=1.0, peak_memory=1_900_000_000)
+    return book, ledger.judge(book, one), one
+
+
+def near(value, width=0.001, **more):
+    return Estimate(value, value - width, value + width, 0.95, "bootstrap mean", n=100, seeds=(0, 1), **more)
+
+
+def place(line, column, group="MNIST"):
+    return f"{{table: Table I, row: {line}, group: {group}, column: {column}}}"
+
+
+class Read(HTMLParser):
+    """Checks that what was opened is closed; collects attributes and text."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.open, self.elements, self.words = [], [], ""
+        self.feed(source)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words += data
+
+    def all(self, tag, name):
+        return [attributes[name] for found, attributes in self.elements if found == tag and name in attributes]
+
+
+def shown():
+    """One reading that fits, one far away, one not measured, many readings that disagree, a claim and an erratum."""
+    rows = [row("t.a", table=place("Clean", "S")), row("t.b", table=place("Clean", "TV")), row("t.c", table=place("PGD", "S")),
+            row("t.d", by="t.d.*", table=place("PGD", "TV")),
+            row("claim.T6", "claim", printed="", tol="", rule='{type: claim, relation: ">", than: 0, why: stated}', quote="'areas & <parts> are sparser'"),
+            row("erratum.E4", "erratum", printed="", tol="", rule="{type: equal}", quote="a mean effect", holds="it is `0`")]
+    values = {"t.a": 0.501, "t.b": 0.9, "t.d.R1.x": 0.5, "t.d.R2.x": 0.9, "t.d.R3.x": 0.1, "claim.T6": 0.2}
+    return made(rows, {id: near(value) for id, value in values.items()} | {"erratum.E4": logic(False)})
+
+
+# Numbers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("x", "decimals", "told"), [(0.66449, 3, "0.664"), (-0.2, 2, "−0.20"), (-0.0001, 3, "0.000"), (3e-16, None, "3 × 10<sup>−16</sup>"),
+                                                     (1e-12, None, "10<sup>−12</sup>"), (0.0, None, "0.00"), (60.324, None, "60.3"), (12345.6, None, "12346")])
+def test_numbers_have_the_decimals_of_what_is_printed_and_a_real_minus(x, decimals, told):
+    assert elements.value(x, decimals) == told
+
+
+def test_an_interval_in_a_cell_has_no_leading_zeros_and_no_brackets():
+    assert elements.ends(0.73, 0.773, 3) == ".730, .773"
+    assert elements.ends(-0.05, 10.5, 2) == "−.05, 10.50"
+
+
+def test_what_comes_from_outside_is_escaped_wherever_it_is_shown():
+    book, verdicts, run = shown()
+    part = fragments.Part("1", "ace", "A <title>", "a.html", "It's <so>.", book.paper, verdicts)
+    pages = [fragments.card(book.paper, verdicts, run, STALE), fragments.verdicts(verdicts, (), run), fragments.parts([part]), fragments.matrix([part]),
+             fragments.rows([part]), fragments.status([("<x>", run, STALE)], "A <y>. So."), fragments.note("t.a", run, "m-1"), fragments.figure("", "A `<z>`.")]
+    for page in pages:
+        assert not re.search(r"<(it|1|effects|title|so|x|y|z|parts)>", page)
+        Read(page)
+
+
+# Verdicts --------------------------------------------------------------------------------------------------------
+
+
+def test_a_verdict_is_symbol_and_word_and_the_symbol_is_hidden_from_screen_readers():
+    symbol = '<span class="cn-s" aria-hidden="true">✕</span>'
+    assert fragments.verdict("not reproduced") == f'<span class="cn-v" data-v="not-reproduced">{symbol} not reproduced</span>'
+
+
+def test_a_bar_draws_what_occurs_and_its_key_lists_all_six():
+    of = dict.fromkeys(ledger.WORDS, 0) | {"reproduced": 3, "not run": 1}
+    drawn = Read(fragments.bar(of))
+    assert drawn.all("i", "style") == ["--n:3", "--n:1"]
+    assert drawn.all("div", "aria-label") == ["4 printed cells: 3 reproduced, 1 not run"]
+    assert Read(fragments.key(of)).words == "✓ 3 reproduced✕ 0 not reproduced◐ 0 undecided⊘ 0 cannot judge→ 0 transferred○ 1 not run"
+
+
+def test_the_card_counts_printed_cells_alone_and_tells_the_run():
+    book, verdicts, run = shown()
+    card = Read(fragments.card(book.paper, verdicts, run, FRESH))
+    assert card.all("div", "aria-label") == ["4 printed cells: 1 reproduced, 1 not reproduced, 1 cannot judge, 1 not run"]
+    assert all(told in card.words for told in ("20 November 2026", "CPU, 2 threads", "41 min 12 s", "● fresh", "causalnb run ace --profile laptop"))
+    assert "<code>code</code>" in fragments.card(book.paper, verdicts, run, FRESH)
+    assert "never run" in fragments.card(book.paper, ledger.judge(book, None), None, NEVER)
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(38.2, "38 s"), (2472, "41 min 12 s"), (8040, "2 h 14 min"), (59.9, "1 min 00 s")])
+def test_durations_read_as_one_says_them(seconds, told):
+    assert fragments.duration(seconds) == told
+
+
+# The strip -------------------------------------------------------------------------------------------------------
+
+
+def test_a_strip_places_point_and_interval_in_tolerances():
+    assert 'style="--x:0.50;--a:-1.00;--b:2.00"' in fragments.strip(0.55, 0.4, 0.7, 0.5, 0.1)
+
+
+@pytest.mark.parametrize(("point", "css"), [(9.0, "cn-strip hi"), (-9.0, "cn-strip lo"), (0.1, "cn-strip")])
+def test_what_lies_off_the_scale_is_an_arrow_at_its_end(point, css):
+    strip = Read(fragments.strip(point, -9.0, 9.0, 0.0, 1.0))
+    assert strip.all("span", "class") == [css]
+    assert "--a:-2.90;--b:2.90" in strip.all("span", "style")[0]
+
+
+def test_many_readings_are_a_stroke_each_and_those_off_the_scale_an_arrow():
+    drawn = Read(fragments.strokes([0.5, -1.25, 7.0]))
+    assert drawn.all("path", "d") == ["M-1.25 0v1M0.5 0v1"]
+    assert drawn.all("span", "class") == ["cn-strip many hi"]
+
+
+# A table done again ----------------------------------------------------------------------------------------------
+
+
+def cells(source):
+    """Column -> the words of its cells."""
+    parts = re.findall(r'<td role="cell" data-col="([^"]+)" data-v="([^"]+)">(.*?)</td>', source, re.DOTALL)
+    return {(name.replace("\n", " "), word): " ".join(Read(inside).words.split()) for name, word, inside in parts}
+
+
+def test_a_cell_says_printed_ours_interval_and_verdict_with_the_decimals_of_printed():
+    _, verdicts, run = shown()
+    found = cells(fragments.verdicts(verdicts, ("Table I",), run))
+    assert found["MNIST S", "reproduced"] == "printed 0.50✓ours 0.50from .50, .50reproduced"
+    assert found["MNIST TV", "not-reproduced"] == "printed 0.50✕ours 0.90from .90, .90not reproduced"
+    assert found["MNIST S", "not-run"] == "printed 0.50○ours not runnot run"
+
+
+def test_a_cell_of_many_readings_says_how_many_are_inside_and_their_range():
+    _, verdicts, run = shown()
+    table = fragments.verdicts(verdicts, ("Table I",), run)
+    assert cells(table)["MNIST TV", "cannot-judge"] == "printed 0.50⊘ours 1/3from .10, .90cannot judge"
+    assert "1 reproduced, 2 not reproduced" in table
+
+
+def test_every_popover_that_a_page_opens_is_there_once():
+    _, verdicts, run = shown()
+    page = Read(fragments.verdicts(verdicts, (), run))
+    opened, there = page.all("button", "popovertarget"), [a["id"] for _, a in page.elements if "popover" in a]
+    assert sorted(opened) == sorted(there) == sorted(set(there))
+    ids = [a["id"] for _, a in page.elements if "id" in a]
+    assert len(ids) == len(set(ids))
+
+
+def test_a_note_tells_interval_sample_seeds_device_date_and_command():
+    _, verdicts, run = shown()
+    told = Read(fragments.note("t.a", run, "m-1")).words
+    facts = ["what t.a is", "0.501 [0.500, 0.502], 95 %, bootstrap mean", "100", "0, 1", "CPU, 2 threads", "20 November 2026", "commit 0123456"]
+    assert not [fact for fact in [*facts, "causalnb run ace --profile laptop"] if fact not in told]
+    row = Read(fragments.verdicts(verdicts, ("Table I",), run)).words
+    assert "printed ± 0.005. rounding" in row
+
+
+def test_a_rule_that_changed_after_the_run_is_said():
+    book, _, run = shown()
+    old = {id: one.model_copy(update={"rows": {"t.a": "another digest"}}) for id, one in run.measurements.items()}
+    verdicts = ledger.judge(book, run.model_copy(update={"measurements": old}))
+    assert "the rule changed after the run" in fragments.verdicts(verdicts[:1], ("Table I",), run)
+    assert "the rule changed after the run" not in fragments.verdicts(shown()[1], ("Table I",), run)
+
+
+def test_a_percentage_printed_stands_beside_a_share_in_percent():
+    _, verdicts, run = made([row("a", printed="95.2%", unit="'%'", table=place("LeNet", "accuracy"))], {"a": near(0.952, 0.0008)})
+    assert next(iter(cells(fragments.grid(verdicts, run)).values())).startswith("printed 95.2%✓ours 95.2from 95.1, 95.3")
+
+
+def test_a_table_of_a_ledger_is_drawn_by_its_positions_with_groups_over_columns():
+    _, verdicts, run = shown()
+    table = Read(fragments.grid(verdicts[:4], run))
+    assert table.all("th", "colspan") == ["2"]
+    assert [a["role"] for tag, a in table.elements if tag == "th"] == ["columnheader"] * 3 + ["rowheader"] * 2
+
+
+def test_readings_are_counted_over_all_cells_and_none_is_chosen():
+    _, verdicts, run = shown()
+    lines = re.findall(r"<tr.*?</tr>", fragments.verdicts(verdicts, ("readings",), run))
+    told = [Read(line).words for line in lines]
+    assert [line[:4] for line in told if line.startswith("R")] == ["R1.x", "R2.x", "R3.x"]
+    assert next(line for line in told if line.startswith("R1.x")) == "R1.x1100000"
+
+
+def test_a_reading_is_what_the_last_star_of_a_pattern_stands_for():
+    book, _, _ = made([row("a", by="table.cw*.S.*")], {})
+    assert judged._name(book.rows[0], "table.cw-clipped.S.R1.logit") == ["R1", "logit"]
+
+
+# Claims, errata, checks ------------------------------------------------------------------------------------------
+
+
+def test_a_claim_stands_in_the_papers_words_over_its_parts():
+    rule = '{type: claim, relation: ">", than: 0, why: stated}'
+    rows = [row(f"claim.T6.{part}", "claim", printed="", tol="", rule=rule, quote="sparser", by=f"claim.T6.{part}.*") for part in ("a", "b")]
+    _, verdicts, run = made(rows, {"claim.T6.a.x": near(0.2), "claim.T6.a.y": near(-0.2), "claim.T6.b.x": near(0.123456)})
+    claims = Read(fragments.verdicts(verdicts, ("claim",), run))
+    assert claims.words.count("sparser") == 1
+    assert "1 of 2 readings, from −.200 to .200, n = 100" in claims.words
+    assert "0.123 [.122, .124], n = 100" in claims.words
+    assert [a["id"] for _, a in claims.elements if a.get("class") == "part"] == ["claim.T6.a", "claim.T6.b"]
+
+
+def test_what_cannot_be_judged_says_why():
+    rule = "{type: fixed, reason: input not published, detail: no weights}"
+    _, verdicts, run = made([row("claim.T9", "claim", printed="", tol="", rule=rule, by="")], {})
+    assert "no value: input not published: no weights" in Read(fragments.claims(verdicts, run)).words
+
+
+def test_an_erratum_opens_to_printed_holds_and_what_shows_it():
+    _, verdicts, run = shown()
+    erratum = Read(fragments.verdicts(verdicts, ("erratum",), run))
+    assert erratum.all("details", "id") == ["erratum.E4"]
+    assert all(told in erratum.words for told in ("E4", "a mean effect", "it is 0", "✕ not reproduced"))
+
+
+def test_a_selection_that_names_nothing_is_refused():
+    _, verdicts, run = shown()
+    with pytest.raises(ValueError, match="table-ii"):
+        fragments.verdicts(verdicts, ("Table II",), run)
+
+
+@dataclass
+class Check:
+    value: float
+    bound: float
+    holds: bool
+    n: int | None = None
+    id: str = "check.D4"
+    what: str = "largest |mean of ACE|, `float64`"
+
+
+@pytest.mark.parametrize(("one", "told"), [
+    (Check(3e-16, 1e-12, True, 7), "✓ reproduced\u2002largest |mean of ACE|, float64: 3 × 10−16 < 10−12; n = 7"),
+    (Check(0.2, 1e-3, False), "✕ not reproduced\u2002largest |mean of ACE|, float64: 0.2 > 0.001"),
+    (Check(0.0, 0.0, True), "✓ reproduced\u2002largest |mean of ACE|, float64: 0 = 0")])
+def test_a_check_is_a_line_with_the_number_and_the_bound(one, told):
+    assert Read(fragments.check(one)).words == told
+
+
+# Pages about all chapters ----------------------------------------------------------------------------------------
+
+
+def parts():
+    book, verdicts, run = shown()
+    return [fragments.Part("1", "ace", "Effects", "ace.html", "A sentence.", book.paper, verdicts),
+            fragments.Part("0", "bench", "Bench", "bench.html", "Ours.", None, [])]
+
+
+def test_a_count_leads_to_exactly_the_rows_that_it_counts():
+    matrix, rows = Read(fragments.matrix(parts())), Read(fragments.rows(parts()))
+    listed = [(a["data-paper"], a["data-kind"], a["data-v"]) for tag, a in rows.elements if tag == "tr" and "data-kind" in a]
+    links = [(a["data-filter"].split(" "), int(a["aria-label"].split()[0])) for tag, a in matrix.elements if tag == "a"]
+    assert len(links) == 8
+    for (chapter, kind, word), n in links:
+        assert n == sum(kind == k and word == w and chapter in ("", c) for c, k, w in listed)
+    assert "all-rows" in rows.all("div", "id") and set(matrix.all("a", "href")) == {"#all-rows"}
+
+
+def test_a_number_in_the_text_is_not_a_printed_cell():
+    book, verdicts, _ = made([row("a"), row("b", table=place("x", "y"))], {})
+    rows = Read(fragments.rows([fragments.Part("1", "ace", "E", "e.html", "S.", book.paper, verdicts)]))
+    assert rows.all("tr", "data-kind") == ["number", "cell"]
+
+
+def test_the_landing_list_has_a_bar_only_where_cells_are_printed():
+    landing = Read(fragments.parts(parts()))
+    assert [a["href"] for tag, a in landing.elements if tag == "a"] == ["ace.html", "bench.html"]
+    assert len(landing.all("div", "aria-label")) == 1 and "of 4" in landing.words
+
+
+def test_the_status_names_the_files_that_made_a_run_stale():
+    _, _, run = shown()
+    told = fragments.status([("1 ace", run, FRESH), ("2 next", run, STALE), ("3 last", None, NEVER)], "Runs. All of them.")
+    assert "<b>Runs.</b> All of them." in told and "causalnb/<wbr>maps.py, torch 2.12 → 2.13" in told
+    assert "1.9 GB" in told and "○ never run" in told
+
+
+class Asked(Parameters):
+    profiles = {"quick": {"data": "digits"}, "laptop": {"data": "mnist,fashion_mnist"}}
+    eps: float = parameter(0.3, "the attack <budget>", unit="pixel units", ge=0, le=1)
+
+
+def test_the_run_box_has_a_command_for_each_profile_and_every_parameter():
+    box = Read(fragments.run_box("ace", Asked))
+    for told in ("laptop: mnist, fashion_mnist", "causalnb run ace --profile laptop", "papermill ace.ipynb", "causalnb.chapters import ace"):
+        assert told in box.words
+    assert all(name in box.words for name in Asked.model_fields) and "the attack <budget>" in box.words
+    assert len(box.all("button", "hidden")) == 4
+
+
+# Figures ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_caption_begins_with_its_message_in_bold():
+    assert fragments.figure("<svg></svg>", "S rises by 0.2 points. Drawn by `figures.dose`.", 3) == (
+        '<figure class="cn-fig"><svg></svg><figcaption><b>Figure 3. S rises by 0.2 points.</b> Drawn by <code>figures.dose</code>.</figcaption></figure>')
+    assert '<figure class="cn-fig cn-side">' in fragments.figure("", "Message.", side=True)
+
+
+def test_the_scale_prints_its_symmetric_limits():
+    scale = Read(fragments.scale(0.35, "logit"))
+    assert scale.words == "−0.35 logit+0.35 logit"
+    assert "Colour scale" in scale.all("i", "aria-label")[0]
