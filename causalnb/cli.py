@@ -53,10 +53,12 @@ def status() -> None:
     """Which executions there are, and whether each is fresh, or stale because of what."""
     for one in runner.chapters().values():
         runs = [("published", run) for run in runner.published(one)] + [("this machine", run) for run in runner.local(one)]
-        for where, run in runs or [("", None)]:
-            now = runner.state(run, one)
-            facts = f"{where}: {run.record.profile}, {run.record.device}, {run.record.finished}, {run.record.seconds:.0f} s: " if run else ""
-            print(f"{one.number} {one.name}  {facts}{now.word}" + (f" because of {', '.join(now.because)}" if now.because else ""))
+        if not runs:
+            print(f"{one.number} {one.name}  never run")
+        for where, run in runs:
+            now, made = runner.state(run, one), run.record
+            because = f" because of {', '.join(now.because)}" if now.because else ""
+            print(f"{one.number} {one.name}  {where}: {made.profile}, {made.device}, {made.finished}, {made.seconds:.0f} s: {now.word}{because}")
 
 
 @app.command()

@@ -6,10 +6,8 @@ A cell can be run twice: a measurement replaces the one of the same id. Nothing 
 from __future__ import annotations
 
 import ast
-import html
 import importlib
 import inspect
-import json
 import os
 import platform
 import resource
@@ -83,7 +81,8 @@ def find_device(name: str) -> torch.device:
 class Run:
     """One execution of a chapter: its parameters `p`, its `store`, its `device`, its `ledger`, and what was measured."""
 
-    def __init__(self, chapter: str, p: Parameters, device: torch.device, shell: Any = None) -> None:
+    def __init__(self, chapter: str, p: Any, device: torch.device, shell: Any = None) -> None:
+        """`begin` makes it; p are the chapter's resolved parameters."""
         book = paths.find_book()
         self.chapter, self.p, self.device, self._shell = chapter, p, device, shell
         self.store = Store(layers=(book / "weights",) if book else ())
@@ -218,8 +217,10 @@ class Run:
     def _place(self) -> Path:
         asked = os.environ.get("CAUSALNB_RECORD")
         output = self._shell.user_ns.get("PAPERMILL_OUTPUT_PATH") if self._shell else None
-        if asked or output:
-            return Path(asked) if asked else Path(output).with_suffix(".record.json")
+        if asked:
+            return Path(asked)
+        if output:
+            return Path(output).with_suffix(".record.json")
         return paths.runs_root() / self.chapter / f"{self.p.profile}-{self._started:%Y%m%d-%H%M%S}" / "record.json"
 
 

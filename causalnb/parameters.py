@@ -34,8 +34,8 @@ class Parameters(BaseModel):
     seed: int = parameter(0, "seed of every draw", ge=0, lt=2**31)
     device: str = parameter("auto", "where tensors live (auto, cpu, cuda, cuda:1, mps)", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     threads: int = parameter(1, "threads of one computation", ge=1, le=256)
-    data: str | None = parameter(None, "data sets, separated by commas")
-    n_images: int | None = parameter(None, "test images drawn, balanced over the classes", ge=1, le=10_000)
+    data: str = parameter(None, "data sets, separated by commas")
+    n_images: int = parameter(None, "test images drawn, balanced over the classes", ge=1, le=10_000)
 
     @classmethod
     def resolve(cls, values: Mapping[str, Any]) -> Self:
@@ -43,18 +43,17 @@ class Parameters(BaseModel):
         for name in values:
             if name not in cls.model_fields:
                 raise UserError(_unknown(name, list(cls.model_fields)))
+        given = {name: value for name, value in values.items() if value is not None}
+        of_profile = next((table for profile, table in cls.profiles.items() if profile == given.get("profile", "quick")), {})
         try:
-            given = cls.model_validate(dict(values))
-            filled = {name: getattr(given, name) for name in cls.model_fields}
-            filled |= {name: value for name, value in cls.profiles[given.profile].items() if filled[name] is None}
-            return cls.model_validate(filled)
+            return cls.model_validate({name: value for name, value in {**of_profile, **given}.items() if value is not None})
         except ValidationError as error:
             raise UserError(_impossible(cls, error)) from None
 
     @property
     def sets(self) -> tuple[str, ...]:
         """The names in `data`, in their order."""
-        return tuple(name.strip() for name in (self.data or "").split(",") if name.strip())
+        return tuple(name.strip() for name in self.data.split(",") if name.strip())
 
 
 def _unknown(name: str, known: list[str]) -> str:

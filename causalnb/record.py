@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import sys
 from dataclasses import asdict
@@ -19,7 +20,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 import causalnb
-from causalnb import UserError, paths
+from causalnb import UserError
 from causalnb.statistics import Estimate
 
 SCHEMA = 1
@@ -131,6 +132,7 @@ def digest(content: bytes | str) -> str:
 
 @cache
 def file_digest(path: Path) -> str:
+    """Of a file's content; read once a process."""
     return digest(path.read_bytes())
 
 
@@ -222,21 +224,22 @@ def compare(first: Record, second: Record, *, tolerance: float = 1e-6) -> list[C
     "same" means equal within `tolerance` (relative, absolute below 1). "not comparable": only one record has it, or
     the data it came from differ. `expected` says whether the second lies where the first's interval predicts it.
     """
-    return [_compare(key, first.measurements.get(key), second.measurements.get(key), first.data, second.data, tolerance)
-            for key in sorted(first.measurements.keys() | second.measurements.keys())]
+    return [_compare(key, first, second, tolerance) for key in sorted(first.measurements.keys() | second.measurements.keys())]
 
 
-def _compare(key: str, a: Measurement | None, b: Measurement | None, data_a: dict[str, str], data_b: dict[str, str], tolerance: float) -> Comparison:
-    x, y = a and a.estimate, b and b.estimate
-    if x is None or y is None or a is None or b is None or data_a.get(a.data) != data_b.get(b.data):
+def _compare(key: str, first: Record, second: Record, tolerance: float) -> Comparison:
+    a, b = first.measurements.get(key), second.measurements.get(key)
+    x, y = a.estimate if a else None, b.estimate if b else None
+    if not (a and b and x and y) or first.data.get(a.data) != second.data.get(b.data):
         return Comparison(id=key, first=x, second=y, difference=None, word="not comparable", expected=None)
     difference = y.value - x.value
-    same = abs(difference) <= tolerance * max(1.0, abs(x.value)) or x.value == y.value
-    return Comparison(id=key, first=x, second=y, difference=difference, word="same" if same else "different", expected=_expected(x, y, same))
+    same = abs(difference) <= tolerance * max(1.0, abs(x.value))
+    return Comparison(id=key, first=x, second=y, difference=difference, word="same" if same else "different", expected=same or _expected(x, y))
 
 
-def _expected(x: Estimate, y: Estimate, same: bool) -> bool | None:
+def _expected(x: Estimate, y: Estimate) -> bool:
+    """Whether the second value lies where two draws of these intervals' widths may lie: their half-widths on the facing sides, in quadrature."""
     if x.low is None or x.high is None or y.low is None or y.high is None:
-        return same
-    down, up = (x.value - x.low, y.high - y.value) if y.value < x.value else (x.high - x.value, y.value - y.low)
-    return bool(abs(y.value - x.value) <= (down**2 + up**2) ** 0.5 + 1e-12)
+        return False
+    half_widths = (x.value - x.low, y.high - y.value) if y.value < x.value else (x.high - x.value, y.value - y.low)
+    return abs(y.value - x.value) <= math.hypot(*half_widths)

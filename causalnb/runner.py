@@ -111,7 +111,8 @@ def run(one: Chapter, values: Mapping[str, Any], *, folder: Path | None = None) 
     try:
         with _environment(CAUSALNB_RECORD=str(part / "record.json"), CAUSALNB_QUIET="1", **_threads(p)):
             papermill.execute_notebook(convert(one), str(executed), parameters=dict(values), kernel_name="python3", cwd=str(book),
-                                       progress_bar=sys.stderr.isatty() and not console.quiet(), log_output=False)
+                                       progress_bar=sys.stderr.isatty() and not console.quiet(),
+                                       extra_arguments=["--IPKernelApp.log_level=CRITICAL"])
         _strip(executed)
         _replace(part, target)
     except papermill.PapermillExecutionError as error:

@@ -238,6 +238,7 @@ def test_a_small_book_is_built_whole_strictly_and_without_ghosts(small, monkeypa
     assert 'popovertarget="m-1">0.52<' in html and html.count('id="m-1"') == 1 and 'id="m-3"' not in html
     assert "THEBE_JS_URL" not in html and "mathjax/tex-chtml-full.js" in html
     assert {Path(file).name for file in first.parent.rglob("_downloads/*/*")} == {"ace.ipynb", "01_ace.md", "record.json"}
+    assert "as it was then" in (first.parent / "_sources" / "book" / "_generated" / "ace" / "page.ipynb").read_text(), "the executed notebook is offered"
     assert not [file for file in first.parent.rglob("*.html") if str(small) in file.read_text()]
     (small / "book" / "status.md").write_text("# Status\n\n{measured}`ace.small.valeu` and [x](nowhere.md)\n")
     with pytest.raises(UserError, match=r"(?s)The site has faults: book/status.md:3: .*small.valeu.*nowhere"):

@@ -43,12 +43,13 @@ def test_what_is_no_record_is_refused_in_a_sentence(tmp_path):
 
 
 def test_compare_tells_same_different_and_not_comparable():
-    first = a_record({"same": measured(1.0), "moved": measured(1.0, 0.9, 1.1), "far": measured(1.0, 0.9, 1.1), "gone": measured(1.0), "t.mnist": measured(1.0, data="mnist")},
-                     {"mnist": "abc"})
-    second = a_record({"same": measured(1.0 + 1e-9), "moved": measured(1.1, 1.0, 1.2), "far": measured(2.0, 1.9, 2.1), "t.mnist": measured(1.0, data="mnist")},
-                      {"mnist": "xyz"})
+    shared = {"moved": measured(1.0, 0.9, 1.1), "far": measured(1.0, 0.9, 1.1), "gone": measured(1.0)}
+    first = a_record({"same": measured(1.0), "t.mnist": measured(1.0, data="mnist"), **shared}, {"mnist": "abc"})
+    others = {"same": measured(1.0 + 1e-9), "moved": measured(1.1, 1.0, 1.2), "far": measured(2.0, 1.9, 2.1), "t.mnist": measured(1.0, data="mnist")}
+    second = a_record(others, {"mnist": "xyz"})
     found = {row.id: row for row in compare(first, second)}
-    assert {k: row.word for k, row in found.items()} == {"same": "same", "moved": "different", "far": "different", "gone": "not comparable", "t.mnist": "not comparable"}
+    words = {"same": "same", "moved": "different", "far": "different", "gone": "not comparable", "t.mnist": "not comparable"}
+    assert {k: row.word for k, row in found.items()} == words
     assert found["far"].difference == 1.0
     assert (found["moved"].expected, found["far"].expected, found["same"].expected, found["gone"].expected) == (True, False, True, None)
 

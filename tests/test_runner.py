@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import BEGIN, MEASURE
 from safetensors.torch import load_file
 
 from causalnb import UserError, runner
-from conftest import BEGIN, MEASURE
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-SITE = Path(os.environ.get("SITE_FOR_ME", Path(__file__).parents[2] / "_build" / "html"))
+SITE = Path(__file__).parents[2] / "_build" / "html"
 PAGES = sorted(str(page.relative_to(SITE)) for page in SITE.rglob("*.html") if "_static" not in page.parts and page.name != "index.html")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
 WIDTHS = (1280, 390)
@@ -23,7 +23,8 @@ FAULTS = """() => {
   for (const e of all('mjx-merror')) faults.push('a formula with an error: ' + e.textContent);
   for (const e of all('mjx-mtext[style*="red"]')) faults.push('an unknown macro: ' + e.textContent);
   for (const e of all('img, [role=img]')) if (said(e).length < 8 || /\\.(png|svg)$/.test(said(e))) faults.push('no alt text: ' + shown(e));
-  for (const e of all('figure.cn-fig')) if (!e.querySelector('[role=img], img[alt]') || !e.querySelector('figcaption')) faults.push('a figure without alt text or caption: ' + shown(e));
+  for (const part of ['[role=img], img[alt]', 'figcaption'])
+    for (const e of all('figure.cn-fig')) if (!e.querySelector(part)) faults.push(`${shown(e)} has no ${part}`);
   for (const e of all('img')) if (e.complete && !e.naturalWidth) faults.push('an image that did not load: ' + shown(e));
   return faults;
 }"""
@@ -31,7 +32,7 @@ WIDE = """() => {
   const page = document.documentElement, faults = page.scrollWidth > page.clientWidth ? [`the page is ${page.scrollWidth} wide`] : [];
   for (const e of document.querySelectorAll('mjx-container[display=true]')) {
     const [inner, outer] = [e.querySelector('mjx-math'), e.parentElement].map((x) => x.getBoundingClientRect());
-    if (inner.left < outer.left - 2 || inner.right > outer.right + 2) faults.push(`a formula is ${Math.round(inner.width)} wide: ${e.parentElement.textContent.slice(0, 60)}`);
+    if (inner.left < outer.left - 2 || inner.right > outer.right + 2) faults.push(`${Math.round(inner.width)} wide: ${e.textContent.slice(0, 60)}`);
   }
   return faults;
 }"""
@@ -49,7 +50,7 @@ def missing(what):
 def browser():
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
     if not PAGES:
-        missing(f"there is no site in {SITE.name}; make book builds it")
+        missing("there is no site in _build/html, make book builds it")
     if path is None:
         missing("there is no Chromium on the path")
     try:

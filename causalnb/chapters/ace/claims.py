@@ -4,7 +4,7 @@ A column is the paired change from the clean image to the attacked one unless it
 for every reading of the map ("R3m.probability.true"), and for total variations raw and scaled.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 
 import torch
@@ -14,6 +14,7 @@ from causalnb.chapters.ace import maps as m
 from causalnb.chapters.ace.readings import Maps
 
 Columns = dict[str, Tensor]
+Statistic = Callable[[Tensor], Tensor]
 ATTACKS = ("cw", "cw-clipped", "fgsm", "pgd")
 PRINTED_ORDER = {
     "S": {"mnist": ("clean", "fgsm", "cw", "pgd"), "fashion_mnist": ("clean", "cw", "fgsm", "pgd")},
@@ -63,22 +64,13 @@ def orders(data: str, maps: Mapping[str, Maps]) -> Columns:
     found: Columns = {}
     for what, of in PRINTED_ORDER.items():
         for less, more in pairwise(of.get(data, ())):
-            for more_set in _sets(more):
-                for key in maps["clean"]:
-                    for name, statistic in _statistics(what):
-                        found[f"order.{what}.{data}.{less}-{more}.{_of(more_set, more)}{key}{name}"] = statistic(maps[more_set][key]) - statistic(maps[less][key])
+            for key in maps["clean"]:
+                for name, statistic in _statistics(what):
+                    found[f"order.{what}.{data}.{less}-{more}.{key}{name}"] = statistic(maps[more][key]) - statistic(maps[less][key])
     return found
 
 
-def _sets(name: str) -> tuple[str, ...]:
-    return ("cw", "cw-clipped") if name == "cw" else (name,)
-
-
-def _of(one: str, printed: str) -> str:
-    return "" if one == printed else "clipped."
-
-
-def _statistics(what: str) -> list[tuple[str, object]]:
+def _statistics(what: str) -> list[tuple[str, Statistic]]:
     if what == "S":
         return [("", m.sparsity)]
     return [(".raw", m.total_variation), (".scaled", lambda values: m.total_variation(m.rescale(values)))]
@@ -102,7 +94,8 @@ def placebos(data: str, attacked: Mapping[str, Maps], noisy: Mapping[str, Maps],
 
 
 @torch.no_grad()
-def undone(model: nn.Module, images: Mapping[str, Tensor], labels: Tensor, maps: Mapping[str, Maps], found: Mapping[str, Tensor], data: str) -> dict[str, tuple[int, int]]:
+def undone(model: nn.Module, images: Mapping[str, Tensor], labels: Tensor, maps: Mapping[str, Maps], found: Mapping[str, Tensor],
+           data: str) -> dict[str, tuple[int, int]]:
     """T9: of the attacks that succeeded, how many fail again once the tenth of the pixels with the greatest effects is clean.
 
     found     attack -> [n] bool
@@ -118,5 +111,3 @@ def undone(model: nn.Module, images: Mapping[str, Tensor], labels: Tensor, maps:
                 right = model(restored.to(next(model.parameters()))).argmax(1).cpu() == labels[:n][broken]
                 counts[f"claim.T9.{data}.{attack}.{key}"] = (int(right.sum()), int(broken.sum()))
     return counts
-
-

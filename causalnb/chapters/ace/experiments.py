@@ -5,7 +5,7 @@ What is computed from tensors alone is the method's; what is drawn is figures.py
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,9 +32,11 @@ class Lab(Protocol):
     store: Store
     device: torch.device
 
-    def load(self, name: str, split: data.Split = "test") -> Images: ...
+    def load(self, name: str, split: data.Split = "test") -> Images:
+        """A data set."""
 
-    def level(self, id: str) -> float: ...
+    def level(self, id: str) -> float:
+        """The level that the interval of a measurement must have."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ def attacked(lab: Lab, net: Trained) -> dict[str, Attacked]:
 
 def _attacked(lab: Lab, net: Trained, name: str, settings: dict[str, Any]) -> Attacked:
     images, labels = net.test.images.to(lab.device), net.test.labels.to(lab.device)
-    key = {"what": f"{name} on {net.name}", "model": net.key, "settings": settings, "draw": [lab.p.n_images, lab.p.seed], "code": module_digest("causalnb.attacks")}
+    key = {"what": f"{name} on {net.name}", "model": net.key, "settings": settings, "draw": [lab.p.n_images, lab.p.seed],
+           "code": module_digest("causalnb.attacks")}
 
     def make() -> dict[str, Tensor]:
         result = attacks.run(name, net.model, images, labels, seed=lab.p.seed, **settings)
@@ -186,11 +189,12 @@ def decoder(lab: Lab, net: Trained) -> Tensor:
            "code": module_digest("causalnb.training", f"{METHOD}.vae")}
 
     def make() -> dict[str, Tensor]:
-        model = vae.beta_vae(classes=len(train.classes), size=train.images.shape[-1], seed=p.seed)
+        untrained = vae.beta_vae(classes=len(train.classes), size=train.images.shape[-1], seed=p.seed)
         loss = vae.elbo_loss(beta=p.vae_beta)
-        fitted = training.fit(model, train, loss, recipe, device=lab.device, checkpoint=lab.store.folder(key) / "checkpoint")
+        fitted = training.fit(untrained, train, loss, recipe, device=lab.device, checkpoint=lab.store.folder(key) / "checkpoint")
         frequencies = train.labels.bincount(minlength=len(train.classes)).double()
-        return {"maps": vae.decoder_maps(fitted.model, frequencies=frequencies, seed=p.seed), "kl": vae.latent_kl(fitted.model, *_first(lab, train, 2000))}
+        model = cast(vae.BetaVAE, fitted.model)
+        return {"maps": vae.decoder_maps(model, frequencies=frequencies, seed=p.seed), "kl": vae.latent_kl(model, *_first(lab, train, 2000))}
 
     return lab.store.get_or_make(key, make, device=str(lab.device))["maps"]
 
@@ -229,7 +233,8 @@ def idea(lab: Lab, net: Trained) -> dict[str, Any]:
     sampled = table(lab, net)
     effects = readings.population(sampled.to("cpu"), one[None, None], {"true": torch.tensor([of])})["R1.probability.true"][0]
     pixel = int(effects.abs().argmax())
-    return {"image": one, "pixel": divmod(pixel, one.shape[1]), "alphas": sampled.alphas.tolist(), "expectations": sampled.expectation[1, pixel, :, of].cpu(), "effects": effects}
+    return {"image": one, "pixel": divmod(pixel, one.shape[1]), "alphas": sampled.alphas.tolist(),
+            "expectations": sampled.expectation[1, pixel, :, of].cpu(), "effects": effects}
 
 
 # Where the truth is known ----------------------------------------------------------------------------------------
@@ -257,18 +262,21 @@ def corner(lab: Lab, rho: float, *, images: int = 100) -> Corner:
     train = data.shapes(lab.p.n_shapes, rho=rho, seed=lab.p.seed)
     new, free = (data.shapes(1000, rho=r, seed=lab.p.seed + 1) for r in (rho, 0.0))
     recipe = training.Recipe(optimiser="adam", rate=2e-3, batch=50, epochs=4 if lab.p.n_shapes >= 4000 else 8, seed=lab.p.seed)
-    key = {"what": f"LeNet on shapes, rho {rho}", "recipe": recipe.model_dump(), "data": train.digest, "code": module_digest("causalnb.training", "causalnb.models")}
+    key = {"what": f"LeNet on shapes, rho {rho}", "recipe": recipe.model_dump(), "data": train.digest,
+           "code": module_digest("causalnb.training", "causalnb.models")}
     model = lenet(classes=len(train.classes), seed=recipe.seed).to(lab.device)
 
     def make() -> dict[str, Tensor]:
-        return dict(training.fit(model, train, training.cross_entropy, recipe, device=lab.device, checkpoint=lab.store.folder(key) / "checkpoint").model.state_dict())
+        fitted = training.fit(model, train, training.cross_entropy, recipe, device=lab.device, checkpoint=lab.store.folder(key) / "checkpoint")
+        return dict(fitted.model.state_dict())
 
     model.load_state_dict(lab.store.get_or_make(key, make, device=str(lab.device)))
     some = free.take(slice(images))
     without = data.do(some, corner=some.labels, strength=0.0)
     with_patch = data.do(some, corner=some.labels)
     single, joint = single_and_joint(model.eval(), without.images.to(lab.device), with_patch.images.to(lab.device), some.labels.to(lab.device))
-    return Corner(rho, _right(model, new), _right(model, free), single[0].cpu(), joint[0].cpu(), own_corner_effect(model, some.images.to(lab.device), some.labels))
+    pixel = own_corner_effect(model, some.images.to(lab.device), some.labels)
+    return Corner(rho, _right(model, new), _right(model, free), single[0].cpu(), joint[0].cpu(), pixel)
 
 
 def _right(model: nn.Module, images: Images) -> tuple[int, int]:
@@ -276,7 +284,7 @@ def _right(model: nn.Module, images: Images) -> tuple[int, int]:
 
 
 def own_corner_effect(model: nn.Module, rows: Tensor, labels: Tensor) -> Tensor:
-    """E[f_c | do(x_p = 1)] - E[f_c | do(x_p = 0)], Eq. (1), row by row: the mean over the pixels of the corner that goes with the row's class; [n] logits."""
+    """E[f_c | do(x_p = 1)] - E[f_c | do(x_p = 0)], Eq. (1), row by row: the mean over the pixels of its own class's corner; [n] logits."""
     masks = data.corners(rows.shape[-1]).flatten(1)
     effects = torch.empty(len(rows), dtype=torch.float64)
     for c, mask in enumerate(masks):

@@ -156,7 +156,7 @@ def placebo(changes: Mapping[str, Mapping[str, tuple[float, float, float]]], nam
     with style():
         figure = Figure(figsize=(5.0, 0.32 * len(changes) + 0.9), layout="constrained")
         axes = figure.subplots()
-        for place, (reading, pair) in enumerate(changes.items()):
+        for place, pair in enumerate(changes.values()):
             for (kind, (value, low, high)), colour, shift in zip(pair.items(), (VERMILLION, BLUE), (-0.16, 0.16), strict=True):
                 axes.plot([low, high], [place + shift] * 2, color=colour, marker="", linewidth=1.4)
                 axes.plot(value, place + shift, color=colour, marker="o" if kind == "attack" else "s", linestyle="", label=kind if not place else None)

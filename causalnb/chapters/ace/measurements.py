@@ -10,7 +10,7 @@ from causalnb.chapters.ace import claims
 from causalnb.chapters.ace import maps as m
 from causalnb.chapters.ace.errata import ERRATA, pixels_are_correlated
 from causalnb.chapters.ace.experiments import Attacked, Corner, Lab, Trained
-from causalnb.chapters.ace.readings import Maps
+from causalnb.chapters.ace.readings import Maps, individual
 from causalnb.statistics import Estimate, exact, logic, mean, proportion, summaries
 
 Estimates = dict[str, Estimate]
@@ -43,7 +43,8 @@ def table_cells(lab: Lab, name: str, effects: Mapping[str, Maps]) -> Estimates:
     found: Estimates = {}
     for which, maps in effects.items():
         columns = {"S": {key: m.sparsity(values) for key, values in maps.items()},
-                   "TV": {f"{key}.{end}": m.total_variation(scaled) for key, values in maps.items() for end, scaled in (("raw", values), ("scaled", m.rescale(values)))}}
+                   "TV": {f"{key}.raw": m.total_variation(values) for key, values in maps.items()}
+                   | {f"{key}.scaled": m.total_variation(m.rescale(values)) for key, values in maps.items()}}
         for what, of in columns.items():
             for statistic, word in (("mean", "mean"), ("sd", "std")):
                 found |= _summarised(lab, {f"table.{name}.{which}.{what}_{word}.{key}": values for key, values in of.items()}, statistic)
@@ -78,6 +79,17 @@ def agreement(sampled: Mapping[str, Tensor], formula: Mapping[str, Tensor]) -> E
     """Correlation of Taylor's effects with the sampled ones, for each score."""
     pairs = {score: torch.corrcoef(torch.stack([values, formula[score]]))[0, 1].item() for score, values in sampled.items()}
     return {f"taylor.correlation.{score}": exact(value, n=len(sampled[score])) for score, value in pairs.items()}
+
+
+def precision(lab: Lab, net: Trained, images: Tensor, labels: Tensor) -> Estimates:
+    """Mean S of clean images in the reading R3m, logit of the true class, with the forwards in float32 and in float64."""
+    few = slice(min(lab.p.n_individual, len(images)))
+    of, found = {"true": labels[few].to(lab.device)}, {}
+    for dtype in (torch.float32, torch.float64):
+        maps = individual(net.model, images[few].to(lab.device), of, alphas=torch.zeros(1), fill=net.train.images.mean(0), dtype=dtype)
+        name = f"precision.{net.name}.S_mean.R3m.logit.true.{str(dtype).removeprefix('torch.')}"
+        found[name] = mean(m.sparsity(maps["R3m.logit.true"]).cpu().numpy(), seed=lab.p.seed, seeds=(lab.p.seed,))
+    return found
 
 
 def errata(net: Trained, printed: Mapping[str, float]) -> Estimates:

@@ -13,31 +13,31 @@ class Parameters(Base):
     """Guo et al. 2024: a LeNet, three attacks, the effect maps of clean and attacked images."""
 
     profiles = {
-        "quick": {"data": "digits", "n_images": 20, "n_rows": 30, "n_individual": 20, "n_alphas": 6, "optimiser": "adam", "rate": 2e-3, "batch": 50,
-                  "epochs": 4, "cw_steps": 60, "cw_searches": 3, "pgd_steps": 20, "vae_steps": 300, "n_shapes": 1000},
-        "laptop": {"data": "mnist,fashion_mnist", "n_images": 1000, "n_rows": 1000, "n_individual": 300, "n_alphas": 11, "optimiser": "sgd", "rate": 1e-3, "batch": 10,
-                   "epochs": None, "cw_steps": 200, "cw_searches": 5, "pgd_steps": 40, "vae_steps": 20_000, "n_shapes": 4000},
-        "gpu": {"data": "mnist,fashion_mnist", "n_images": 10_000, "n_rows": 10_000, "n_individual": 10_000, "n_alphas": 11, "optimiser": "sgd", "rate": 1e-3, "batch": 10,
-                "epochs": None, "cw_steps": 1000, "cw_searches": 9, "pgd_steps": 40, "vae_steps": 20_000, "n_shapes": 4000},
+        "quick": {"data": "digits", "n_images": 20, "n_rows": 30, "n_individual": 20, "n_alphas": 6, "optimiser": "adam", "rate": 2e-3,
+                  "batch": 50, "epochs": 4, "pgd_steps": 20, "cw_steps": 60, "cw_searches": 3, "vae_steps": 300, "n_shapes": 1000},
+        "laptop": {"data": "mnist,fashion_mnist", "n_images": 1000, "n_rows": 1000, "n_individual": 300, "n_alphas": 11, "optimiser": "sgd", "rate": 1e-3,
+                   "batch": 10, "pgd_steps": 40, "cw_steps": 200, "cw_searches": 5, "vae_steps": 10_000, "n_shapes": 4000},
+        "gpu": {"data": "mnist,fashion_mnist", "n_images": 10_000, "n_rows": 10_000, "n_individual": 10_000, "n_alphas": 11, "optimiser": "sgd", "rate": 1e-3,
+                "batch": 10, "pgd_steps": 40, "cw_steps": 1000, "cw_searches": 9, "vae_steps": 20_000, "n_shapes": 4000},
     }
     profiles = profiles | {"full": profiles["gpu"]}
 
-    n_rows: int | None = parameter(None, "training rows behind the interventional table", ge=2, le=60_000)
-    n_individual: int | None = parameter(None, "images, of those drawn, for readings that need forwards of their own", ge=2, le=10_000)
-    n_alphas: int | None = parameter(None, "intervention values, uniform over [0, 1] with both ends", ge=2, le=101)
+    n_rows: int = parameter(None, "training rows behind the interventional table", ge=2, le=60_000)
+    n_individual: int = parameter(None, "images, of those drawn, for readings that need forwards of their own", ge=2, le=10_000)
+    n_alphas: int = parameter(None, "intervention values, uniform over [0, 1] with both ends", ge=2, le=101)
     eps: float = parameter(0.3, "the attack budget", unit="pixel units", ge=0, le=1)
-    pgd_steps: int | None = parameter(None, "steps of PGD", ge=1, le=1000)
-    cw_steps: int | None = parameter(None, "steps of C&W in each search step", ge=1, le=10_000)
-    cw_searches: int | None = parameter(None, "search steps of C&W over its constant", ge=1, le=20)
+    pgd_steps: int = parameter(None, "steps of PGD", ge=1, le=1000)
+    cw_steps: int = parameter(None, "steps of C&W in each search step", ge=1, le=10_000)
+    cw_searches: int = parameter(None, "search steps of C&W over its constant", ge=1, le=20)
     variant: Literal["relu-max", "tanh-average"] = parameter("relu-max", "the LeNet's activation and pooling")
-    optimiser: Literal["sgd", "adam"] | None = parameter(None, "the LeNet's optimiser")
-    rate: float | None = parameter(None, "learning rate", gt=0, le=1)
+    optimiser: Literal["sgd", "adam"] = parameter(None, "the LeNet's optimiser")
+    rate: float = parameter(None, "learning rate", gt=0, le=1)
     momentum: float = parameter(0.0, "of sgd; the paper names none", ge=0, lt=1)
-    batch: int | None = parameter(None, "batch size", ge=1, le=10_000)
+    batch: int = parameter(None, "batch size", ge=1, le=10_000)
     epochs: int | None = parameter(None, "training epochs; without a number 20 for fashion_mnist and 10 for other sets, as printed", ge=1, le=200)
     vae_beta: float = parameter(10.0, "weight of the KL term of the beta-VAE", ge=0, le=1000)
-    vae_steps: int | None = parameter(None, "training steps of the beta-VAE", ge=1, le=200_000)
-    n_shapes: int | None = parameter(None, "training images of the shapes set, where the truth is known", ge=100, le=60_000)
+    vae_steps: int = parameter(None, "training steps of the beta-VAE", ge=1, le=200_000)
+    n_shapes: int = parameter(None, "training images of the shapes set, where the truth is known", ge=100, le=60_000)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

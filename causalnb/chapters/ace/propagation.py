@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from causalnb.models import LeNet
 
 REACH = 2  # a 5 x 5 kernel reaches two places to each side
+TOGETHER = 512  # images whose own values are held at once
 
 
 def supports(model: nn.Module, images: Tensor) -> TypeGuard[LeNet]:
@@ -39,18 +40,20 @@ def blocks(model: LeNet, images: Tensor, values: Tensor, pixels: Tensor, *, chun
     """
     grid = images.shape[3] // 2
     network = _Network(model, images.shape[3])
-    own = network.forward(images)
     y, x = pixels % (4 * grid * grid) // (2 * grid), pixels % (2 * grid)
     corner = (pixels // (4 * grid * grid)) * 4 + y % 2 * 2 + x % 2
     cells = (y // 2) * grid + x // 2
-    for cell in sorted(set(cells.tolist())):
-        places = (cells == cell).nonzero()[:, 0]
-        window = network.window(own, cell // grid, cell % grid, corner[places])
-        change = values[:, places] - images.flatten(1)[:, pixels[places], None]
-        step = max(1, chunk // change[0].numel())
-        for start in range(0, len(images), step):
-            rows = slice(start, start + step)
-            yield rows, places, network.propagate(own, window, rows, change[rows]), own.logits[rows]
+    for first in range(0, len(images), TOGETHER):
+        part = slice(first, first + TOGETHER)
+        own, flat = network.forward(images[part]), images[part].flatten(1)
+        for cell in sorted(set(cells.tolist())):
+            places = (cells == cell).nonzero()[:, 0]
+            window = network.window(own, cell // grid, cell % grid, corner[places])
+            change = values[part, places] - flat[:, pixels[places], None]
+            step = max(1, chunk // change[0].numel())
+            for start in range(0, len(flat), step):
+                rows = slice(start, min(start + step, len(flat)))
+                yield slice(first + start, first + rows.stop), places, network.propagate(own, window, rows, change[rows]), own.logits[rows]
 
 
 @dataclass(frozen=True)
@@ -106,12 +109,7 @@ class _Network:
         """The window of the pooling cell at (row, column), for the pixels at these corners of it."""
         conv1_in = _by_cell(own.conv1_in[:, :, 2 * row : 2 * row + 6, 2 * column : 2 * column + 6])
         (top, bottom, y), (left, right, x) = self._span(row), self._span(column)
-        kernel2 = self.response[..., y, x].clone()
-        for axis, centre in ((1, row), (2, column)):
-            for cell in range(3):
-                if not 0 <= centre - 1 + cell < self.grid:
-                    kernel2.select(axis, cell).zero_()
-        inputs = kernel2.permute(1, 2, 0, 3, 4, 5).flatten(0, 2)
+        inputs = self.response[..., y, x].permute(1, 2, 0, 3, 4, 5).flatten(0, 2)  # a cell outside the grid reaches none of these places
         conv2_in = _by_cell(own.conv2_in[:, :, 2 * top : 2 * bottom, 2 * left : 2 * right])
         side = self.places // 2
         weight = self.fc1.view(-1, side, side, self.fc1.shape[1])[:, top:bottom, left:right].permute(1, 2, 0, 3).flatten(0, 2)

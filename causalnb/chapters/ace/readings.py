@@ -5,6 +5,7 @@ returns all of them at once, as maps by the key "reading.score.class", e.g. "R3m
 for grey images, [n, channels, height, width] for colour, float32.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -65,13 +66,17 @@ def _at_own_values(table: Table, images: Tensor, classes: Mapping[str, Tensor], 
 
 
 def individual(model: nn.Module, images: Tensor, classes: Mapping[str, Tensor], *, alphas: Tensor, fill: Tensor,
-               method: Method = "auto", chunk: int | None = None) -> Maps:
+               dtype: torch.dtype = torch.float64, method: Method = "auto", chunk: int | None = None) -> Maps:
     """R3 and R3m: effects of each pixel on its own image, all scores and classes from one pass of interventions.
+
+    Many a background pixel is next to its mean: in float32 the sign of its effect, which sparsity counts, is rounding.
 
     images    [n, channels, height, width]
     alphas    [A], the values that R3 averages over
     fill      [channels, height, width], the value of each pixel for R3m, e.g. the training mean
+    dtype     the precision of the network, of which a copy computes
     """
+    model, images = copy.deepcopy(model).to(dtype), images.to(dtype)
     values = torch.cat([alphas.to(images).expand(images[0].numel(), -1), fill.to(images).flatten()[:, None]], 1)
     wanted = torch.stack(list(classes.values())).to(images.device)
     r3 = images.new_empty(len(SCORES), len(wanted), len(images), images[0].numel(), dtype=torch.float32)

@@ -58,11 +58,13 @@ def test_the_images_own_values_give_exactly_the_images_own_logits(variant):
         assert torch.equal(block.logits, block.natural[:, None, None].expand_as(block.logits))
 
 
-def test_a_chunk_size_changes_nothing_but_the_memory():
+def test_pieces_change_nothing_but_the_memory(monkeypatch):
     model, rows, alphas = network(), images(5), torch.linspace(0, 1, 3, dtype=torch.float64)
     pixels = torch.tensor([0, 1, 400])
-    whole, pieces = (intervene(model, rows, alphas, pixels=pixels, chunk=chunk) for chunk in (10_000, 1))
-    assert (whole - pieces).abs().max() < 1e-12
+    whole, chunks = (intervene(model, rows, alphas, pixels=pixels, chunk=chunk) for chunk in (10_000, 1))
+    monkeypatch.setattr(propagation, "TOGETHER", 2)
+    parts = intervene(model, rows, alphas, pixels=pixels)
+    assert (whole - chunks).abs().max() < 1e-12 and (whole - parts).abs().max() < 1e-12
 
 
 def test_only_a_lenet_of_a_fitting_size_is_supported():

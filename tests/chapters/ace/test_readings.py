@@ -113,6 +113,20 @@ def test_a_pixel_that_reaches_nothing_has_exactly_no_effect(images, classes):
     assert readings.gradients(model, images, classes)["R7.logit.true"][:, 1, 1].abs().max() == 0
 
 
+def test_effects_below_single_precision_keep_their_sign():
+    """Logits near 10, effects of 1e-8: float32 logits are 1e-6 apart."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(9, 2))
+    model[1].weight.data = torch.ones(2, 9)
+    model[1].bias.data[:] = 10.0
+    images = torch.full((1, 1, 3, 3), 0.5)
+    fill = (0.5 + torch.tensor([1e-7, -1e-7, 0.0] * 3)).view(1, 3, 3)
+    maps = readings.individual(model, images, {"true": torch.tensor([0])}, alphas=ALPHAS, fill=fill)
+    assert maps["R3m.logit.true"].sign().flatten().tolist() == [-1.0, 1.0, 0.0] * 3
+    assert model[1].weight.dtype == torch.float32
+    single = readings.individual(model, images, {"true": torch.tensor([0])}, alphas=ALPHAS, fill=fill, dtype=torch.float32)
+    assert single["R3m.logit.true"].abs().max() == 0
+
+
 def test_decoder_maps_depend_on_the_class_alone():
     effects = torch.randn(4, 3, 3)
     maps = readings.decoded(effects, {"predicted": torch.tensor([1, 1]), "true": torch.tensor([0, 3])})
