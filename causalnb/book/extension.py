@@ -4,6 +4,7 @@ In a page, {measured}`ID` shows the value of a measurement with three digits, {m
 looked up in the record of the page's chapter, or as CHAPTER.ID in the one of another. An unknown ID fails the build.
 """
 
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.add_role("measured", measured)
     app.connect("doctree-read", append_notes)
     app.connect("html-page-context", without_thebe, priority=900)
+    app.connect("build-finished", offer_executed)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -49,6 +51,13 @@ def append_notes(app: Any, doctree: nodes.document) -> None:
 def without_thebe(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
     """Leave out the scripts of sphinx-thebe, which jupyter-book always loads and which ask a server for more."""
     context["script_files"] = [file for file in context["script_files"] if "thebe" not in f"{file.filename} {file.attributes.get('body')}".lower()]
+
+
+def offer_executed(app: Any, exception: Exception | None) -> None:
+    """The theme's download button of a chapter gives the executed notebook, which Jupyter shows whole, not the page's source."""
+    for page in Path(app.outdir, "_sources", "book", "_generated").glob("*/page.ipynb"):
+        name = page.parent.name
+        shutil.copy(Path(app.srcdir, "book", "_generated", name, f"{name}.ipynb"), page)
 
 
 @cache

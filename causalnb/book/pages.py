@@ -152,8 +152,8 @@ def _raw(content: str) -> str:
 def _head(shown: Shown) -> str:
     made = shown.run.record
     what = "the published execution" if shown.published else "an execution on the machine that built this page, as none is published"
-    return (f'<p class="cn-foot">This page shows {what}: {made.finished[:10]}, profile {made.profile}, {fragments.device(made)}, '
-            f"{fragments.duration(made.seconds)}, {fragments.state(shown.state)}.</p>")
+    return (f'<p class="cn-foot">This page shows {what}: {made.finished[:10]}, profile {made.profile}, {fragments.device(made)}; '
+            f"{fragments.state(shown.state)}.</p>")
 
 
 def _without_places(source: str, root: Path) -> str:
@@ -186,11 +186,11 @@ def _others(shown: Sequence[Shown]) -> str:
 
 
 def _status(shown: Sequence[Shown]) -> str:
-    listed: list[tuple[str, record.Record | None, runner.State]] = []
-    for one in (each.chapter for each in shown):
-        runs = [(f"{one.number} {one.name}", run.record, runner.state(run, one)) for run in runner.published(one)]
-        listed += runs or [(f"{one.number} {one.name}", None, runner.state(None, one))]
-    return fragments.status(listed, "Published executions. A page shows the one of the largest profile; a stale one is called stale, never run again silently.")
+    listed = []
+    for each in shown:
+        name, runs = f"{each.part.number} {each.chapter.name}", runner.published(each.chapter)
+        listed += [(name, run.record, runner.state(run, each.chapter)) for run in runs] or [(f"{name}, this machine", each.run.record, each.state)]
+    return fragments.status(listed, "What was executed. A page shows the largest published execution; where none is published, this machine's quick one.")
 
 
 def machine(one: runner.Chapter) -> str:
