@@ -35,7 +35,7 @@ def run(name: Name, profile: str = "quick", parameter: Values = None, publish: b
     done = runner.run(one, {"profile": profile, **_values(parameter)})
     if publish:
         done = runner.publish(done, one)
-    print(f"{one.name}, {done.record.profile}: {len(done.record.measurements)} measurements in {done.record.seconds:.0f} s, {_short(done.folder)}")
+    print(f"{one.name}, {done.record.profile}: {len(done.record.measurements)} measurements in {done.record.seconds:.0f} s, {paths.short(done.folder)}")
 
 
 @app.command()
@@ -89,7 +89,7 @@ def judge(where: Annotated[Path, typer.Argument(help="a record.json or the folde
 def data_command(name: Annotated[str | None, typer.Argument(help="a set to download; without it, all are listed")] = None) -> None:
     """List the data sets, or download one under the data root."""
     if name:
-        data.fetch(name)
+        data.require(name)
     print(f"data root: {paths.data_root()}")
     for one in data.describe():
         print(f"{one['name']:<14} {'present' if one['present'] else 'absent ':<8} {one['megabytes']:>6} MB  {one['what']}; {one['licence']}")
@@ -117,7 +117,7 @@ def store(verify: bool = False, prune: Annotated[str, typer.Option(help="remove 
 @app.command("book")
 def book_command(execute: Annotated[bool, typer.Option(help="execute stale quick runs first")] = True) -> None:
     """Execute what is stale at the quick profile, then render the site."""
-    print(f"The book is ready: open {_short(book.build(execute=execute))}")
+    print(f"The book is ready: open {paths.short(book.build(execute=execute))}")
 
 
 def _values(pairs: list[str] | None) -> dict[str, Any]:
@@ -132,8 +132,3 @@ def _values(pairs: list[str] | None) -> dict[str, Any]:
         except (ValueError, SyntaxError):
             found[name] = value
     return found
-
-
-def _short(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)

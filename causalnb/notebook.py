@@ -125,13 +125,6 @@ class Run:
         """The level that an interval must have to decide every row that the measurement helps to decide."""
         return max((row.level for row in self.ledger.decided_by(id)), default=0.95)
 
-    def by_level(self, columns: Mapping[str, Any]) -> dict[float, dict[str, Any]]:
-        """Columns by measurement id, grouped by the level that each needs."""
-        grouped: dict[float, dict[str, Any]] = {}
-        for id, values in columns.items():
-            grouped.setdefault(self.level(id), {})[id] = values
-        return grouped
-
     def printed(self, pattern: str) -> dict[str, float]:
         """The numbers that the paper prints, by row id."""
         return {row.id: ledger.read_printed(row.printed)[0] for row in self.ledger.rows if row.kind == "cell" and ledger.matches(pattern, row.id)}
@@ -212,7 +205,7 @@ class Run:
         self._close()
         file = self.record().write(self._place())
         if not os.environ.get("CAUSALNB_RECORD"):
-            print(f"{len(self.measurements)} measurements are recorded in {_short(file)}")
+            print(f"{len(self.measurements)} measurements are recorded in {paths.short(file)}")
 
     def _place(self) -> Path:
         asked = os.environ.get("CAUSALNB_RECORD")
@@ -222,11 +215,6 @@ class Run:
         if output:
             return Path(output).with_suffix(".record.json")
         return paths.runs_root() / self.chapter / f"{self.p.profile}-{self._started:%Y%m%d-%H%M%S}" / "record.json"
-
-
-def _short(file: Path) -> str:
-    here = Path.cwd()
-    return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
 def _shell() -> Any:

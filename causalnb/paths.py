@@ -51,3 +51,8 @@ def runs_root() -> Path:
 def published_root() -> Path:
     """The folder of the executions that the book's repository carries."""
     return book_root() / "book" / "published"
+
+
+def short(path: Path) -> str:
+    """A path as one types it from the working folder, where it lies below it."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

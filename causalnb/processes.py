@@ -43,10 +43,8 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _begin() -> None:
-    parent = parent_process()
-    assert parent is not None
-    # A worker whose parent was killed would wait for ever.
-    threading.Thread(target=lambda: connection.wait([parent.sentinel]) and os._exit(1), daemon=True).start()
+    if parent := parent_process():  # a worker whose parent was killed would wait for ever
+        threading.Thread(target=lambda: connection.wait([parent.sentinel]) and os._exit(1), daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = "1"  # for a torch that the work will import
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)

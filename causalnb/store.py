@@ -10,10 +10,9 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ class Damaged(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """What is kept under a key: `seconds`, `device`, `versions` and `made` (ISO time) are those of its making."""
+    """What is kept under a key: `seconds`, `device` and `versions` are those of its making."""
 
     digest: str
     what: str
@@ -46,7 +45,6 @@ class Entry:
     seconds: float
     device: str
     versions: dict[str, str]
-    made: str
     path: Path
 
 
@@ -103,20 +101,11 @@ class Store:
         """The files that do not match their checksum."""
         return [path for path in self._files() if not sound(path)]
 
-    def prune(self, *, what: str = "", older: float = 0.0, keep: Collection[str] = ()) -> list[Path]:
-        """Remove the store's own entries that meet every condition, and unfinished or damaged things of a day or more that do.
-
-        what    a part of the name
-        older   the least age in days
-        keep    digests of entries that stay
-        returns what was removed
-        """
-        if not (what or older or keep):
-            raise ValueError("prune needs a condition: what, older or keep")
-        named = "*-" + 16 * "[0-9a-f]"
-        places = sorted([*self.root.glob(f"{named}{SUFFIX}*"), *self.root.glob(f"work/{named}")])
-        gone = [path for path in places if _slug(what) in path.name and not any(digest[:16] in path.name for digest in keep)
-                and time.time() - path.stat().st_mtime >= 86400 * (older if path.suffix == SUFFIX else max(older, 1.0))]
+    def prune(self, what: str) -> list[Path]:
+        """Remove the store's own entries with `what` in their name, and what is unfinished or damaged of them for a day or more."""
+        named = f"*{_slug(what)}*-" + 16 * "[0-9a-f]"
+        left = [*self.root.glob(f"{named}{SUFFIX}.*"), *self.root.glob(f"work/{named}")]
+        gone = [*self.root.glob(f"{named}{SUFFIX}"), *(path for path in left if time.time() - path.stat().st_mtime >= 86400)]
         for path in gone:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         return gone
@@ -131,14 +120,13 @@ class Store:
         _put(target, source.read_bytes())
         return target
 
-    def import_(self, path: Path) -> Entry:
+    def import_(self, path: Path) -> None:
         """Take a file that was exported into the store."""
         entry = _entry(path)
         if entry is None or not sound(path) or entry.digest != key_digest(entry.key):
             raise UserError(f"{path} is not a sound entry of a store: give a file that `causalnb store --export` wrote.")
         with self._alone(entry.key):
             _put(self._path(entry.key), path.read_bytes())
-        return replace(entry, path=self._path(entry.key))
 
     def _path(self, key: Mapping[str, Any]) -> Path:
         return self.root / f"{_slug(key['what'])}-{key_digest(key)[:16]}{SUFFIX}"
@@ -166,25 +154,20 @@ class Store:
         start = time.perf_counter()
         tensors = make()
         write(path, tensors, {"digest": key_digest(key), "key": dict(key), "seconds": round(time.perf_counter() - start, 3), "device": str(device),
-                              "versions": record.versions(), "made": datetime.now(UTC).isoformat(timespec="seconds")})
+                              "versions": record.versions()})
         shutil.rmtree(self.root / "work" / path.stem, ignore_errors=True)
         return read(path, device=device)
 
-    @contextmanager
-    def _alone(self, key: Mapping[str, Any]) -> Iterator[None]:
+    def _alone(self, key: Mapping[str, Any]) -> AbstractContextManager[Any]:
         """Inside, no other process makes this entry."""
         lock = FileLock(self.root / "locks" / f"{self._path(key).stem}.lock")
         with _refusals(self.root):
             (self.root / "locks").mkdir(parents=True, exist_ok=True)
             try:
-                lock.acquire(timeout=PATIENCE)
+                return lock.acquire(timeout=PATIENCE)
             except Timeout:
                 console.say(f"Another process is making {key['what']}: waiting for it.")
-                lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+                return lock.acquire()
 
 
 # One file, whole or not at all -----------------------------------------------------------------------------------
@@ -246,9 +229,8 @@ def _put(path: Path, content: bytes | bytearray) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
-        except BaseException:
+        finally:
             part.unlink(missing_ok=True)
-            raise
         if os.name == "posix":  # the new name is safe when its folder is
             folder = os.open(path.parent, os.O_RDONLY)
             os.fsync(folder)

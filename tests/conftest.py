@@ -40,7 +40,7 @@ def alone(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def book(tmp_path, monkeypatch):
-    """A function that writes the chapter's cells (default: begin, one measurement, finish) and returns the book's folder."""
+    """A function that writes the chapter's cells (default: begin, one measurement, finish) and returns the book's folder; it has these cells."""
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: x\n")
     monkeypatch.chdir(tmp_path)
@@ -49,5 +49,6 @@ def book(tmp_path, monkeypatch):
         (tmp_path / "notebooks" / "01_ace.md").write_text(text(*(cells or (BEGIN, MEASURE, "run.finish()"))))
         return tmp_path
 
+    write.begin, write.measure = BEGIN, MEASURE
     write()
     return write

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from causalnb import fragments, ledger, record
-from causalnb.fragments import elements, judged
+from causalnb.fragments import elements
 from causalnb.parameters import Parameters, parameter
 from causalnb.statistics import Estimate, logic
 
@@ -50,7 +50,7 @@ class Read(HTMLParser):
     def __init__(self, source):
         super().__init__()
         self.open, self.elements, self.words = [], [], ""
-        self.feed(source)
+        self.feed(str(source))
         assert not self.open
 
     def handle_starttag(self, tag, attrs):
@@ -171,10 +171,12 @@ def test_a_cell_says_printed_ours_interval_and_verdict_with_the_decimals_of_prin
 
 
 def test_a_cell_of_many_readings_says_how_many_are_inside_and_their_range():
-    _, verdicts, run = shown()
+    book, verdicts, run = shown()
     table = fragments.verdicts(verdicts, ("Table I",), run)
     assert cells(table)["MNIST TV", "cannot-judge"] == "printed 0.50⊘ours 1/3from .10, .90cannot judge"
     assert "1 reproduced, 2 not reproduced" in table
+    beside = fragments.grid(ledger.judge(book, run.model_copy(update={"profile": "quick"}))[:4], run)
+    assert "printed 0.50○ours 3 r.readingsfrom .10, .90not run" in cells(beside).values()
 
 
 def test_every_popover_that_a_page_opens_is_there_once():
@@ -215,37 +217,57 @@ def test_a_table_of_a_ledger_is_drawn_by_its_positions_with_groups_over_columns(
     assert [a["role"] for tag, a in table.elements if tag == "th"] == ["columnheader"] * 3 + ["rowheader"] * 2
 
 
-def test_readings_are_counted_over_all_cells_and_none_is_chosen():
-    _, verdicts, run = shown()
-    lines = re.findall(r"<tr.*?</tr>", fragments.verdicts(verdicts, ("readings",), run))
-    told = [Read(line).words for line in lines]
-    assert [line[:4] for line in told if line.startswith("R")] == ["R1.x", "R2.x", "R3.x"]
-    assert next(line for line in told if line.startswith("R1.x")) == "R1.x1100000"
-
-
-def test_a_reading_is_what_the_last_star_of_a_pattern_stands_for():
-    book, _, _ = made([row("a", by="table.cw*.S.*")], {})
-    assert judged._name(book.rows[0], "table.cw-clipped.S.R1.logit") == ["R1", "logit"]
-
-
 # Claims, errata, checks ------------------------------------------------------------------------------------------
 
 
+RISES = '{type: claim, relation: ">", than: 0, why: stated}'
+
+
+def said(id, statement, **more):
+    """A claim with a statement of its own; `.*` after its id are its readings."""
+    return row(id, "claim", printed="", tol="", rule=RISES, by=f"{id}.*", **more).replace(f"'about {id} & <it>'", f"'{statement}'")
+
+
+def lines(source):
+    """The words of each line of the tables."""
+    return ["|".join(" ".join(Read(cell).words.split()) for cell in re.findall(r"<(?:th|td|caption).*?</(?:th|td|caption)>", line))
+            for line in re.findall(r"<caption>.*?</caption>|<tr.*?</tr>", source)]
+
+
 def test_a_claim_stands_in_the_papers_words_over_its_parts():
-    rule = '{type: claim, relation: ">", than: 0, why: stated}'
-    rows = [row(f"claim.T6.{part}", "claim", printed="", tol="", rule=rule, quote="sparser", by=f"claim.T6.{part}.*") for part in ("a", "b")]
-    _, verdicts, run = made(rows, {"claim.T6.a.x": near(0.2), "claim.T6.a.y": near(-0.2), "claim.T6.b.x": near(0.123456)})
-    claims = Read(fragments.verdicts(verdicts, ("claim",), run))
+    _, verdicts, run = made([said(f"claim.T6.{part}", f"S of {part} rises", quote="sparser") for part in ("a", "b")],
+                            {"claim.T6.a.x": near(0.2), "claim.T6.a.y": near(-0.2), "claim.T6.b.x": near(0.123456)})
+    source = fragments.verdicts(verdicts, ("claim",), run)
+    claims = Read(source)
     assert claims.words.count("sparser") == 1
-    assert "1 of 2 readings, from −.200 to .200, n = 100" in claims.words
-    assert "0.123 [.122, .124], n = 100" in claims.words
+    assert lines(source) == ["T6.a S of a rises, n = 100|⊘ cannot judge 1 of 2 readings, −.200 to .200",
+                             "T6.b S of b rises, n = 100|✓ reproduced 0.123 [.122, .124]"]
     assert [a["id"] for _, a in claims.elements if a.get("class") == "part"] == ["claim.T6.a", "claim.T6.b"]
+
+
+def test_statements_that_differ_in_names_alone_stand_once_over_a_table_of_the_names():
+    parts = [("mnist.cw", "MNIST, C&W"), ("mnist.pgd", "MNIST, PGD"), ("cifar.cw", "CIFAR, C&W"), ("cifar.pgd", "CIFAR, PGD")]
+    _, verdicts, run = made([said(f"claim.T6.{id}", f"{names}: S, Eq. (9), rises") for id, names in parts],
+                            {"claim.T6.mnist.cw.x": near(0.2), "claim.T6.mnist.pgd.x": near(-0.2)})
+    source = fragments.verdicts(verdicts, ("claim",), run)
+    assert lines(source) == ["T6 S, Eq. (9), rises Sec. <1>, n = 100", "|C&W|PGD",
+                             "MNIST|✓ reproduced 0.200 [.199, .201]|✕ not reproduced −0.200 [−.201, −.199]", "CIFAR|○ not run|○ not run"]
+    cells = [a for _, a in Read(source).elements if a.get("class") == "part"]
+    assert [(a["id"], a["data-col"], a["data-v"]) for a in cells] == [
+        (f"claim.T6.{id}", names[-3:], word) for (id, names), word in zip(parts, ("reproduced", "not-reproduced", "not-run", "not-run"), strict=True)]
+
+
+@pytest.mark.parametrize(("names", "expected"), [
+    (("MNIST", "CIFAR"), ["MNIST", "CIFAR"]), (("MNIST, S", "CIFAR, TV"), ["MNIST, S", "CIFAR, TV"]), (("MNIST", "MNIST"), ["claim.T0", "claim.T1"])])
+def test_parts_that_no_full_table_holds_stand_in_a_line_each(names, expected):
+    _, verdicts, run = made([said(f"claim.T{i}", f"{name}: S rises") for i, name in enumerate(names)], {})
+    assert [line.partition("|")[0] for line in lines(fragments.verdicts(verdicts, ("claim",), run))[1:]] == expected
 
 
 def test_what_cannot_be_judged_says_why():
     rule = "{type: fixed, reason: input not published, detail: no weights}"
     _, verdicts, run = made([row("claim.T9", "claim", printed="", tol="", rule=rule, by="")], {})
-    assert "no value: input not published: no weights" in Read(fragments.claims(verdicts, run)).words
+    assert "cannot judge input not published: no weights" in Read(fragments.claims(verdicts, run)).words
 
 
 def test_an_erratum_opens_to_printed_holds_and_what_shows_it():
@@ -334,12 +356,6 @@ def test_the_run_box_has_a_command_for_each_profile_and_every_parameter():
 
 
 def test_a_caption_begins_with_its_message_in_bold():
-    assert fragments.figure("<svg></svg>", "S rises by 0.2 points. Drawn by `figures.dose`.", 3) == (
-        '<figure class="cn-fig"><svg></svg><figcaption><b>Figure 3. S rises by 0.2 points.</b> Drawn by <code>figures.dose</code>.</figcaption></figure>')
+    assert fragments.figure("<svg></svg>", "S rises by 0.2 points. Drawn by `figures.dose`.") == (
+        '<figure class="cn-fig"><svg></svg><figcaption><b>S rises by 0.2 points.</b> Drawn by <code>figures.dose</code>.</figcaption></figure>')
     assert '<figure class="cn-fig cn-side">' in fragments.figure("", "Message.", side=True)
-
-
-def test_the_scale_prints_its_symmetric_limits():
-    scale = Read(fragments.scale(0.35, "logit"))
-    assert scale.words == "−0.35 logit+0.35 logit"
-    assert "Colour scale" in scale.all("i", "aria-label")[0]

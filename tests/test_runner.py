@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import BEGIN, MEASURE
 from safetensors.torch import load_file
 
 from causalnb import UserError, runner
@@ -50,7 +49,7 @@ def test_a_run_leaves_a_notebook_and_a_record_and_is_fresh_until_the_notebook_ch
     assert done.record.measurements["small.eps"].estimate.value == 0.3
     assert done.record.sections[0].name == "one"
     assert runner.state(runner.quick(one), one) == runner.State("fresh")
-    book(BEGIN, MEASURE, "x = 1", "run.finish()")
+    book(book.begin, book.measure, "x = 1", "run.finish()")
     assert runner.state(runner.quick(one), one) == runner.State("stale", ("the notebook",))
 
 
@@ -75,7 +74,7 @@ def test_what_cannot_be_is_refused_before_a_kernel_starts(book, values, sentence
 
 def test_a_failed_notebook_is_kept_apart_and_the_run_before_it_stays(book):
     before = runner.run(runner.chapter("ace"), {}).record.finished
-    book(BEGIN, "1 / 0", "run.finish()")
+    book(book.begin, "1 / 0", "run.finish()")
     with pytest.raises(UserError, match=r"failed with ZeroDivisionError: division by zero in cell 3. It is kept as runs/ace/failed/"):
         runner.run(runner.chapter("ace"), {})
     assert len(list(Path("runs/ace/failed").glob("*.ipynb"))) == 1
@@ -88,13 +87,13 @@ def test_a_failed_notebook_is_kept_apart_and_the_run_before_it_stays(book):
     ("raise RuntimeError('CUDA error: unspecified launch failure')", "The device cpu stopped answering: start the run again"),
 ])
 def test_a_device_that_fails_is_a_sentence(book, stub, sentence):
-    book(BEGIN, f"import torch\n{stub}")
+    book(book.begin, f"import torch\n{stub}")
     with pytest.raises(UserError, match=sentence):
         runner.run(runner.chapter("ace"), {})
 
 
 def test_another_runtime_error_keeps_its_traceback(book):
-    book(BEGIN, "raise RuntimeError('shapes differ')")
+    book(book.begin, "raise RuntimeError('shapes differ')")
     with pytest.raises(UserError, match="failed with RuntimeError: shapes differ"):
         runner.run(runner.chapter("ace"), {})
     cell = json.loads(next(Path("runs/ace/failed").glob("*.ipynb")).read_text())["cells"]
@@ -161,7 +160,7 @@ def weights_after(folder, monkeypatch, store):
 
 
 def test_a_run_killed_in_mid_training_resumes_to_the_same_weights(book, monkeypatch):
-    folder = book(BEGIN, TRAIN, "run.finish()")
+    folder = book(book.begin, TRAIN, "run.finish()")
     whole = weights_after(folder, monkeypatch, "whole")
     (folder / "epochs.txt").unlink()
     monkeypatch.setenv("CAUSALNB_STORE", str(folder / "killed"))

@@ -1,7 +1,5 @@
 import copy
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -172,15 +170,15 @@ def test_killed_and_begun_again_ends_with_the_same_weights_bit_for_bit(tmp_path,
 
 def test_a_finished_training_is_taken_from_its_checkpoint(tmp_path):
     data, recipe = images(), Recipe(epochs=2)
-    first = fit(mlp(), data, cross_entropy, recipe, checkpoint=tmp_path)
+    first = fit(mlp(), data, cross_entropy, recipe, checkpoint=tmp_path / "c")
 
     def never(model, images, labels):
         raise AssertionError
 
     never.__qualname__ = cross_entropy.__qualname__
-    second = fit(mlp(), data, never, recipe, checkpoint=tmp_path)
+    second = fit(mlp(), data, never, recipe, checkpoint=tmp_path / "c")
     assert same(first.model, second.model) and first.history == second.history
-    assert [file.name for file in tmp_path.iterdir()] == ["training.safetensors"]
+    assert [file.name for file in tmp_path.iterdir()] == ["c"]
 
 
 @pytest.mark.parametrize("other", ["recipe", "model", "data", "loss"])
@@ -285,17 +283,6 @@ def test_modes_come_back_after_an_exception():
 def test_an_impossible_recipe_is_refused(wrong):
     with pytest.raises(ValidationError):
         Recipe(**wrong)
-
-
-def test_training_does_not_import_a_compiler():
-    code = """
-import sys, torch
-from causalnb.data import Images
-from causalnb.training import Recipe, cross_entropy, fit
-fit(torch.nn.Linear(1, 2), Images("", "", torch.zeros(4, 1), torch.zeros(4).long(), ("a", "b"), ""), cross_entropy, Recipe(epochs=1))
-sys.exit("torch._dynamo" in sys.modules)
-"""
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_the_examples_of_the_docstrings_run():

@@ -97,7 +97,8 @@ def _chapter(shown: Shown, root: Path, folder: Path) -> None:
             (folder / f"{cell.id}.html").write_text(fragment, encoding="utf-8")
             cell = nbformat.v4.new_markdown_cell(_raw(f":file: {cell.id}.html"), id=cell.id)
         elif {"parameters", "injected-parameters"} & set(tags):
-            cell.metadata |= {"tags": [*tags, "hide-input"], "mystnb": {"code_prompt_show": "Show the parameters"}}
+            which = "parameters" if "parameters" in tags else "parameters that were given"
+            cell.metadata |= {"tags": [*tags, "hide-input"], "mystnb": {"code_prompt_show": f"Show the {which}"}}
         if "cn-card" in fragment:
             top.append(cell.source)
         else:
@@ -150,10 +151,8 @@ def _raw(content: str) -> str:
 
 
 def _head(shown: Shown) -> str:
-    made = shown.run.record
     what = "the published execution" if shown.published else "an execution on the machine that built this page, as none is published"
-    return (f'<p class="cn-foot">This page shows {what}: {made.finished[:10]}, profile {made.profile}, {fragments.device(made)}; '
-            f"{fragments.state(shown.state)}.</p>")
+    return f'<p class="cn-foot">This page shows {what}: {shown.run.record.finished[:10]}, profile {shown.run.record.profile}.</p>'
 
 
 def _without_places(source: str, root: Path) -> str:

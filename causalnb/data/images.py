@@ -70,5 +70,5 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, values in sorted(tensors.items()):
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
-        digest.update(values.contiguous().numpy().data)
+        digest.update(values.cpu().contiguous().numpy().data)
     return digest.hexdigest()[:16]

@@ -1,7 +1,7 @@
 """The sets that can be named, and folders of images: found, downloaded, decoded once.
 
 Real sets lie under the data root as torchvision lays them out. torchvision is imported only to download or decode
-one, so not where the store already holds the pixels.
+one, and to look through a folder, so not where the store already holds the pixels of a named set.
 """
 
 import difflib
@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from causalnb import UserError, console, paths, record, vision
 from causalnb.data.images import Images, Split, fingerprint
@@ -28,19 +27,25 @@ class _Known:
     """What is known of a named set before any of it is read.
 
     loader  its class in torchvision.datasets, "" for an embedded set;  files  what that reads, below the data root
-    keep    the only labels that are kept, renumbered from 0;           side   what the images are enlarged to
+    view    what is made of its images
     """
 
     what: str
-    train: int
-    test: int
     licence: str
     classes: tuple[str, ...]
     megabytes: int = 0
     loader: str = ""
     files: tuple[str, ...] = ()
-    keep: tuple[int, ...] = ()
-    side: int | None = None
+    view: Callable[[Images], Images] | None = None
+
+
+def _enlarged(images: Images) -> Images:
+    return replace(images, images=torch.nn.functional.interpolate(images.images, size=28, mode="bilinear"))
+
+
+def _threes_and_sevens(images: Images) -> Images:
+    kept = images.take((images.labels == 3) | (images.labels == 7))
+    return replace(kept, labels=(kept.labels == 7).long())
 
 
 def _idx(folder: str) -> tuple[str, ...]:
@@ -51,16 +56,16 @@ _DIGITS = tuple("0123456789")
 _CLOTHES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 _THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _BATCHES = tuple(f"cifar-10-batches-py/{part}" for part in (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta"))
-_DIGITS8 = _Known("handwritten digits, 8 x 8", 1352, 445, "CC BY 4.0", _DIGITS)
-_MNIST = _Known("handwritten digits, 28 x 28", 60_000, 10_000, "CC BY-SA 3.0", _DIGITS, 12, "MNIST", _idx("MNIST"))
+_DIGITS8 = _Known("handwritten digits, 8 x 8", "CC BY 4.0", _DIGITS)
+_MNIST = _Known("handwritten digits, 28 x 28", "CC BY-SA 3.0", _DIGITS, 12, "MNIST", _idx("MNIST"))
 _KNOWN = {
-    "digits": replace(_DIGITS8, what="handwritten digits, 8 x 8 enlarged to 28 x 28", side=28),
+    "digits": replace(_DIGITS8, what="handwritten digits, 8 x 8 enlarged to 28 x 28", view=_enlarged),
     "digits8": _DIGITS8,
-    "shapes": _Known("drawn shapes, 28 x 28, with a corner patch that follows the class (rho .9)", 4000, 1000, "this book's", ()),
+    "shapes": _Known("drawn shapes, 28 x 28, with a corner patch that follows the class (rho .9)", "this book's", ()),
     "mnist": _MNIST,
-    "mnist37": replace(_MNIST, what="the 3 and 7 of mnist as classes 0 and 1", train=12_396, test=2038, classes=("3", "7"), keep=(3, 7)),
-    "fashion_mnist": _Known("articles of clothing, 28 x 28", 60_000, 10_000, "MIT", _CLOTHES, 31, "FashionMNIST", _idx("FashionMNIST")),
-    "cifar10": _Known("colour photographs, 32 x 32", 50_000, 10_000, "none stated; cite Krizhevsky 2009", _THINGS, 170, "CIFAR10", _BATCHES),
+    "mnist37": replace(_MNIST, what="the 3 and 7 of mnist as classes 0 and 1", classes=("3", "7"), view=_threes_and_sevens),
+    "fashion_mnist": _Known("articles of clothing, 28 x 28", "MIT", _CLOTHES, 31, "FashionMNIST", _idx("FashionMNIST")),
+    "cifar10": _Known("colour photographs, 32 x 32", "none stated; cite Krizhevsky 2009", _THINGS, 170, "CIFAR10", _BATCHES),
 }
 NAMES = tuple(_KNOWN)
 
@@ -86,84 +91,59 @@ def load(name: str, split: Split = "train", *, store: Store | None = None) -> Im
     known = _KNOWN[name]
     what, decode, white = (known.loader, partial(_decode, name), 255) if known.loader else ("digits", _decode_digits, 16)
     pixels = _decoded(what, [paths.data_root() / file for file in known.files], decode, store)
-    return _view(known, _split(name, split, pixels, known.classes, white))
+    images = _split(name, split, pixels, known.classes, white)
+    return replace(known.view(images), digest=record.digest(f"{images.digest} {name}")) if known.view else images
 
 
 def require(name: str) -> None:
-    """See to it that a set can be loaded, without loading it; an absent one is downloaded where there is a network."""
-    if name in _KNOWN:
-        fetch(name)
-    elif not Path(name).expanduser().is_dir():
-        raise _unknown(name)
+    """See to it that a set can be loaded, without loading it: an absent one is downloaded under the data root.
 
-
-def _unknown(name: str) -> UserError:
-    near = difflib.get_close_matches(name, NAMES, n=1)
-    guess = f" (did you mean {near[0]}?)" if near else ""
-    return UserError(f"{name} is neither a data set nor a folder{guess}: give one of {', '.join(NAMES)}, or the path of a folder of images.")
-
-
-def fetch(name: str) -> None:
-    """Download a set under the data root, with torchvision's bar and checksums; nothing happens where it is there."""
+    torchvision shows its bar and compares checksums. Nothing happens where the set, or a folder of the name, is there.
+    """
     if name not in _KNOWN:
-        raise _unknown(name)
+        if Path(name).expanduser().is_dir():
+            return
+        near = difflib.get_close_matches(name, NAMES, n=1)
+        guess = f" (did you mean {near[0]}?)" if near else ""
+        raise UserError(f"{name} is neither a data set nor a folder{guess}: give one of {', '.join(NAMES)}, or the path of a folder of images.")
     known, root, absent = _KNOWN[name], paths.data_root(), _absent(_KNOWN[name])
     if not absent:
         return
     console.say(f"{name} is not at hand: downloading {known.megabytes} MB to {root}")
-    try:
-        _download(known.loader, root)
-    except (RuntimeError, OSError) as error:
-        raise UserError(f"{name} is not at hand: looked for {absent[0]} under {root}, and the download failed ({_last_line(error)}). "
-                        f"Put its {len(known.files)} files there, or run `causalnb data {name}` where there is a network.") from None
-
-
-def _download(loader: str, root: Path) -> None:
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(20)
     try:
-        getattr(vision.import_torchvision().datasets, loader)(root, download=True)
+        getattr(vision.import_torchvision().datasets, known.loader)(root, download=True)
+    except (RuntimeError, OSError) as error:
+        raise UserError(f"{name} is not at hand: looked for {absent[0]} under {root}, and the download failed ({_last_line(error)}). "
+                        f"Put its {len(known.files)} files there, or run `causalnb data {name}` where there is a network.") from None
     finally:
         socket.setdefaulttimeout(patience)
 
 
 def describe() -> list[dict[str, Any]]:
-    """One row for each of `NAMES`: name, what, train and test (images), megabytes (of the download), licence, present."""
-    columns = ("what", "train", "test", "megabytes", "licence")
-    return [{"name": name, **{c: getattr(known, c) for c in columns}, "present": not _absent(known)} for name, known in _KNOWN.items()]
+    """One row for each of `NAMES`: name, what, licence, megabytes (of the download), present."""
+    return [{"name": name, "what": known.what, "licence": known.licence, "megabytes": known.megabytes, "present": not _absent(known)}
+            for name, known in _KNOWN.items()]
 
 
 def _absent(known: _Known) -> list[str]:
     return [file for file in known.files if not (paths.data_root() / file).is_file()]
 
 
-# Decoding: uint8 images and int64 labels of both splits, and the digest of them all -----------------------------------
+# Decoding: uint8 images and int64 labels of both splits ---------------------------------------------------------------
 
 
 def _decoded(what: str, files: list[Path], decode: Callable[[], dict[str, Tensor]], store: Store | None) -> dict[str, Tensor]:
-    def make() -> dict[str, Tensor]:
-        tensors = {name: values.contiguous() for name, values in decode().items()}
-        return tensors | {"digest": torch.tensor(list(bytes.fromhex(fingerprint(tensors))), dtype=torch.uint8)}
-
+    if store is None:
+        return decode()
     stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     key = {"what": f"pixels of {what}", "files": record.digest(repr(stamps)), "code": record.module_digest("causalnb.data.sets")}
-    return make() if store is None else store.get_or_make(key, make)
+    return store.get_or_make(key, decode)
 
 
 def _split(name: str, split: Split, pixels: dict[str, Tensor], classes: tuple[str, ...], white: int = 255) -> Images:
-    images, digest = pixels[f"{split}_images"].float().div_(white), bytes(pixels["digest"].tolist()).hex()
-    return Images(name, split, images, pixels[f"{split}_labels"], classes, digest)
-
-
-def _view(known: _Known, images: Images) -> Images:
-    """The images as `known` wants them; what changes them changes the digest too."""
-    if known.keep:
-        kept = torch.tensor(known.keep)
-        images = images.take(torch.isin(images.labels, kept))
-        images = replace(images, labels=torch.searchsorted(kept, images.labels))
-    if known.side:
-        images = replace(images, images=functional.interpolate(images.images, size=known.side, mode="bilinear"))
-    return replace(images, digest=record.digest(f"{images.digest} {images.name}")) if known.keep or known.side else images
+    return Images(name, split, pixels[f"{split}_images"].float().div_(white), pixels[f"{split}_labels"], classes, fingerprint(pixels))
 
 
 def _decode_digits() -> dict[str, Tensor]:
@@ -172,7 +152,7 @@ def _decode_digits() -> dict[str, Tensor]:
 
     read = load_digits()
     images, labels = torch.from_numpy(read.images).to(torch.uint8)[:, None], torch.from_numpy(read.target).long()
-    test = functional.one_hot(labels).cumsum(0)[torch.arange(len(labels)), labels] % 4 == 0
+    test = torch.nn.functional.one_hot(labels).cumsum(0)[torch.arange(len(labels)), labels] % 4 == 0
     return {"train_images": images[~test], "train_labels": labels[~test], "test_images": images[test], "test_labels": labels[test]}
 
 
@@ -200,24 +180,22 @@ def _last_line(error: Exception) -> str:
 
 def _from_folder(root: Path, split: Split, store: Store | None) -> Images:
     folders = {"train": root / "train", "test": root / "test" if (root / "test").is_dir() else root / "val"}
-    there = {name: folder for name, folder in folders.items() if folder.is_dir()}
-    if split not in there:
+    if not folders[split].is_dir():
         raise UserError(f"{root} has no {split} images: looked for {folders[split]}; put a folder there that holds one folder for each class.")
-    names = {name: tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir())) for name, folder in there.items()}
-    if len(set(names.values())) > 1:
-        raise UserError(f"{root} is not one set: {folders['train']} and {folders['test']} hold different classes; give both the same folders.")
-    files = [file for folder in there.values() for file in sorted(folder.rglob("*")) if file.is_file()]
-    return _split(root.name, split, _decoded(root.name, files, partial(_decode_folder, there), store), names[split])
-
-
-def _decode_folder(folders: dict[str, Path]) -> dict[str, Tensor]:
-    datasets, tensors = vision.import_torchvision().datasets, {}
     try:
-        listed = {split: datasets.ImageFolder(folder, loader=_open) for split, folder in folders.items()}
+        listed = {name: vision.import_torchvision().datasets.ImageFolder(folder) for name, folder in folders.items() if folder.is_dir()}
     except FileNotFoundError as error:
         raise UserError(f"A class has no images: {_last_line(error)}; put one there or remove the folder.") from None
-    first = next(iter(listed.values()))[0][0]
+    if any(read.classes != listed[split].classes for read in listed.values()):
+        raise UserError(f"{root} is not one set: {folders['train']} and {folders['test']} hold different classes; give both the same folders.")
+    files = [Path(file) for read in listed.values() for file, _ in read.samples]
+    return _split(root.name, split, _decoded(root.name, files, partial(_decode_folder, listed), store), tuple(listed[split].classes))
+
+
+def _decode_folder(listed: dict[str, Any]) -> dict[str, Tensor]:
+    first = _open(next(iter(listed.values())).samples[0][0])
     square = partial(_square, side=min(*first.size, 224), mode="L" if first.mode in ("1", "L") else "RGB")
+    tensors = {}
     for split, read in listed.items():
         tensors[f"{split}_images"] = torch.stack([square(_open(file)) for file, _ in console.progress(read.samples, what=f"reading {split} images")])
         tensors[f"{split}_labels"] = torch.tensor(read.targets)
@@ -229,8 +207,7 @@ def _open(file: str) -> Any:
 
     try:
         with Image.open(file) as image:
-            image.load()
-            return image
+            return image.copy()
     except OSError as error:
         raise UserError(f"{file} cannot be read as an image ({_last_line(error)}): remove or replace it.") from None
 

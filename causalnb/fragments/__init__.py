@@ -1,12 +1,15 @@
 """Verdicts and records as HTML: the components of the book's pages, the same in Jupyter and on the site.
 
-Pure functions to strings; what comes from outside is escaped. A page reads complete without script and style: cn.css
-gives the look, cn.js copying, placement, filtering.
+Functions from verdicts and records to strings; the HTML is components.html's, and what comes from outside is escaped.
+A page reads complete without script and style: cn.css gives the look, cn.js copying, placement, filtering.
 """
 
-from causalnb.fragments.elements import bar, command, device, duration, figure, key, note, notes, number, scale, state, verdict, versions
-from causalnb.fragments.judged import check, claims, errata, grid, readings, strip, strokes, verdicts
-from causalnb.fragments.pages import KINDS, Part, card, matrix, parts, rows, run_box, status
+from causalnb.fragments.elements import component, device, duration, note
+from causalnb.fragments.judged import claims, errata, grid, strip, strokes, verdicts
+from causalnb.fragments.pages import KINDS, Part, matrix, rows, run_box
+
+bar, card, check, command, figure, key, notes, number, parts, state, status, verdict, versions = map(component, (
+    "bar", "card", "check", "command", "figure", "key", "notes", "number", "parts", "state", "status", "verdict", "versions"))
 
 __all__ = ["KINDS", "Part", "bar", "card", "check", "claims", "command", "device", "duration", "errata", "figure", "grid", "key", "matrix", "note", "notes",
-           "number", "parts", "readings", "rows", "run_box", "scale", "state", "status", "strip", "strokes", "verdict", "verdicts", "versions"]
+           "number", "parts", "rows", "run_box", "state", "status", "strip", "strokes", "verdict", "verdicts", "versions"]

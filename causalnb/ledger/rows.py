@@ -3,27 +3,26 @@
 Nothing is judged here. Seed spreads, which tolerances take, come from `seed_spread.json` beside the file.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import math
+import operator
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import translate
 from functools import cache
 from importlib.resources import files
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from causalnb import UserError
+from causalnb.parameters import Profile
 from causalnb.record import digest
 from causalnb.statistics import prediction_half_width
 
-Profile = Literal["quick", "laptop", "gpu", "full"]
 PROFILES: tuple[Profile, ...] = get_args(Profile)
 EDGE = 1 + 1e-9  # a value on the edge of a band, but for rounding in the last place, lies inside
 
@@ -65,7 +64,7 @@ class ClaimRule(_Frozen):
     why: str
 
     @model_validator(mode="after")
-    def _ends(self) -> ClaimRule:
+    def _ends(self) -> Self:
         if isinstance(self.than, tuple) != (self.relation == "between"):
             raise ValueError("the relation between takes two ends, every other one number")
         return self
@@ -74,10 +73,10 @@ class ClaimRule(_Frozen):
         """Whether the relation holds from low to high (None: at some values); if open, how many times too wide that is."""
         first, last = self.than if isinstance(self.than, tuple) else (self.than, self.than)
         least, most = (-math.inf if self.relation[0] == "<" else first + self.margin), (math.inf if self.relation[0] == ">" else last - self.margin)
-        strict = self.relation in (">", "<")
-        if (least < low and high < most) if strict else (least <= low and high <= most):
+        below = operator.lt if self.relation in (">", "<") else operator.le
+        if below(least, low) and below(high, most):
             return True, None
-        if (high <= least or most <= low) if strict else (high < least or most < low):
+        if not (below(least, high) and below(low, most)):
             return False, None
         if value in (least, most):
             return None, None
@@ -153,7 +152,8 @@ class Row(_Frozen):
 
     statement quote printed holds   our sentence, the paper's words, the number as printed, what is true instead of the words
     ours pilot                      derived by us rather than stated by the paper; an earlier pilot informed its rule
-    level spreads                   filled in by `parse`: the level that the row's family demands, the seed spreads of its readings
+    level spreads                   filled in by `parse`: 1 - 0.05 / m in a family of m rows, so that all of their intervals hold together at 95 %;
+                                    the seed spreads of its readings
     """
 
     id: str = Field(pattern=r"^[\w-]+(\.[\w-]+)*$")
@@ -177,7 +177,7 @@ class Row(_Frozen):
     spreads: dict[str, Spread] = {}
 
     @model_validator(mode="after")
-    def _complete(self) -> Row:
+    def _complete(self) -> Self:
         if (self.rule.type == "fixed") == bool(self.decided_by.measurements):
             raise ValueError("decided_by names what decides the row, unless its rule is fixed")
         if (self.tol is not None) != (self.rule.type == "cell"):
@@ -197,12 +197,12 @@ class Row(_Frozen):
 
     def decides(self, id: str) -> bool:
         """Whether a measurement is one of the row's readings."""
-        return _any_of(self.decided_by.measurements)(id) is not None
+        return any(matches(pattern, id) for pattern in self.decided_by.measurements)
 
-    def stands_beside(self, id: str) -> bool:
-        """Whether a measurement would be a reading if the row's data set were its stand-in."""
+    def concerns(self, id: str) -> bool:
+        """Whether a measurement is a reading, or would be one if the row's data set were its stand-in."""
         by = self.decided_by
-        return bool(by.stand_in) and _any_of(by.measurements, by.data, by.stand_in)(id) is not None
+        return self.decides(id) or bool(by.stand_in) and any(matches(pattern.replace(by.data, by.stand_in), id) for pattern in by.measurements)
 
     def scale(self, unit: str) -> float:
         """What turns a value measured in `unit` into the printed unit: 100 for a share where a percentage is printed."""
@@ -239,7 +239,7 @@ class Ledger(_Frozen):
     rows: tuple[Row, ...]
 
     @model_validator(mode="after")
-    def _ids(self) -> Ledger:
+    def _ids(self) -> Self:
         twice = [id for id, times in Counter(row.id for row in self.rows).items() if times > 1]
         controls = {row.id for row in self.rows if row.kind == "control" and not row.controls}
         unknown = [id for row in self.rows for id in row.controls if id not in controls]
@@ -247,24 +247,19 @@ class Ledger(_Frozen):
             raise ValueError(f"{twice[0]} is there twice" if twice else f"{unknown[0]} is named as a control and is not one")
         return self
 
-    def level(self, family: str) -> float:
-        """The level of each interval in a family of m rows, 1 - 0.05 / m, so that all of them hold together at 95 %."""
-        return 1 - 0.05 / max(1, sum(row.family == family for row in self.rows))
-
     def decided_by(self, measurement: str) -> tuple[Row, ...]:
         """The rows to which a measurement matters: as a reading, or beside it."""
-        return tuple(row for row in self.rows if row.decides(measurement) or row.stands_beside(measurement))
+        return tuple(row for row in self.rows if row.concerns(measurement))
 
 
 def matches(pattern: str, id: str) -> bool:
     """Whether a measurement's id matches a pattern, in which * stands for anything."""
-    return _any_of((pattern,))(id) is not None
+    return _matcher(pattern)(id) is not None
 
 
 @cache
-def _any_of(patterns: tuple[str, ...], data: str = "", stand_in: str = "") -> Callable[[str], re.Match[str] | None]:
-    """What matches one of the patterns, in which `stand_in` takes the place of `data`; without a pattern nothing does."""
-    return re.compile("|".join(translate(pattern.replace(data, stand_in)) for pattern in patterns) or "(?!)").match
+def _matcher(pattern: str) -> Callable[[str], re.Match[str] | None]:
+    return re.compile(translate(pattern)).match
 
 
 def read_printed(printed: str) -> tuple[float, float]:
@@ -297,22 +292,19 @@ def parse(chapter: str, source: str, spreads: Mapping[str, Any] | None = None) -
     An entry with `for`, a list of lists of {name: value}, stands for one row per combination, or for all of its `rows`
     per combination; each {name} in their texts is filled in.
     """
-    content, at = yaml.safe_load(source), "paper"
+    content = yaml.safe_load(source)
     entries = [row for entry in content["rows"] for row in _expanded(entry)]
-    known = {id: Spread.model_validate(spread) for id, spread in (spreads or {}).items()}
     try:
-        paper, rows = Paper.model_validate(content["paper"]), []
-        for entry in entries:
-            at = f"row {entry.get('id')}"
-            rows.append(Row.model_validate(entry))
-        at = "the rows together"
-        plain = Ledger(chapter=chapter, paper=paper, rows=tuple(rows))
+        plain = Ledger.model_validate({"chapter": chapter, "paper": content["paper"], "rows": entries})
     except ValidationError as error:
         first = error.errors()[0]
-        place = " ".join([at, *map(str, first["loc"])])
-        raise UserError(f"causalnb/chapters/{chapter}/ledger.yaml is not a ledger: {place}: {first['msg']}. Mend that entry.") from None
-    full = [row.model_copy(update={"level": plain.level(row.family) if row.family else 0.95,
-                                   "spreads": {id: spread for id, spread in known.items() if row.decides(id)}}) for row in rows]
+        where = list(map(str, first["loc"])) or ["the rows together"]
+        if where[0] == "rows":
+            where[:2] = [f"row {entries[int(where[1])].get('id')}"]
+        raise UserError(f"causalnb/chapters/{chapter}/ledger.yaml is not a ledger: {' '.join(where)}: {first['msg']}. Mend that entry.") from None
+    families, known = Counter(row.family for row in plain.rows), {id: Spread.model_validate(spread) for id, spread in (spreads or {}).items()}
+    full = [row.model_copy(update={"level": 1 - 0.05 / families[row.family] if row.family else 0.95,
+                                   "spreads": {id: spread for id, spread in known.items() if row.decides(id)}}) for row in plain.rows]
     return plain.model_copy(update={"rows": tuple(full)})
 
 
@@ -320,12 +312,9 @@ def _expanded(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
     rows = entry.get("rows") or [{key: value for key, value in entry.items() if key != "for"}]
     for parts in itertools.product(*entry.get("for", [])):
         names = {name: value for part in parts for name, value in part.items()}
-        yield from (_filled(row, names) if names else row for row in rows)
+        yield from _filled(rows, names) if names else rows
 
 
-def _filled(node: Any, names: Mapping[str, Any]) -> Any:
-    if isinstance(node, dict):
-        return {key: _filled(value, names) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_filled(value, names) for value in node]
-    return node.format_map(names) if isinstance(node, str) else node
+def _filled(rows: list[dict[str, Any]], names: Mapping[str, Any]) -> Any:
+    """The rows with each {name} in their texts filled in: as JSON, where no other brace stands before a word."""
+    return json.loads(re.sub(r"\{(\w+)\}", lambda found: json.dumps(str(names[found[1]]))[1:-1], json.dumps(rows)))

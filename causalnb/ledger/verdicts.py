@@ -1,15 +1,14 @@
 """The verdict that a record earns on each row: computed each time it is shown, stored nowhere."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 from causalnb.ledger.rows import EDGE, PROFILES, CellRule, ClaimRule, FixedRule, Ledger, Row, read_printed
-from causalnb.record import Measurement, Record
+from causalnb.record import Record
 from causalnb.statistics import Estimate
 
 Word = Literal["reproduced", "not reproduced", "undecided", "cannot judge", "transferred", "not run"]
@@ -83,26 +82,20 @@ def _verdict(row: Row, record: Record | None, controls: Mapping[str, Verdict]) -
     if record is None:
         return Verdict(row, "not run")
     by = row.decided_by
-    found = {id: one for id, one in record.measurements.items() if row.decides(id) or row.stands_beside(id)}
+    found = {id: one for id, one in sorted(record.measurements.items()) if row.concerns(id)}
     own = {id: one for id, one in found.items() if row.decides(id) and one.data in ("", by.data)}
-    if not found:
-        return Verdict(row, "not run", f"not in this record: {', '.join(by.measurements)}")
-    if not own:
-        return _beside(row, "transferred", f"measured on {', '.join(sorted({one.data for one in found.values()}))}, not on {by.data}", found)
-    if PROFILES.index(record.profile) < PROFILES.index(by.least):
-        return _beside(row, "not run", f"decided at the profile {by.least}, this record is of {record.profile}", own)
     changed = [f"{name} = {record.parameters[name]} for {value}" for name, value in by.parameters.items() if record.parameters.get(name, value) != value]
-    if changed:
-        return _beside(row, "transferred", f"measured with {', '.join(changed)}", own)
-    readings = tuple(_reading(row, id, one.estimate, controls) for id, one in sorted(own.items()))
-    word = collapse([reading.word for reading in readings])
-    digest_now = row.digest
+    beside: tuple[Word, str] | None = (
+        ("not run", f"not in this record: {', '.join(by.measurements)}") if not found
+        else ("transferred", f"measured on {', '.join(sorted({one.data for one in found.values()}))}, not on {by.data}") if not own
+        else ("not run", f"decided at the profile {by.least}, this record is of {record.profile}") if PROFILES.index(record.profile) < PROFILES.index(by.least)
+        else ("transferred", f"measured with {', '.join(changed)}") if changed else None)
+    if beside:
+        return Verdict(row, *beside, tuple(ReadingVerdict(id, beside[0], one.estimate) for id, one in (own or found).items()))
+    readings = tuple(_reading(row, id, one.estimate, controls) for id, one in own.items())
+    word, digest_now = collapse([reading.word for reading in readings]), row.digest
     mended = any(one.rows.get(row.id) != digest_now for one in own.values()) or any(controls[id].changed for id in row.controls)
     return Verdict(row, word, _reason(word, readings), readings, mended)
-
-
-def _beside(row: Row, word: Word, reason: str, found: Mapping[str, Measurement]) -> Verdict:
-    return Verdict(row, word, reason, tuple(ReadingVerdict(id, word, one.estimate) for id, one in sorted(found.items())))
 
 
 def _reason(word: Word, readings: tuple[ReadingVerdict, ...]) -> str:
@@ -115,50 +108,46 @@ def _reason(word: Word, readings: tuple[ReadingVerdict, ...]) -> str:
     return first if len(readings) == 1 else f"of {len(readings)} readings {told}" + (f"; {first}" if first else "")
 
 
-def _reading(row: Row, id: str, estimate: Estimate, controls: Mapping[str, Verdict]) -> ReadingVerdict:
-    tol = row.tolerance(id)
+def _reading(row: Row, id: str, of: Estimate, controls: Mapping[str, Verdict]) -> ReadingVerdict:
+    tol, trainings = row.tolerance(id), row.rule.trainings if isinstance(row.rule, ClaimRule) else 1
+    judged = partial(ReadingVerdict, id, estimate=of, tol=tol)
     if row.tol and tol is None:
-        return ReadingVerdict(id, "not run", estimate, None, "the seed spread that its tolerance needs has not been measured")
-    low, high = (estimate.value, estimate.value) if estimate.method in ("exact", "logic") else (estimate.low, estimate.high)
-    lack = _lack(row, estimate)
-    if lack or low is None or high is None:
-        return ReadingVerdict(id, "undecided", estimate, tol, lack or "a single draw has no interval")
-    holds, wide = _decide(row, tol, row.scale(estimate.unit), estimate.value, low, high)
+        return judged("not run", reason="the seed spread that its tolerance needs has not been measured")
+    if of.level is not None and of.level < row.level - 1e-9:
+        return judged("undecided", reason=f"its interval is at {of.level:.2%}, the row asks for {row.level:.2%}")
+    if len(of.seeds) < trainings > 1:
+        return judged("undecided", reason=f"a claim about a training method rests on {trainings} seeds or more, this on {len(of.seeds)}")
+    low, high = (of.value, of.value) if of.method in ("exact", "logic") else (of.low, of.high)
+    if low is None or high is None:
+        return judged("undecided", reason="a single draw has no interval")
+    holds, wide = _decide(row, tol, of, low, high)
     if holds is None:
-        enough = math.ceil(estimate.n * wide**2) if estimate.n and wide else None
+        enough = math.ceil(of.n * wide**2) if of.n and wide else None
         more = f"; about {enough:,} would decide it at this spread" if enough else ""
-        return ReadingVerdict(id, "undecided", estimate, tol, f"open at n = {estimate.n}{more}", enough)
+        return judged("undecided", reason=f"open at n = {of.n}{more}", enough=enough)
     if holds:
-        return ReadingVerdict(id, "reproduced", estimate, tol)
+        return judged("reproduced")
     word, reason = _gate(row, controls)
-    return ReadingVerdict(id, word, estimate, tol, reason)
+    return judged(word, reason=reason)
 
 
-def _decide(row: Row, tol: float | None, scale: float, point: float, low: float, high: float) -> tuple[bool | None, float | None]:
+def _decide(row: Row, tol: float | None, of: Estimate, low: float, high: float) -> tuple[bool | None, float | None]:
     if isinstance(row.rule, ClaimRule):
-        return row.rule.decide(point, low, high)
+        return row.rule.decide(of.value, low, high)
     if row.kind in ("cell", "replay"):
         printed, rounding = read_printed(row.printed)
-        off, least, most = (x * scale - printed for x in (point, low, high))
+        off, least, most = (x * row.scale(of.unit) - printed for x in (of.value, low, high))
         return CellRule.decide(off, least, most, tol) if tol else (abs(off) <= rounding * EDGE, None)
-    if point not in (0.0, 1.0):
-        raise ValueError(f"{row.id} is decided by a logical result, 1.0 or 0.0, got {point}")
-    return point == 1.0, None
-
-
-def _lack(row: Row, estimate: Estimate) -> str:
-    """Why nothing can be decided on this estimate, "" if it can."""
-    if estimate.level is not None and estimate.level < row.level - 1e-9:
-        return f"its interval is at {estimate.level:.2%}, the row asks for {row.level:.2%}"
-    if isinstance(row.rule, ClaimRule) and len(estimate.seeds) < row.rule.trainings > 1:
-        return f"a claim about a training method rests on {row.rule.trainings} seeds or more, this on {len(estimate.seeds)}"
-    return ""
+    if of.value not in (0.0, 1.0):
+        raise ValueError(f"{row.id} is decided by a logical result, 1.0 or 0.0, got {of.value}")
+    return of.value == 1.0, None
 
 
 def _gate(row: Row, controls: Mapping[str, Verdict]) -> tuple[Word, str]:
     """What "not reproduced" becomes once the row's controls are looked at."""
-    words = {id: controls[id].word for id in row.controls}
-    if "not reproduced" in words.values():
-        return "cannot judge", "a control failed: " + ", ".join(id for id, word in words.items() if word == "not reproduced")
-    waiting = [f"{id} is {word}" for id, word in words.items() if word != "reproduced"]
-    return ("undecided", f"it differs, but a control has not passed: {', '.join(waiting)}") if waiting else ("not reproduced", "")
+    open_ = {id: controls[id].word for id in row.controls if controls[id].word != "reproduced"}
+    failed = [id for id, word in open_.items() if word == "not reproduced"]
+    if failed:
+        return "cannot judge", f"a control failed: {', '.join(failed)}"
+    waiting = ", ".join(f"{id} is {word}" for id, word in open_.items())
+    return ("undecided", f"it differs, but a control has not passed: {waiting}") if waiting else ("not reproduced", "")

@@ -65,7 +65,7 @@ def training(curves: Mapping[str, Sequence[float]], printed: Mapping[str, float]
         for (name, values), colour in zip(curves.items(), (BLUE, VERMILLION, GREEN, PURPLE), strict=False):
             epochs = range(1, len(values) + 1)
             axes.plot(epochs, values, color=colour, clip_on=False)
-            axes.annotate(f" {name}", (len(values), values[-1]), color=colour, va="center")
+            _label(axes, name, (len(values), values[-1]), colour)
             if name in printed:
                 axes.axhline(printed[name], color=RULE, linestyle="--", linewidth=1, marker="")
                 axes.annotate(f"printed, {name}: {printed[name]}", (1, printed[name]), va="bottom", fontsize=8.5)
@@ -175,11 +175,16 @@ def corners(rhos: Sequence[float], single: Sequence[float], joint: Sequence[floa
         axes = figure.subplots()
         for values, colour, name in ((joint, BLUE, "whole corner at once"), (single, VERMILLION, "sum over its pixels")):
             axes.plot(rhos, values, color=colour, marker="o" if colour == BLUE else "s", clip_on=False)
-            axes.annotate(f" {name}", (rhos[-1], values[-1]), color=colour, va="center")
+            _label(axes, name, (rhos[-1], values[-1]), colour)
         axes.axhline(0, color=RULE, linestyle="--", linewidth=1, marker="")
         axes.set_title("effect on the logit; dashed: the effect in the world that made the images")
         axes.set_xlabel("how often the corner agrees with the content, ρ")
     return figure
+
+
+def _label(axes: Axes, text: str, end: tuple[float, float], colour: str) -> None:
+    """A line's name at its right end."""
+    axes.annotate(text, end, xytext=(7, 0), textcoords="offset points", color=colour, va="center", annotation_clip=False)
 
 
 def _picture(axes: Axes, image: Tensor, title: str) -> None:
