@@ -22,5 +22,6 @@ def say(line: str) -> None:
 
 
 def progress(items: Iterable[Item], *, what: str, total: int | None = None) -> Iterator[Item]:
-    """Iterate over `items` with a bar on stderr that shows after two seconds and leaves no trace when it ends."""
-    return iter(tqdm(items, desc=what, total=total, delay=2, leave=False, disable=quiet(), file=sys.stderr))
+    """Iterate over `items` with a bar on stderr that shows after two seconds and leaves no trace when it ends; none in a file or pipe."""
+    watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+    return iter(tqdm(items, desc=what, total=total, delay=2, leave=False, disable=quiet() or not watched, file=sys.stderr))

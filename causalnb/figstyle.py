@@ -6,8 +6,10 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
@@ -16,13 +18,13 @@ BLUE, VERMILLION, GREEN, PURPLE = "#2a7fb8", "#D55E00", "#009E73", "#b8649a"
 EFFECT_STOPS = ("#023f63", "#0072B2", "#86bbdb", "#f6f5f2", "#efb183", "#D55E00", "#7c3600")
 EFFECT = LinearSegmentedColormap.from_list("effect", EFFECT_STOPS)
 LARGEST = 200_000  # bytes of SVG; a figure beyond that becomes a PNG
-RC = {
+RC: Any = {
     "figure.figsize": (5.0, 2.75), "figure.dpi": 100, "figure.facecolor": "none", "savefig.facecolor": "none",
     "font.family": "DejaVu Sans", "font.size": 9.5, "text.color": INK, "legend.frameon": False,
     "axes.facecolor": "none", "axes.edgecolor": RULE, "axes.linewidth": 0.8, "axes.labelcolor": INK, "axes.labelsize": 9.5,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False,
     "axes.titlesize": 9.5, "axes.titlelocation": "left", "axes.titleweight": "normal", "axes.titlepad": 5,
-    "axes.prop_cycle": mpl.cycler(color=[BLUE, VERMILLION, GREEN, PURPLE], marker=["o", "s", "^", "D"]),
+    "axes.prop_cycle": cycler(color=[BLUE, VERMILLION, GREEN, PURPLE], marker=["o", "s", "^", "D"]),
     "xtick.labelsize": 9, "xtick.color": RULE, "xtick.labelcolor": INK, "xtick.major.size": 3,
     "ytick.labelsize": 9, "ytick.color": RULE, "ytick.labelcolor": INK, "ytick.major.size": 3,
     "lines.linewidth": 1.6, "lines.markersize": 4.5, "image.interpolation": "none", "image.cmap": "gray", "svg.fonttype": "none",
@@ -60,7 +62,7 @@ def png(figure: Figure, alt: str) -> str:
     return f'<img class="cn-png" alt="{html.escape(alt)}" width="{width}" src="data:image/png;base64,{encoded}">'
 
 
-def _save(figure: Figure, kind: str, salt: str, **options: object) -> bytes:
+def _save(figure: Figure, kind: str, salt: str, **options: Any) -> bytes:
     from matplotlib import pyplot
 
     out = io.BytesIO()

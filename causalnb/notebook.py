@@ -190,8 +190,10 @@ class Run:
         cells = record.cells_digest(_executed(self._shell))
         sources = {"notebook": cells, **record.computing_sources()}
         libraries = record.versions()
+        own = type(self.p).resolve({"profile": self.p.profile})
         return record.Record(
             chapter=self.chapter, profile=self.p.profile, edition=causalnb.__version__, parameters=self.p.model_dump(),
+            changed={name: value for name, value in self.p if value != getattr(own, name)},
             measurements=self.measurements, sections=list(self._sections.values()), sources=sources,
             source_digest=record.source_digest(cells, sources, libraries),
             environment={"versions": libraries, "platform": platform.system(), "machine": platform.machine(), "accelerator": _accelerator(self.device)},

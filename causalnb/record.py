@@ -25,7 +25,7 @@ from causalnb.statistics import Estimate
 
 SCHEMA = 1
 LIBRARIES = ("torch", "torchvision", "foolbox", "pyautoattack", "numpy", "scipy", "scikit-learn", "matplotlib", "jupyter-book")
-NOT_COMPUTING = {"ledger", "console", "paths", "figstyle", "fragments", "notebook", "runner", "book", "cli"}
+NOT_COMPUTING = {"record", "ledger", "console", "paths", "figstyle", "fragments", "notebook", "runner", "book", "cli"}
 
 
 class _Frozen(BaseModel):
@@ -63,13 +63,14 @@ class Use(_Frozen):
 
 
 class Record(_Frozen):
-    """One execution of one chapter."""
+    """One execution of one chapter. `changed` are the parameters that are not its profile's own."""
 
     schema_version: int = SCHEMA
     chapter: str
     profile: str
     edition: str
     parameters: dict[str, Any]
+    changed: dict[str, Any] = {}
     measurements: dict[str, Measurement]
     sections: list[Section]
     source_digest: str

@@ -35,6 +35,7 @@ def alone(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("CAUSALNB_STORE", str(home / "store"))
     monkeypatch.setenv("CAUSALNB_DATA", str(home / "data"))
     monkeypatch.delenv("CAUSALNB_RECORD", raising=False)
+    monkeypatch.setenv("CAUSALNB_QUIET", "")
     return home
 
 

@@ -366,6 +366,7 @@ def test_a_measurement_belongs_to_its_rows_and_to_those_it_stands_in_for():
     book = rows(CELL, CLAIM)
     assert [row.id for row in book.decided_by("S.mnist.R1")] == [row.id for row in book.decided_by("S.digits.R1")] == ["table.clean"]
     assert book.decided_by("S.cifar10.R1") == ()
+    assert rows(CELL.replace(", stand_in: digits", "")).decided_by("S..R1") == (), "without a stand-in nothing takes its place"
 
 
 # The file --------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def nbval(one, folder, store, lines):
 
     notebook = runner.convert(one)
     for c, expected in zip(checked(notebook), lines, strict=True):
-        c.outputs = [nbformat.v4.new_output("stream", name="stdout", text="\n".join(expected) + "\n")]
+        c.update(outputs=[nbformat.v4.new_output("stream", name="stdout", text="\n".join(expected) + "\n")], execution_count=1)
     nbformat.write(notebook, folder / "chapter.ipynb")
     (folder / "pytest.ini").write_text("[pytest]\n")
     options = ["-q", "-c", "pytest.ini", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900"]
