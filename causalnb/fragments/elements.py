@@ -96,6 +96,12 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
+def took(record: Record) -> str:
+    """How long a run took, and how long the work that it found in the store had taken before."""
+    before = sum(use.seconds for use in record.store if not use.made)
+    return duration(record.seconds) + (f", after {duration(before)} kept in the store" if before >= 1 else "")
+
+
 # Where a number comes from ---------------------------------------------------------------------------------------
 
 
@@ -129,5 +135,5 @@ def note(id: str, record: Record, key: str) -> str:
     return component("popover")(key, text(one.what) or "A measured number", pairs, record)
 
 
-environment().filters |= {each.__name__: each for each in (attributes, text, slug, message, pretty, value, duration)}
+environment().filters |= {each.__name__: each for each in (attributes, text, slug, message, pretty, value, duration, took)}
 environment().globals |= {"run_facts": run_facts}
