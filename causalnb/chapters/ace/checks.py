@@ -5,6 +5,7 @@ not hold is in `errata`.
 """
 
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -20,7 +21,7 @@ from causalnb.chapters.ace.taylor import covariance_of_logits, interventional_co
 
 @dataclass(frozen=True)
 class Check:
-    """A quantity of ours that a step of the derivation bounds: the step holds where value <= bound.
+    """A quantity and its bound. For a step of ours `holds` says that the step does, for an erratum that the printed words do.
 
     n   what was counted: rows, pixels, edges
     """
@@ -34,22 +35,28 @@ class Check:
 
 
 Measure = Callable[[], tuple[float, int]]
-CHECKS: dict[str, Callable[[], Check]] = {}
+Registry = dict[str, Callable[[], Check]]
+CHECKS: Registry = {}
 
 
-def _shows(id: str, what: str, *, bound: float) -> Callable[[Measure], Callable[[], Check]]:
-    """Register a function of (value, n) as the check of a step."""
+def registered(registry: Registry, kind: str, id: str, what: str, bound: float,
+               relation: Callable[[float, float], bool]) -> Callable[[Measure], Callable[[], Check]]:
+    """Put a function of (value, n) into a registry as a check that holds where relation(value, bound)."""
 
     def register(measure: Measure) -> Callable[[], Check]:
         @wraps(measure)
         def check() -> Check:
             value, n = measure()
-            return Check(f"check.{id}", what, value, bound, value <= bound, n)
+            return Check(f"{kind}.{id}", what, value, bound, relation(value, bound), n)
 
-        CHECKS[id] = check
+        registry[id] = check
         return check
 
     return register
+
+
+def _shows(id: str, what: str, *, bound: float) -> Callable[[Measure], Callable[[], Check]]:
+    return registered(CHECKS, "check", id, what, bound, operator.le)
 
 
 def layered_edges(*widths: int) -> dict[tuple[int, int], list[tuple[int, int]]]:

@@ -6,50 +6,20 @@
 import math
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import wraps
 
 import torch
 from torch import Generator, Tensor, nn
 
 from causalnb.chapters.ace import maps
-from causalnb.chapters.ace.checks import drawn_images, layer, network, paths, small_table
+from causalnb.chapters.ace.checks import Check, Measure, Registry, drawn_images, layer, network, paths, registered, small_table
 from causalnb.chapters.ace.closed_forms import CASES, conditioned_pair
 from causalnb.chapters.ace.interventions import average_effects, intervene, interventional_table
 
-
-@dataclass(frozen=True)
-class Erratum:
-    """A printed statement's test. `holds` is that the printed words are right, so it is mostly False.
-
-    n   what was counted: rows, pixels, paths
-    """
-
-    id: str
-    what: str
-    value: float
-    bound: float
-    holds: bool
-    n: int | None
+ERRATA: Registry = {}
 
 
-Measure = Callable[[], tuple[float, int]]
-ERRATA: dict[str, Callable[[], Erratum]] = {}
-
-
-def _tests(id: str, what: str, *, bound: float, relation: Callable[[float, float], bool] = operator.le) -> Callable[[Measure], Callable[[], Erratum]]:
-    """Register a function of (value, n) as the test of a printed statement, which needs relation(value, bound)."""
-
-    def register(measure: Measure) -> Callable[[], Erratum]:
-        @wraps(measure)
-        def erratum() -> Erratum:
-            value, n = measure()
-            return Erratum(f"erratum.{id}", what, value, bound, relation(value, bound), n)
-
-        ERRATA[id] = erratum
-        return erratum
-
-    return register
+def _tests(id: str, what: str, *, bound: float, relation: Callable[[float, float], bool] = operator.le) -> Callable[[Measure], Callable[[], Check]]:
+    return registered(ERRATA, "erratum", id, what, bound, relation)
 
 
 @_tests("E2", "directed paths from an input to the output of a 3-2-1 network", bound=1)
@@ -134,7 +104,7 @@ def the_covariance_is_that_under_the_intervention() -> tuple[float, int]:
     return abs(case.taylor() - case.expectation), 1
 
 
-def pixels_are_correlated(images: Tensor, *, components: int = 10) -> Erratum:
+def pixels_are_correlated(images: Tensor, *, components: int = 10) -> Check:
     """E14. Printed (III-B2 P8): inputs do not depend on each other, else "apply PCA". Effects of components are no map of pixels.
 
     The variance in the largest principal components, beside that in as many single pixels: equal without correlation.
@@ -145,7 +115,7 @@ def pixels_are_correlated(images: Tensor, *, components: int = 10) -> Erratum:
     share = (torch.linalg.eigvalsh(covariance)[-components:].sum() / covariance.trace()).item()
     alone = (covariance.diagonal().topk(components).values.sum() / covariance.trace()).item()
     what = f"share of the variance in {components} principal components, beside that in the {components} most variable pixels"
-    return Erratum("erratum.E14", what, share, alone, share <= alone, len(images))
+    return Check("erratum.E14", what, share, alone, share <= alone, len(images))
 
 
 @_tests("E22", "smallest possible S with blocks of 2 x 2 over 784 pixels; the bound is the printed S of clean Fashion-MNIST", bound=0.535)

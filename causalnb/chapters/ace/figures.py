@@ -19,8 +19,9 @@ def idea(image: Tensor, pixel: tuple[int, int], alphas: Sequence[float], expecta
     image [28, 28]; pixel (row, column); expectations [len(alphas)] for that pixel; effects [28, 28]
     """
     with style():
-        figure = Figure(figsize=(6.9, 2.3), layout="constrained")
-        left, middle, right = figure.subplots(1, 3, width_ratios=[1, 1.35, 1])
+        figure = Figure(figsize=(5.0, 4.6), layout="constrained")
+        grid = figure.add_gridspec(2, 2, height_ratios=[1.2, 1])
+        left, right, middle = (figure.add_subplot(place) for place in (grid[0, 0], grid[0, 1], grid[1, :]))
         _picture(left, image, "an image, one pixel marked")
         left.plot(pixel[1], pixel[0], marker="s", markersize=7, markerfacecolor="none", markeredgecolor=VERMILLION, markeredgewidth=1.6)
         middle.plot(alphas, expectations, color=BLUE, clip_on=False)
