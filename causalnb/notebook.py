@@ -172,18 +172,17 @@ class Run:
 
     def card(self) -> None:
         """The paper card: what is claimed, how many printed cells got which verdict, what run this is."""
-        self.html(fragments.card(self.ledger.paper, self._verdicts(), self.record(), None))
+        made = self.record()
+        self.html(fragments.card(self.ledger.paper, ledger.judge(self.ledger, made), made, None))
 
     def verdicts(self, *selection: str) -> None:
-        """The verdicts on the selected rows: a table's name ("table1"), or a kind ("claim", "erratum", "control", ...)."""
-        self.html(fragments.verdicts(self._verdicts(), selection, self.record()))
+        """The verdicts on the selected rows: a printed table ("Table I"), or a kind ("claim", "erratum", "control", ...)."""
+        made = self.record()
+        self.html(fragments.verdicts(ledger.judge(self.ledger, made), selection, made))
 
     def commands(self) -> None:
         """How to run this chapter: commands, then every parameter with what it takes."""
         self.html(fragments.run_box(self.chapter, type(self.p)))
-
-    def _verdicts(self) -> list[ledger.Verdict]:
-        return ledger.judge(self.ledger, self.record())
 
     def record(self) -> record.Record:
         """The record as it stands."""

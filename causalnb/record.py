@@ -149,7 +149,7 @@ def _files(stem: Path) -> list[Path]:
 
 
 def computing_sources() -> dict[str, str]:
-    """Package files imported so far that can change a number (floors 0 to 5), each with its digest."""
+    """Package files imported so far that can change a number, all but `NOT_COMPUTING`, each with its digest."""
     root = Path(causalnb.__file__).parent
     found = {}
     for name, module in list(sys.modules.items()):

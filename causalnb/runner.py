@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from causalnb import UserError, console, data, notebook, paths, record
+from causalnb.ledger.rows import PROFILES
 from causalnb.parameters import Parameters
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 NUMBERED = re.compile(r"(\d\d)_(\w+)\.md")
-PROFILES = ("full", "gpu", "laptop", "quick")
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,11 @@ def check(one: Chapter, values: Mapping[str, Any]) -> Parameters:
     return p
 
 
-def run(one: Chapter, values: Mapping[str, Any], *, folder: Path | None = None) -> Executed:
-    """Execute a chapter; its notebook and record appear in `folder` when it ends well.
+def run(one: Chapter, values: Mapping[str, Any]) -> Executed:
+    """Execute a chapter; its notebook and record appear when it ends well.
 
-    folder  default runs/CHAPTER/PROFILE for a profile as it stands, else runs/CHAPTER/PROFILE-TIME
+    Their folder is runs/CHAPTER/PROFILE for a profile as it stands, else runs/CHAPTER/PROFILE-TIME.
+
     raises  UserError where a cell refused something or the notebook failed (it is kept in runs/CHAPTER/failed)
     """
     import papermill
@@ -104,7 +105,7 @@ def run(one: Chapter, values: Mapping[str, Any], *, folder: Path | None = None) 
     p = check(one, values)
     book, home = paths.book_root(), paths.runs_root() / one.name
     stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    target = folder or home / (p.profile if set(values) <= {"profile"} else f"{p.profile}-{stamp}")
+    target = home / (p.profile if set(values) <= {"profile"} else f"{p.profile}-{stamp}")
     part = home / f".{stamp}-{os.getpid()}"
     part.mkdir(parents=True)
     executed = part / f"{one.name}.ipynb"
@@ -209,7 +210,7 @@ def quick(one: Chapter) -> Executed | None:
 def published(one: Chapter) -> list[Executed]:
     """The executions that the book carries, the largest profile first."""
     found = [executed(folder) for folder in (paths.published_root() / one.name).glob("*")]
-    return sorted((run for run in found if run), key=lambda run: PROFILES.index(run.record.profile))
+    return sorted((run for run in found if run), key=lambda run: PROFILES.index(run.record.profile), reverse=True)
 
 
 def publish(run: Executed, one: Chapter) -> Executed:

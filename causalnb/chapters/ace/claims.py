@@ -20,6 +20,10 @@ PRINTED_ORDER = {
     "S": {"mnist": ("clean", "fgsm", "cw", "pgd"), "fashion_mnist": ("clean", "cw", "fgsm", "pgd")},
     "TV": {"mnist": ("clean", "fgsm", "pgd", "cw"), "fashion_mnist": ("clean", "fgsm", "cw", "pgd")},
 }
+STATISTICS: dict[str, dict[str, Statistic]] = {  # of Table I, by the end of a measurement's id
+    "S": {"": m.sparsity},
+    "TV": {".raw": m.total_variation, ".scaled": lambda maps: m.total_variation(m.rescale(maps))},
+}
 CHANGED = 0.1  # a pixel that an attack moved by more is one that it changed (T12)
 RESTORED = 0.1  # share of the pixels that go back to clean (T9)
 
@@ -65,15 +69,9 @@ def orders(data: str, maps: Mapping[str, Maps]) -> Columns:
     for what, of in PRINTED_ORDER.items():
         for less, more in pairwise(of.get(data, ())):
             for key in maps["clean"]:
-                for name, statistic in _statistics(what):
+                for name, statistic in STATISTICS[what].items():
                     found[f"order.{what}.{data}.{less}-{more}.{key}{name}"] = statistic(maps[more][key]) - statistic(maps[less][key])
     return found
-
-
-def _statistics(what: str) -> list[tuple[str, Statistic]]:
-    if what == "S":
-        return [("", m.sparsity)]
-    return [(".raw", m.total_variation), (".scaled", lambda values: m.total_variation(m.rescale(values)))]
 
 
 def placebos(data: str, attacked: Mapping[str, Maps], noisy: Mapping[str, Maps], clean: Maps) -> Columns:
@@ -84,8 +82,8 @@ def placebos(data: str, attacked: Mapping[str, Maps], noisy: Mapping[str, Maps],
     found: Columns = {}
     for attack, maps in noisy.items():
         for key, placebo in maps.items():
-            for what in ("S", "TV"):
-                for name, statistic in _statistics(what):
+            for what, ends in STATISTICS.items():
+                for name, statistic in ends.items():
                     values = {"attack": statistic(attacked[attack][key]), "noise": statistic(placebo), "clean": statistic(clean[key])}
                     found[f"placebo.{what}.{data}.{attack}.{key}{name}"] = values["attack"] - values["noise"]
                     found[f"change.{what}.{data}.{attack}.attack.{key}{name}"] = values["attack"] - values["clean"]

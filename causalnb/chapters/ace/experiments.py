@@ -1,6 +1,6 @@
-"""The long computations of chapter 1, each through the store: training, attacks, tables, maps, and their statistics.
+"""The long computations of chapter 1, each through the store: training, attacks, tables, maps.
 
-What is computed from tensors alone is the method's; what is drawn is figures.py's.
+What is computed from tensors alone is the method's; estimates are measurements.py's, drawing is figures.py's.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,6 @@ from causalnb.models import lenet
 from causalnb.record import module_digest
 from causalnb.store import Store
 
-ATTACKED = ("cw", "fgsm", "pgd")
 PLACEBOS = {"fgsm": "shuffle", "pgd": "shuffle", "cw": "gauss"}
 METHOD = "causalnb.chapters.ace"
 
@@ -64,15 +63,10 @@ class Attacked:
 # Training --------------------------------------------------------------------------------------------------------
 
 
-def recipe_for(p: Parameters, name: str, *, momentum: float | None = None, seed: int | None = None) -> training.Recipe:
-    """The paper's recipe as the parameters read it: plain SGD, batch 10, unless they say otherwise."""
-    return training.Recipe(optimiser=p.optimiser, rate=p.rate, momentum=p.momentum if momentum is None else momentum,
-                           epochs=p.epochs_for(name), batch=p.batch, seed=p.seed if seed is None else seed)
-
-
-def trained(lab: Lab, name: str, *, momentum: float | None = None, seed: int | None = None) -> Trained:
-    """A LeNet trained on a data set, its accuracy after each epoch, and the test images that the run draws."""
-    p, recipe = lab.p, recipe_for(lab.p, name, momentum=momentum, seed=seed)
+def trained(lab: Lab, name: str) -> Trained:
+    """A LeNet trained on a data set by the recipe in the parameters, its accuracy after each epoch, and the test images that the run draws."""
+    p = lab.p
+    recipe = training.Recipe(optimiser=p.optimiser, rate=p.rate, momentum=p.momentum, epochs=p.epochs_for(name), batch=p.batch, seed=p.seed)
     train, test = lab.load(name, "train"), lab.load(name, "test")
     key = {"what": f"LeNet on {name}", "variant": p.variant, "recipe": recipe.model_dump(), "data": train.digest,
            "code": module_digest("causalnb.training", "causalnb.models")}
@@ -154,20 +148,24 @@ def alphas(p: Parameters) -> Tensor:
 
 def table(lab: Lab, net: Trained) -> Table:
     """The interventional table over rows drawn from the training set."""
-    rows = data.draw(net.train, min(lab.p.n_rows, len(net.train)), seed=lab.p.seed).images.to(lab.device)
     key = {"what": f"interventional table of {net.name}", "model": net.key, "rows": [lab.p.n_rows, lab.p.seed], "alphas": lab.p.n_alphas,
            "code": module_digest(f"{METHOD}.interventions", f"{METHOD}.propagation")}
-    return Table(**lab.store.get_or_make(key, lambda: interventional_table(net.model, rows, alphas(lab.p)).tensors(), device=str(lab.device)))
+
+    def make() -> dict[str, Tensor]:
+        rows = data.draw(net.train, min(lab.p.n_rows, len(net.train)), seed=lab.p.seed).images.to(lab.device)
+        return interventional_table(net.model, rows, alphas(lab.p)).tensors()
+
+    return Table(**lab.store.get_or_make(key, make, device=str(lab.device)))
 
 
 def second_order_table(lab: Lab, net: Trained) -> Table:
     """Eq. (8) at the training mean with the training covariance; order 0 for a network whose logits are curved."""
-    mean, covariance = moments(net.train.images)
     order = 2 if lab.p.variant == "relu-max" else 0
     key = {"what": f"Taylor table of {net.name}", "model": net.key, "alphas": lab.p.n_alphas, "order": order,
            "code": module_digest(f"{METHOD}.taylor", f"{METHOD}.interventions")}
 
     def make() -> dict[str, Tensor]:
+        mean, covariance = moments(net.train.images)
         return taylor_table(net.model, mean.to(lab.device), covariance.to(lab.device), alphas(lab.p), order=order).tensors()
 
     return Table(**lab.store.get_or_make(key, make, device=str(lab.device)))
@@ -194,13 +192,9 @@ def decoder(lab: Lab, net: Trained) -> Tensor:
         fitted = training.fit(untrained, train, loss, recipe, device=lab.device, checkpoint=lab.store.folder(key) / "checkpoint")
         frequencies = train.labels.bincount(minlength=len(train.classes)).double()
         model = cast(vae.BetaVAE, fitted.model)
-        return {"maps": vae.decoder_maps(model, frequencies=frequencies, seed=p.seed), "kl": vae.latent_kl(model, *_first(lab, train, 2000))}
+        return {"maps": vae.decoder_maps(model, frequencies=frequencies, seed=p.seed)}
 
     return lab.store.get_or_make(key, make, device=str(lab.device))["maps"]
-
-
-def _first(lab: Lab, images: Images, n: int) -> tuple[Tensor, Tensor]:
-    return images.images[:n].to(lab.device), images.labels[:n].to(lab.device)
 
 
 def effect_maps(lab: Lab, net: Trained, images: Tensor, labels: Tensor) -> readings.Maps:

@@ -42,12 +42,10 @@ def table_cells(lab: Lab, name: str, effects: Mapping[str, Maps]) -> Estimates:
     """Every reading of every cell of Table I for one data set: mean and sd over images of S, and of TV raw and scaled."""
     found: Estimates = {}
     for which, maps in effects.items():
-        columns = {"S": {key: m.sparsity(values) for key, values in maps.items()},
-                   "TV": {f"{key}.raw": m.total_variation(values) for key, values in maps.items()}
-                   | {f"{key}.scaled": m.total_variation(m.rescale(values)) for key, values in maps.items()}}
-        for what, of in columns.items():
-            for statistic, word in (("mean", "mean"), ("sd", "std")):
-                found |= _summarised(lab, {f"table.{name}.{which}.{what}_{word}.{key}": values for key, values in of.items()}, statistic)
+        for what, ends in claims.STATISTICS.items():
+            columns = {f"{key}{end}": statistic(values) for key, values in maps.items() for end, statistic in ends.items()}
+            for summary, word in (("mean", "mean"), ("sd", "std")):
+                found |= _summarised(lab, {f"table.{name}.{which}.{what}_{word}.{key}": values for key, values in columns.items()}, summary)
     return found
 
 
