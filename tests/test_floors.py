@@ -59,10 +59,10 @@ def code_lines(file):
                for number, line in enumerate(source.splitlines(), 1))
 
 
-def test_the_package_outside_chapters_and_attacks_stays_thin(capsys):
-    lines = sum(code_lines(file) for file in ROOT.rglob("*.py") if module_of(file) not in ("chapters", "attacks"))
+def test_the_package_outside_chapters_attacks_and_models_stays_thin(capsys):
+    lines = sum(code_lines(file) for file in ROOT.rglob("*.py") if module_of(file) not in ("chapters", "attacks", "models"))
     with capsys.disabled():
-        print(f" {lines} lines of code outside chapters and attacks ", end="")
+        print(f" {lines} lines of code outside chapters, attacks and models ", end="")
     assert lines <= LIMIT
 
 

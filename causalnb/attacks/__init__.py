@@ -1,13 +1,20 @@
-"""One contract for every attack: `run` attacks a batch and says, image by image, what was found.
+"""One contract for every attack: `run` attacks a batch and says, image by image, what was found; `evaluate` runs a suite.
 
-What stands here: `fgsm`, `pgd` (foolbox, L-inf and L2), `cw` (foolbox, L2, minimum norm), and `noise`, the placebo.
-What does not: attacks without gradients, attacks that average over a random model's draws, attacks on a detector or on
-anything behind the model, L0 and L1, 8-bit images, boxes other than [0, 1]. A model that these attacks do not break is
-therefore not shown to be robust. Results belong to an image alone, whatever its batch, for models that are
-deterministic and treat images one by one; on a GPU that holds up to the rounding of its kernels.
+ATTACKS is the table of what there is: foolbox behind `foolbox_adapter`, AutoAttack's parts behind `autoattack_adapter`,
+`stadv` our own, `noise` the placebo. What there is not: attacks on a detector or on anything behind the model, L0 and L1,
+8-bit images, boxes other than [0, 1]. Results belong to an image alone, whatever its batch, for models that are
+deterministic and treat images one by one (AutoAttack's parts draw for a batch at once); on a GPU that holds up to the
+rounding of its kernels.
 """
 
+from causalnb.attacks.adversarial import adversarial, ascend
 from causalnb.attacks.contract import ATTACKS, AttackResult, run
+from causalnb.attacks.keeping import CODE, kept
 from causalnb.attacks.noise import noise
+from causalnb.attacks.randomised import Draws, Expectation, Fixed, StraightThrough, Surrogate, rescore
+from causalnb.attacks.suites import SUITES, Evaluation, Step, evaluate, worst_case
 
-__all__ = ["ATTACKS", "AttackResult", "noise", "run"]
+__all__ = [
+    "ATTACKS", "CODE", "SUITES", "AttackResult", "Draws", "Evaluation", "Expectation", "Fixed", "Step", "StraightThrough", "Surrogate",
+    "adversarial", "ascend", "evaluate", "kept", "noise", "rescore", "run", "worst_case",
+]

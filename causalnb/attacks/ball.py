@@ -52,12 +52,13 @@ def draws(images: Tensor, key: Key, sample: Callable[[Generator], Tensor]) -> Te
 
     An image's draw is thus the same alone, in any batch and any order, on any device; equal images draw equally.
     """
-    return torch.stack([sample(_generator(image, key)) for image in images.cpu()]).to(images.device)
+    return torch.stack([sample(torch.Generator().manual_seed(seed_of(image, key))) for image in images.cpu()]).to(images.device)
 
 
-def _generator(image: Tensor, key: Key) -> Generator:
-    digest = hashlib.sha256(repr(key).encode() + image.contiguous().numpy().tobytes()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+def seed_of(image: Tensor, key: Key) -> int:
+    """The seed that `key` and an image's own pixels make."""
+    digest = hashlib.sha256(repr(key).encode() + image.cpu().contiguous().numpy().tobytes()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
 
 
 def uniform(images: Tensor, key: Key) -> Tensor:

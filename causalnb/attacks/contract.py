@@ -11,18 +11,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Real
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from causalnb import UserError, console
-from causalnb.attacks import ball, foolbox_adapter
+from causalnb.attacks import autoattack_adapter, ball, foolbox_adapter
+from causalnb.attacks.flags import probabilities
 from causalnb.attacks.foolbox_adapter import Case
 from causalnb.attacks.noise import NORMS as NOISE_NORMS
 from causalnb.attacks.noise import noise
-from causalnb.attacks.watch import Goal, Watched, device_of, score, untouched
+from causalnb.attacks.stadv import stadv
+from causalnb.attacks.watch import ROWS, Goal, Watched, device_of, score, untouched
 
 TOLERANCE = 1e-6
 
@@ -31,24 +34,55 @@ TOLERANCE = 1e-6
 class Attack:
     """A row of the table: how candidates are made, in which norms, and what the attack can do.
 
-    The keyword arguments of `candidates` are the attack's settings; those without a default must be given.
+    The keyword arguments of `candidates` are the attack's settings; those without a default must be given. It returns
+    images, or images with the size of each perturbation where the norm is none of pixels.
+    remembers   whether the library keeps its own successes; for the others the last iterate that succeeded is kept here
+    batchwise   whether it draws for a whole batch at once, so that an image's result hangs on its neighbours
     """
 
-    candidates: Callable[..., Tensor]
-    norms: tuple[str, ...]
+    candidates: Callable[..., Tensor | tuple[Tensor, Tensor]]
+    norms: tuple[str, ...] = ("linf", "l2")
     targeted: bool = False
     minimum_norm: bool = False
     restarts: bool = False
+    remembers: bool = False
+    batchwise: bool = False
 
 
 def _placebo(case: Case, *, kind: str, perturbation: Tensor | None = None) -> Tensor:
     return noise(case.images, kind=kind, norm=case.norm, eps=case.eps, seed=case.seed, perturbation=perturbation)
 
 
+def _transfer(case: Case, *, source: Callable[[Tensor], Tensor], by: str = "pgd", **settings: Any) -> Tensor:
+    """What attack `by` makes of another model, the twin: broken or not, its last iterates are shown to the model itself."""
+    row = ATTACKS[by]
+    if row.minimum_norm or by == "transfer":
+        raise ValueError(f"by = {by!r} is not possible: transfer takes an attack inside a ball, such as pgd.")
+    twin = Watched(source, device_of(source, case.images), iter(()))
+    with untouched(source, twin.device, case.seed):
+        twin.follow(case.images, case.goal)
+        candidates = row.candidates(replace(case, model=twin), **_settings(by, replace(row, restarts=False), settings))
+    case.model.forwards, case.model.backwards = case.model.forwards + twin.forwards, case.model.backwards + twin.backwards
+    return cast(Tensor, candidates)
+
+
 ATTACKS: dict[str, Attack] = {
-    "fgsm": Attack(foolbox_adapter.fgsm, norms=("linf", "l2")),
-    "pgd": Attack(foolbox_adapter.pgd, norms=("linf", "l2"), targeted=True, restarts=True),
+    "fgsm": Attack(foolbox_adapter.fgsm),
+    "bim": Attack(foolbox_adapter.bim, targeted=True),
+    "pgd": Attack(foolbox_adapter.pgd, targeted=True, restarts=True),
+    "cw-linf": Attack(foolbox_adapter.cw_linf, targeted=True, restarts=True),
     "cw": Attack(foolbox_adapter.cw, norms=("l2",), targeted=True, minimum_norm=True),
+    "ddn": Attack(foolbox_adapter.ddn, norms=("l2",), targeted=True, minimum_norm=True),
+    "deepfool": Attack(foolbox_adapter.deepfool, minimum_norm=True),
+    "hsj": Attack(foolbox_adapter.hsj, minimum_norm=True, targeted=True),
+    "apgd-ce": Attack(autoattack_adapter.apgd_ce, restarts=True, remembers=True, batchwise=True),
+    "apgd-dlr": Attack(autoattack_adapter.apgd_dlr, restarts=True, remembers=True, batchwise=True),
+    "apgd-t": Attack(autoattack_adapter.apgd_t, restarts=True, remembers=True, batchwise=True),
+    "fab-t": Attack(autoattack_adapter.fab_t, minimum_norm=True, remembers=True),
+    "square": Attack(autoattack_adapter.square, restarts=True, remembers=True, batchwise=True),
+    "autoattack": Attack(autoattack_adapter.autoattack, remembers=True, batchwise=True),
+    "stadv": Attack(stadv, norms=("flow",), targeted=True, remembers=True),
+    "transfer": Attack(_transfer, targeted=True),
     "noise": Attack(_placebo, norms=tuple(sorted({norm for norms in NOISE_NORMS.values() for norm in norms}))),
 }
 
@@ -112,17 +146,21 @@ class AttackResult:
 
 
 def run(name: str, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, *, norm: str, eps: float | None, step: float | None = None,
-        steps: int | None = None, targets: Tensor | None = None, seed: int, chunk: int = 128, **settings: Any) -> AttackResult:
+        steps: int | None = None, targets: Tensor | None = None, seed: int, chunk: int = 128, stop: bool = False, **settings: Any) -> AttackResult:
     """Attack each image that the model gets right.
 
-    name      fgsm, pgd (step, steps, restarts=1), cw (step, steps, binary_search_steps, initial_const, confidence=0),
-              noise (kind, perturbation: see `noise`)
+    name      a row of ATTACKS; its settings are documented where it is made. Gradients: fgsm, bim, pgd, cw-linf (step,
+              steps), apgd-ce, apgd-dlr, apgd-t (steps). Minimum norm: cw, ddn, deepfool, fab-t, hsj. Without gradients:
+              square, hsj. The rest: autoattack, transfer (source, by), stadv (norm "flow"), noise, the placebo
     model     logits [n, classes] of images [n, ...] in [0, 1]; normalisation belongs inside it
-    norm      "linf" or "l2", where the attack has it
-    eps       the budget in pixel units; None asks cw for the smallest perturbation, whatever its size
-    targets   [n] the class wanted for each image (pgd, cw); success then means that class and no other
+    norm      "linf" or "l2", where the attack has it; "flow" for stadv
+    eps       the budget in pixel units ("flow": how far a pixel may move, in pixels); None asks the minimum-norm attacks
+              for the smallest perturbation, whatever its size
+    targets   [n] the class wanted for each image, where the attack has it; success then means that class and no other
     seed      with an image's own pixels it decides that image's random start, the same for every eps
     chunk     images in memory at a time
+    stop      whether an image's search inside the ball ends with its first success. What is found is the same and costs
+              less; the images are the first that cross the boundary, not the end of the path
 
     Refused: pixels outside [0, 1] by more than 1e-6, outputs that are finite for no image, settings the attack does not
     have or that it needs and are not given. Images with pixels that are not finite are not attacked, and flagged.
@@ -142,19 +180,20 @@ def run(name: str, model: Callable[[Tensor], Tensor], images: Tensor, labels: Te
         rows = correct.nonzero().flatten()
         whole = clean.clone(), torch.zeros_like(correct), logits.argmax(dim=1), torch.full(correct.shape, torch.nan, dtype=torch.float64, device=clean.device)
         with closing(_ticks(name, len(rows), chunk, settings)) as ticks:
-            watched = Watched(model, device, ticks)
+            watched = Watched(model, device, ticks, rows=1 if attack.batchwise else ROWS)
             for part in torch.split(rows, chunk) if len(rows) else ():
                 case = Case(watched, clean[part].to(device), goal.at(part).to(device), norm, math.inf if eps is None else eps, int(seed))
-                for values, some in zip(whole, _search(attack, case, **_of(part, settings, device)), strict=True):
+                for values, some in zip(whole, _search(attack, case, stop, **_of(part, settings, device)), strict=True):
                     values[part] = some.to(clean.device)
     attacked, found, predicted, distance = whole
+    asked = _recorded(settings) | {"seed": int(seed), "chunk": chunk} | ({"stop": True} if stop else {})
     return AttackResult(
-        name=name, norm=norm, eps=eps, settings=_recorded(settings) | {"seed": int(seed), "chunk": chunk}, images=attacked, found=found, correct=correct,
-        predicted=predicted, distance=distance, queries=(watched.forwards, watched.backwards), seconds=time.perf_counter() - start,
-        flags=tuple(_flags(attack, eps or 0.0, settings, logits, finite)), clean=clean, goal=goal)
+        name=name, norm=norm, eps=eps, settings=asked, images=attacked, found=found, correct=correct, predicted=predicted, distance=distance,
+        queries=(watched.forwards, watched.backwards), seconds=time.perf_counter() - start,
+        flags=(*_flags(attack, eps or 0.0, settings, logits, finite), *dict.fromkeys(watched.flags)), clean=clean, goal=goal)
 
 
-def _search(attack: Attack, case: Case, *, restarts: int = 1, **settings: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _search(attack: Attack, case: Case, stop: bool, *, restarts: int = 1, **settings: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Images, found, predicted, distance of one case: attack, pull into the ball, ask the model afresh, repeat on what is left."""
     images, found = case.images.clone(), torch.zeros_like(case.goal.labels, dtype=torch.bool)
     predicted, distance = case.goal.labels.clone(), torch.full(found.shape, torch.nan, dtype=torch.float64, device=found.device)
@@ -164,19 +203,27 @@ def _search(attack: Attack, case: Case, *, restarts: int = 1, **settings: Any) -
         if not len(left):
             break
         trial = replace(case, images=case.images[left], goal=case.goal.at(left), restart=restart)
-        case.model.follow(trial.images, trial.goal)
+        near = partial(_inside, trial) if stop and math.isfinite(case.eps) else None
+        case.model.follow(trial.images, trial.goal, near)
         candidates = attack.candidates(trial, **_of(left, settings, found.device))
-        if not attack.minimum_norm:
-            candidates = case.model.last_success(candidates)
-        candidates = ball.inside(trial.images, candidates, case.norm, radius)
+        if isinstance(candidates, tuple):
+            candidates, size = candidates
+        else:
+            if near or not (attack.minimum_norm or attack.remembers):
+                candidates = case.model.last_success(candidates)
+            candidates = ball.inside(trial.images, candidates.detach().to(trial.images.dtype), case.norm, radius)
+            size = ball.distance(trial.images, candidates, case.norm)
         with torch.no_grad():
             logits = case.model.score(candidates)
-        size = ball.distance(trial.images, candidates, case.norm)
         hit = trial.goal.reached(logits) & (size <= case.eps + TOLERANCE)
         for values, some in zip((images, predicted, distance), (candidates, logits.argmax(dim=1), size), strict=True):
             values[left[hit]] = some[hit]
         found[left[hit]] = True
     return images, found, predicted, distance
+
+
+def _inside(case: Case, images: Tensor) -> Tensor:
+    return ball.distance(case.images, images, case.norm) <= case.eps + TOLERANCE
 
 
 def _of(rows: Tensor, settings: dict[str, Any], device: torch.device) -> dict[str, Any]:
@@ -185,11 +232,13 @@ def _of(rows: Tensor, settings: dict[str, Any], device: torch.device) -> dict[st
 
 
 def _recorded(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if not isinstance(value, Tensor)}
+    """The settings for a record: without tensors, another model by its name."""
+    return {key: getattr(value, "__qualname__", type(value).__qualname__) if callable(value) else value
+            for key, value in settings.items() if not isinstance(value, Tensor)}
 
 
 def _ticks(name: str, n: int, chunk: int, settings: dict[str, Any]) -> Any:
-    passes = math.prod(settings.get(key, 1) for key in ("restarts", "steps", "binary_search_steps")) * math.ceil(n / chunk)
+    passes = math.prod(settings.get(key, 1) for key in ("restarts", "steps", "queries", "n_targets", "binary_search_steps")) * math.ceil(n / chunk)
     return console.progress(range(passes), what=name, total=passes)
 
 
@@ -215,14 +264,15 @@ def _names(ability: str) -> str:
 
 def _settings(name: str, attack: Attack, given: dict[str, Any]) -> dict[str, Any]:
     """All settings of the attack, the given ones and its defaults; what is missing or unknown is refused."""
-    known = {key: parameter.default for key, parameter in list(inspect.signature(attack.candidates).parameters.items())[1:]}
+    parameters = list(inspect.signature(attack.candidates).parameters.values())[1:]
+    known = {parameter.name: parameter.default for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
     known |= {"restarts": 1} if attack.restarts else {}
-    if unknown := [key for key in given if key not in known]:
+    if len(known) == len(parameters) + attack.restarts and (unknown := [key for key in given if key not in known]):
         raise ValueError(f"{name} has no setting {unknown[0]!r}: it has {', '.join(known) or 'none'}.")
     if missing := [key for key, default in known.items() if default is inspect.Parameter.empty and key not in given]:
         raise ValueError(f"{name} needs {' and '.join(missing)}: no library's default stands in for a number that decides the result.")
     for key, value in given.items():
-        if isinstance(value, (int, float)) and not (value > 0 or value == known[key]):
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and not (value > 0 or value == known.get(key)):
             raise ValueError(f"{key} = {value} is not possible for {name}: it is a number above 0.")
     return known | given
 
@@ -276,7 +326,7 @@ def _flags(attack: Attack, eps: float, settings: dict[str, Any], logits: Tensor,
     usable = logits[finite]
     if not usable.isfinite().all():
         yield f"logits not finite: {int((~usable.isfinite().all(dim=1)).sum())} images were not attacked"
-    if len(usable) and ((usable >= 0) & (usable <= 1)).all() and ((usable.sum(dim=1) - 1).abs() < 1e-4).all():
+    if probabilities(usable):
         yield "softmax outputs: gradients vanish where the model is sure, give logits"
     if len(usable) > 1 and (usable == usable[0]).all():
         yield "constant outputs: the model gives every image the same logits"

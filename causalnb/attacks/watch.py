@@ -42,40 +42,62 @@ class Watched(nn.Module):
     The model is no submodule of it, so that a library that moves or switches its model touches nothing of the user's.
     """
 
-    def __init__(self, model: Callable[[Tensor], Tensor], device: torch.device, ticks: Iterator[int]):
-        """`ticks` moves by one with every forward pass: a progress bar."""
+    def __init__(self, model: Callable[[Tensor], Tensor], device: torch.device, ticks: Iterator[int], *, rows: int = ROWS):
+        """`ticks` moves by one with every forward pass: a progress bar. `flags` take what an attack has to say of its run.
+
+        rows   a batch of fewer images is filled up with copies, so that an image is rounded the same in every batch
+        """
         super().__init__()
-        self.score: Callable[[Tensor], Tensor] = lambda images: score(model, images)
+        self.score: Callable[[Tensor], Tensor] = lambda images: score(model, images, rows=rows)
         self.device, self.ticks = device, ticks
         self.forwards = self.backwards = 0
+        self.flags: list[str] = []
         self.eval()
 
-    def follow(self, images: Tensor, goal: Goal) -> None:
-        """Begin with a batch: nothing is remembered of it yet."""
-        self.goal, self.kept = goal, images.clone()
+    def follow(self, images: Tensor, goal: Goal, inside: Callable[[Tensor], Tensor] | None = None) -> None:
+        """Begin with a batch: nothing is remembered of it yet.
+
+        inside   [n] whether images lie in the budget. Given, the first iterate that reaches the goal there ends an image's
+                 search: from then on it is answered as it was then, without a pass through the model
+        """
+        self.goal, self.kept, self.inside = goal, images.clone(), inside
+        self.open, self.answers = torch.ones(len(images), dtype=torch.bool, device=images.device), torch.empty(0)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of the images, counted; iterates of the followed batch are looked at."""
-        logits = self.score(images)
+        next(self.ticks, None)
+        if images.shape != self.kept.shape:
+            return self._asked(images)
+        rows = self.open.nonzero().flatten()
+        if len(rows) == len(images):
+            logits = self._asked(images)
+        elif len(rows):
+            logits = self.answers.index_copy(0, rows, self._asked(images[rows]))
+        else:
+            logits = self.answers + 0 * images.flatten(1).sum(dim=1, keepdim=True)
+        hit = self.goal.reached(logits.detach()) & self.open
+        if self.inside is not None:
+            hit &= self.inside(images.detach())
+            self.open, self.answers = self.open & ~hit, logits.detach()
+        self.kept[hit] = images.detach()[hit]
+        return logits
+
+    def _asked(self, images: Tensor) -> Tensor:
         self.forwards += len(images)
         self.backwards += len(images) * images.requires_grad
-        if images.shape == self.kept.shape:
-            hit = self.goal.reached(logits.detach())
-            self.kept[hit] = images.detach()[hit]
-        next(self.ticks, None)
-        return logits
+        return self.score(images)
 
     @torch.no_grad()
     def last_success(self, images: Tensor) -> Tensor:
         """The given images where they reach the goal, else the last iterates that did, else the images as they came."""
-        hit = self.goal.reached(self.score(images))
+        hit = self.goal.reached(self.score(images)) & self.open
         self.kept[hit] = images[hit]
         return self.kept
 
 
-def score(model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Logits [n, classes] of one forward pass."""
-    copies = images[:1].expand(max(ROWS - len(images), 0), *images.shape[1:])
+def score(model: Callable[[Tensor], Tensor], images: Tensor, *, rows: int = ROWS) -> Tensor:
+    """Logits [n, classes] of one forward pass, in which fewer than `rows` images are filled up with copies."""
+    copies = images[:1].expand(max(rows - len(images), 0), *images.shape[1:])
     logits = model(torch.cat([images, copies]) if len(copies) else images)
     if not isinstance(logits, Tensor) or logits.dim() != 2:
         raise ValueError(f"the model must give logits [n, classes] for images {tuple(images.shape)}, it gave {getattr(logits, 'shape', type(logits))}")
@@ -90,24 +112,35 @@ def device_of(model: Callable[[Tensor], Tensor], images: Tensor) -> torch.device
 
 @contextmanager
 def untouched(model: Callable[[Tensor], Tensor], device: torch.device, seed: int) -> Iterator[None]:
-    """The model in eval mode with frozen parameters, torch's generators at `seed`; after it all is as it was.
+    """The model in eval mode with frozen parameters, the global generators at `seed`; after it all is as it was.
 
     Restored, also after an exception: each submodule's mode, each parameter's `requires_grad`, buffers, and the
     global generators of torch (with the model's CUDA device), numpy and Python.
     """
     restore = _remember(model) if isinstance(model, nn.Module) else lambda: None
-    numpy_state, python_state = np.random.get_state(), random.getstate()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.enable_grad():
+    with generators_at(seed, device), torch.enable_grad():
         try:
-            torch.default_generator.manual_seed(seed)
-            if device.type == "cuda":
-                with torch.cuda.device(device):
-                    torch.cuda.manual_seed(seed)
             if isinstance(model, nn.Module):
                 model.eval().requires_grad_(False)
             yield
         finally:
             restore()
+
+
+@contextmanager
+def generators_at(seed: int, device: torch.device) -> Iterator[None]:
+    """The global generators of torch (with the CUDA device), numpy and Python at `seed`; afterwards where they stood."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            torch.default_generator.manual_seed(seed)
+            if device.type == "cuda":
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(seed)
+            np.random.seed(seed % 2**32)
+            random.seed(seed)
+            yield
+        finally:
             np.random.set_state(numpy_state)
             random.setstate(python_state)
 

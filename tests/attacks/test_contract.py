@@ -1,4 +1,5 @@
 import random
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ class Constant(nn.Module):
     """A model that nothing moves: class 0 for every image."""
 
     def forward(self, images):
-        return torch.tensor([1.0, 0.0, 0.0]).expand(len(images), 3) + 0 * images.flatten(1).sum(dim=1, keepdim=True)
+        return torch.tensor([1.0, 0.4, 0.3, 0.2, 0.1]).expand(len(images), 5) + 0 * images.flatten(1).sum(dim=1, keepdim=True)
 
 
 class Shifted(nn.Module):
@@ -44,6 +45,10 @@ class Counts(nn.Module):
         return self.model(images)
 
 
+def able(ability):
+    return " and ".join(name for name, attack in ATTACKS.items() if getattr(attack, ability))
+
+
 def result_of(small, attack, **changed):
     name, settings = attack
     return run(name, small.model, small.images, small.labels, seed=0, **settings | changed)
@@ -54,23 +59,29 @@ def state_of(model):
         "torch": torch.get_rng_state().tolist(), "numpy": str(np.random.get_state()), "python": random.getstate(), "threads": torch.get_num_threads(),
         "modes": [module.training for module in model.modules()], "grads": [parameter.grad for parameter in model.parameters()],
         "required": [parameter.requires_grad for parameter in model.parameters()], "buffers": [buffer.tolist() for buffer in model.buffers()],
-        "identities": [id(value) for value in (*model.parameters(), *model.buffers())], "enabled": torch.is_grad_enabled(),
+        "identities": [id(value) for value in (*model.parameters(), *model.buffers())], "enabled": torch.is_grad_enabled(), "trace": sys.gettrace(),
     }
 
 
-@pytest.mark.parametrize("rows", [[7], [3, 7, 20], [7, 3], list(range(23, -1, -1)), list(range(5, 24))])
-def test_an_image_s_result_is_the_same_alone_in_any_batch_and_in_any_order(small, attack, rows):
-    name, settings = attack
-    whole = result_of(small, attack)
-    part = run(name, small.model, small.images[rows], small.labels[rows], seed=0, **settings)
-    for what in ("images", "found", "correct", "predicted", "distance"):
-        assert torch.equal(getattr(part, what).nan_to_num(-1), getattr(whole, what)[rows].nan_to_num(-1)), what
+def test_an_image_s_result_is_the_same_alone_in_any_batch_and_in_any_order(small, lone):
+    name, settings = lone
+    whole = result_of(small, lone)
+    for rows in [7], [3, 7, 20], [7, 3], list(range(23, -1, -1)), list(range(5, 24)):
+        part = run(name, small.model, small.images[rows], small.labels[rows], seed=0, **settings)
+        for what in ("images", "found", "correct", "predicted", "distance"):
+            assert torch.equal(getattr(part, what).nan_to_num(-1), getattr(whole, what)[rows].nan_to_num(-1)), (rows, what)
 
 
-def test_the_chunk_changes_nothing(small, attack):
-    whole = result_of(small, attack)
+def test_the_chunk_changes_nothing(small, lone):
+    whole = result_of(small, lone)
     for chunk in (5, 16):
-        assert torch.equal(result_of(small, attack, chunk=chunk).images, whole.images)
+        assert torch.equal(result_of(small, lone, chunk=chunk).images, whole.images)
+
+
+def test_the_same_seed_and_order_give_the_same_images(small, attack):
+    first = result_of(small, attack).images
+    torch.manual_seed(99)
+    assert torch.equal(result_of(small, attack).images, first)
 
 
 def test_all_state_is_as_it_was(small, attack):
@@ -84,14 +95,12 @@ def test_all_state_is_as_it_was(small, attack):
     assert state_of(small.model) == before
 
 
-@pytest.mark.parametrize("name", ["pgd", "cw"])
-def test_all_state_is_as_it_was_after_an_exception(small, name):
-    model = Counts(small.model)
+def test_all_state_is_as_it_was_after_an_exception(small, attack):
+    model, (name, settings) = Counts(small.model), attack
     small.model.train()
     before = state_of(model)
-    settings = {"eps": None, "binary_search_steps": 2, "initial_const": 1.0} if name == "cw" else {"eps": 0.1}
     with pytest.raises(RuntimeError, match="the third pass"):
-        run(name, model, small.images, small.labels, norm="l2", step=0.03, steps=10, seed=0, **settings)
+        run(name, model, small.images, small.labels, seed=0, **settings)
     assert state_of(model) == before
 
 
@@ -127,11 +136,11 @@ def test_clean_errors_are_not_attacked_and_counted_apart(small, attack):
     assert result.robust_accuracy == (20 - broken, 24)
 
 
-@pytest.mark.parametrize("name", ["fgsm", "pgd"])
+@pytest.mark.parametrize("name", ["fgsm", "bim", "pgd", "cw-linf", "deepfool", "apgd-ce", "apgd-dlr", "apgd-t", "fab-t"])
 @pytest.mark.parametrize("norm, eps", [("linf", 8 / 255), ("linf", 0.3), ("l2", 0.3), ("l2", 2.0)])
 def test_ball_and_box_hold_in_float64(small, name, norm, eps):
-    settings = {"step": eps / 3, "steps": 7} if name == "pgd" else {}
-    result = run(name, small.model, small.images, small.labels, norm=norm, eps=eps, seed=0, **settings)
+    settings = {"fgsm": {}} | dict.fromkeys(("bim", "pgd", "cw-linf"), {"step": eps / 3, "steps": 7})
+    result = run(name, small.model, small.images, small.labels, norm=norm, eps=eps, seed=0, **settings.get(name, {"steps": 7}))
     change = (result.images.double() - small.images.double()).flatten(1)
     size = change.abs().amax(dim=1) if norm == "linf" else change.norm(dim=1)
     assert result.found.sum() > 3 and size.max() <= eps + (0 if norm == "linf" else 1e-12)
@@ -163,41 +172,47 @@ def test_an_iterate_that_succeeded_is_kept_when_the_last_one_does_not():
     assert result.found.item() and 1.0 < result.images.sum() < 1.2
 
 
-def test_a_path_too_short_to_cross_the_ball_is_flagged(small):
+@pytest.mark.parametrize("name", ["bim", "pgd", "cw-linf", "transfer"])
+def test_a_path_too_short_to_cross_the_ball_is_flagged(small, name):
+    source = {"source": small.model} if name == "transfer" else {}
+
     def flags(**changed):
-        return run("pgd", small.model, small.images, small.labels, **PGD | changed).flags
+        return run(name, small.model, small.images, small.labels, **PGD | source | changed).flags
     assert flags(steps=6, step=0.1 / 30) == ("short path: steps x step = 0.02 cannot cross the ball, 2 eps = 0.2",)
     assert len(flags(steps=19, step=0.01)) == 1 and flags(steps=20, step=0.01) == ()
 
 
-@pytest.mark.parametrize("name", ["pgd", "cw"])
+@pytest.mark.parametrize("name", [name for name, attack in ATTACKS.items() if attack.targeted])
 def test_success_means_that_the_target_is_reached(small, name):
     targets = (small.labels + 1) % 5
-    settings = {"norm": "l2", "step": 0.1, "steps": 40} | ({"eps": None, "binary_search_steps": 3, "initial_const": 1.0} if name == "cw" else {"eps": 0.8})
+    settings = {"norm": "l2", "eps": 0.8, "step": 0.1, "steps": 40} | {
+        "cw": {"eps": None, "binary_search_steps": 3, "initial_const": 1.0}, "ddn": {"eps": None, "step": None}, "stadv": {"norm": "flow", "eps": 0.4},
+        "hsj": {"eps": None, "step": None, "steps": 1, "directions": 20}, "transfer": {"source": small.model}}.get(name, {})
     result = run(name, small.model, small.images, small.labels, targets=targets, seed=0, **settings)
-    assert result.found.sum() > 10 and (small.model(result.images).argmax(dim=1)[result.found] == targets[result.found]).all()
+    assert result.found.sum() > 5 and (small.model(result.images).argmax(dim=1)[result.found] == targets[result.found]).all()
     aimless = run(name, small.model, small.images, small.labels, seed=0, **settings)
     assert result.success_among_correct[0] < aimless.success_among_correct[0] or aimless.distance.nanmean() < result.distance.nanmean()
     assert result.success_among_all[0] == int((small.model(result.images).argmax(dim=1) == targets).sum())
 
 
 def test_a_nan_in_one_image_spoils_only_that_image(small, attack):
-    whole = result_of(small, attack)
-    small.images = small.images.clone()
+    name, settings = attack
+    others = [row for row in range(24) if row != 9]
+    without = run(name, small.model, small.images[others], small.labels[others], seed=0, **settings)
     small.images[9, 0, 2, 2] = torch.nan
     result = result_of(small, attack)
-    others = [row for row in range(24) if row != 9]
-    assert torch.equal(result.images[others], whole.images[others]) and torch.equal(result.found[others], whole.found[others])
+    assert torch.equal(result.images[others], without.images) and torch.equal(result.found[others], without.found)
     assert not result.found[9] and not result.correct[9] and result.images[9].isnan().sum() == 1
     assert result.flags == ("pixels not finite: 1 images were not attacked",)
 
 
 def test_a_model_that_nothing_moves_is_never_broken_and_no_image_turns_black(attack):
     name, settings = attack
-    images = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.2
+    images = torch.rand(6, 1, 6, 6, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.2
     result = run(name, Constant(), images, torch.zeros(6, dtype=torch.int64), seed=0, **settings)
     assert result.success_among_correct == (0, 6) and torch.equal(result.images, images) and result.distance.isnan().all()
     assert "constant outputs: the model gives every image the same logits" in result.flags
+    assert not result.images.requires_grad
 
 
 def test_queries_count_the_images_that_went_forward_and_backward(small):
@@ -206,6 +221,9 @@ def test_queries_count_the_images_that_went_forward_and_backward(small):
     assert queries("fgsm", norm="linf", eps=0.01) == (20, 20)
     assert queries("pgd", norm="linf", eps=1e-6, step=1e-6, steps=7, restarts=3) == (420, 420)
     assert queries("cw", norm="l2", eps=None, step=0.01, steps=5, binary_search_steps=2, initial_const=1.0) == (200, 200)
+    assert queries("ddn", norm="l2", eps=None, steps=6) == (120, 120)
+    assert queries("apgd-ce", norm="linf", eps=1e-6, steps=6) == (160, 140)
+    assert queries("stadv", norm="flow", eps=1e-6, step=1e-6, steps=6) == (140, 120)
     assert queries("noise", norm="linf", eps=0.01, kind="sign") == (0, 0)
 
 
@@ -249,9 +267,10 @@ def test_outputs_that_are_probabilities_are_flagged(small):
 
 
 @pytest.mark.parametrize("name, changed, sentence", [
-    ("fsgm", {}, "'fsgm' is no attack known here: known are fgsm, pgd, cw, noise."),
+    ("fsgm", {}, f"'fsgm' is no attack known here: known are {', '.join(ATTACKS)}."),
     ("cw", {}, "cw has no norm 'linf': it has l2."),
-    ("pgd", {"eps": None}, "pgd needs eps: it searches inside a ball. eps=None asks for the smallest perturbation, which cw can do."),
+    ("pgd", {"eps": None}, "pgd needs eps: it searches inside a ball. eps=None asks for the smallest perturbation, which "
+     f"{able('minimum_norm')} can do."),
     ("pgd", {"eps": -1}, "eps = -1 is not possible: the attack budget is one number from 0 (pixel units); a curve is one call for each eps."),
     ("pgd", {"eps": [0.1, 0.2]}, "eps = [0.1, 0.2] is not possible: the attack budget is one number from 0 (pixel units); a curve is one call for each eps."),
     ("pgd", {"step": None}, "pgd needs step: no library's default stands in for a number that decides the result."),
@@ -259,7 +278,7 @@ def test_outputs_that_are_probabilities_are_flagged(small):
     ("pgd", {"steps": 0}, "steps = 0 is not possible for pgd: it is a number above 0."),
     ("pgd", {"rate": 1}, "pgd has no setting 'rate': it has step, steps, restarts."),
     ("fgsm", {}, "fgsm has no setting 'step': it has none."),
-    ("fgsm", {"step": None, "steps": None, "targets": torch.zeros(24)}, "fgsm has no targets: pgd and cw can be sent to a class."),
+    ("fgsm", {"step": None, "steps": None, "targets": torch.zeros(24)}, f"fgsm has no targets: {able('targeted')} can be sent to a class."),
     ("pgd", {"targets": torch.zeros(23, dtype=torch.int64)}, "targets must be whole numbers [24], one for each image, got torch.int64 (23,)."),
     ("pgd", {"targets": torch.full((24,), 7)}, "targets run from 7 to 7, the model has classes 0 to 4."),
     ("noise", {"step": None, "steps": None}, "noise needs kind: no library's default stands in for a number that decides the result."),

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from causalnb.attacks import ball, run
+from causalnb.attacks.watch import Goal, Watched
 
 CW = {"norm": "l2", "eps": None, "step": 0.01, "steps": 5, "binary_search_steps": 1, "initial_const": 1e-3, "seed": 0}
 
@@ -106,27 +107,94 @@ def test_fgsm_is_one_step_along_the_sign_of_the_gradient(small):
     assert result.found.sum() > 15 and torch.allclose(result.images[result.found], expected[result.found], atol=1e-7)
 
 
-def test_pgd_is_the_loop_that_anyone_would_write(small):
+def cross_entropy(logits, labels):
+    return nn.functional.cross_entropy(logits, labels, reduction="sum")
+
+
+def margin(logits, labels):
+    rivals = logits.masked_fill(nn.functional.one_hot(labels, logits.shape[1]).bool(), -9e9)
+    return (rivals.max(dim=1).values - logits[torch.arange(len(logits)), labels]).sum()
+
+
+@pytest.mark.parametrize("name, loss, start", [("bim", cross_entropy, 0.0), ("pgd", cross_entropy, 0.1), ("cw-linf", margin, 0.1)])
+def test_the_ascent_is_the_loop_that_anyone_would_write(small, name, loss, start):
     """Steps of 0.03 in the sign of the gradient, pulled back to the ball of 0.1 and the box each time."""
-    result = run("pgd", small.model, small.images, small.labels, norm="linf", eps=0.1, step=0.03, steps=6, seed=0)
-    images = (small.images + 0.1 * ball.point(small.images, (0, "pgd", 0), "linf")).clamp(0, 1)
+    result = run(name, small.model, small.images, small.labels, norm="linf", eps=0.1, step=0.03, steps=6, seed=0)
+    images = (small.images + start * ball.point(small.images, (0, name, 0), "linf")).clamp(0, 1)
     for _ in range(6):
         images = images.detach().requires_grad_()
-        gradient = torch.autograd.grad(nn.functional.cross_entropy(small.model(images), small.labels, reduction="sum"), images)[0]
+        gradient = torch.autograd.grad(loss(small.model(images), small.labels), images)[0]
         images = (small.images + (images + 0.03 * gradient.sign() - small.images).clamp(-0.1, 0.1)).clamp(0, 1)
     assert result.found.sum() > 15 and torch.allclose(result.images[result.found], images[result.found], atol=1e-6)
 
 
+def test_cw_linf_goes_where_the_cross_entropy_has_no_gradient_left(small):
+    def sure(images):
+        return 1e5 * small.model(images)
+    settings = {"norm": "linf", "eps": 0.1, "step": 0.03, "steps": 10, "seed": 0}
+    margins, entropy = (run(name, sure, small.images, small.labels, **settings).found for name in ("cw-linf", "pgd"))
+    assert margins.sum() >= entropy.sum() + 5
+
+
 @pytest.mark.parametrize("norm, dual", [("linf", 1), ("l2", 2)])
-@pytest.mark.parametrize("name", ["fgsm", "pgd"])
+@pytest.mark.parametrize("name", ["fgsm", "bim", "pgd", "cw-linf"])
 def test_on_a_linear_model_the_attack_succeeds_exactly_beyond_the_margin(linear, name, norm, dual):
     radii = linear.margins / linear.weight.norm(p=dual)
     for row, radius in enumerate(radii.tolist()):
         for factor, found in ((1.01, True), (0.99, False)):
             eps = factor * radius
-            settings = {"step": eps / 4, "steps": 40} if name == "pgd" else {}
+            settings = {} if name == "fgsm" else {"step": eps / 5, "steps": 40}
             result = run(name, linear.model, linear.images[row:row + 1], linear.labels[row:row + 1], norm=norm, eps=eps, seed=0, **settings)
             assert result.found.item() is found, (row, factor)
+
+
+@pytest.mark.parametrize("name, norm, dual, within, settings", [
+    ("ddn", "l2", 2, 0.02, {"steps": 200}),
+    ("deepfool", "l2", 2, 0.02, {"steps": 10, "overshoot": 0.01}),
+    ("deepfool", "linf", 1, 0.02, {"steps": 10, "overshoot": 0.01}),
+    ("hsj", "l2", 2, 0.1, {"steps": 20}),
+    ("hsj", "linf", 1, 0.1, {"steps": 20}),
+])
+def test_on_a_linear_model_the_minimum_norm_is_margin_over_dual_norm(linear, name, norm, dual, within, settings):
+    result = run(name, linear.model, linear.images, linear.labels, norm=norm, eps=None, seed=0, **settings)
+    exact = linear.margins / linear.weight.norm(p=dual)
+    assert result.found.all() and (result.distance >= exact).all()
+    assert (result.distance / exact - 1).max() < within
+
+
+@pytest.mark.parametrize("name, norm, theirs, settings", [
+    ("ddn", "l2", lambda: foolbox.attacks.DDNAttack(steps=20, init_epsilon=1.0, gamma=0.05), {"steps": 20}),
+    ("deepfool", "l2", lambda: foolbox.attacks.L2DeepFoolAttack(steps=10, overshoot=0.02, candidates=3), {"steps": 10, "nearest": 3}),
+    ("deepfool", "linf", lambda: foolbox.attacks.LinfDeepFoolAttack(steps=10, overshoot=0.02, candidates=3), {"steps": 10, "nearest": 3}),
+])
+def test_the_minimum_norm_is_what_foolbox_finds_alone(small, plain, name, norm, theirs, settings):
+    expected = theirs().run(plain, small.images[4:], small.labels[4:])
+    broken = small.model(expected).argmax(dim=1) != small.labels[4:]
+    result = run(name, small.model, small.images, small.labels, norm=norm, eps=None, seed=0, **settings)
+    assert broken.sum() > 10 and result.found[4:][broken].all()
+    sizes = ball.distance(small.images[4:], expected, norm)
+    assert torch.allclose(result.distance[4:][broken], sizes[broken], rtol=1e-4)
+
+
+def test_deepfool_looks_at_no_more_classes_than_it_is_told(small):
+    def queries(nearest):
+        return run("deepfool", small.model, small.images, small.labels, norm="l2", eps=None, steps=1, nearest=nearest, seed=0).queries[1]
+    assert queries(2) < queries(3) < queries(5) == queries(10)
+
+
+def test_foolbox_s_hopskipjump_ends_for_all_when_one_has_no_start_and_ours_gives_up_that_one():
+    """No uniform noise is as bright as class 1: the dark image has no start, the bright one has."""
+    def bright(images):
+        mean = images.flatten(1).mean(dim=1)
+        return torch.stack([0.8 - mean, mean - 0.8], dim=1)
+    images, labels = torch.stack([torch.full((1, 6, 6), 0.3), torch.full((1, 6, 6), 0.9)]), torch.tensor([0, 1])
+    attack = foolbox.attacks.HopSkipJumpAttack(steps=1, initial_gradient_eval_steps=5)
+    watched = Watched(bright, torch.device("cpu"), iter(()))
+    watched.follow(images, Goal(labels))
+    with pytest.raises(ValueError, match="init_attack failed for 1"), pytest.warns(UserWarning), torch.random.fork_rng():
+        attack.run(foolbox.PyTorchModel(watched, bounds=(0, 1), device="cpu"), images, labels)
+    result = run("hsj", bright, images, labels, norm="l2", eps=None, steps=1, directions=5, starts=5, seed=0)
+    assert result.found.tolist() == [False, True] and torch.equal(result.images[0], images[0])
 
 
 def test_on_a_linear_model_cw_finds_the_least_distance_within_two_percent(linear):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from causalnb import attacks, data, training
+from causalnb.attacks import AttackResult
 from causalnb.chapters.ace import readings, vae
 from causalnb.chapters.ace.interventions import SCORES, Table, average_effects, intervene, interventional_table, single_and_joint
 from causalnb.chapters.ace.parameters import Parameters
@@ -50,16 +51,6 @@ class Trained:
     key: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Attacked:
-    """One attack on the drawn images; where `found` is False the image is the clean one. All [n]."""
-
-    images: Tensor
-    found: Tensor
-    correct: Tensor
-    distance: Tensor
-
-
 # Training --------------------------------------------------------------------------------------------------------
 
 
@@ -69,7 +60,7 @@ def trained(lab: Lab, name: str) -> Trained:
     recipe = training.Recipe(optimiser=p.optimiser, rate=p.rate, momentum=p.momentum, epochs=p.epochs_for(name), batch=p.batch, seed=p.seed)
     train, test = lab.load(name, "train"), lab.load(name, "test")
     key = {"what": f"LeNet on {name}", "variant": p.variant, "recipe": recipe.model_dump(), "data": train.digest,
-           "code": module_digest("causalnb.training", "causalnb.models")}
+           "code": module_digest("causalnb.training", "causalnb.models.lenet5")}
     model = lenet(variant=p.variant, classes=len(train.classes), seed=recipe.seed)
 
     def make() -> dict[str, Tensor]:
@@ -96,32 +87,19 @@ def attack_settings(p: Parameters) -> dict[str, dict[str, Any]]:
     }
 
 
-def attacked(lab: Lab, net: Trained) -> dict[str, Attacked]:
+def attacked(lab: Lab, net: Trained) -> dict[str, AttackResult]:
     """The three attacks on the drawn images, and "cw-clipped": C&W minimises the L2 norm, here it is held to `eps` in it."""
     found = {name: _attacked(lab, net, name, settings) for name, settings in attack_settings(lab.p).items()}
-    return found | {"cw-clipped": within(found["cw"], net.test.images, lab.p.eps)}
+    return found | {"cw-clipped": found["cw"].within(lab.p.eps)}
 
 
-def _attacked(lab: Lab, net: Trained, name: str, settings: dict[str, Any]) -> Attacked:
+def _attacked(lab: Lab, net: Trained, name: str, settings: dict[str, Any]) -> AttackResult:
     images, labels = net.test.images.to(lab.device), net.test.labels.to(lab.device)
-    key = {"what": f"{name} on {net.name}", "model": net.key, "settings": settings, "draw": [lab.p.n_images, lab.p.seed],
-           "code": module_digest("causalnb.attacks")}
-
-    def make() -> dict[str, Tensor]:
-        result = attacks.run(name, net.model, images, labels, seed=lab.p.seed, **settings)
-        return {"images": result.images, "found": result.found, "correct": result.correct, "distance": result.distance}
-
-    return Attacked(**lab.store.get_or_make(key, make, device=str(lab.device)))
+    key = {"what": f"{name} on {net.name}", "model": net.key, "settings": settings, "draw": [lab.p.n_images, lab.p.seed]}
+    return attacks.kept(lab.store, key, lambda: attacks.run(name, net.model, images, labels, seed=lab.p.seed, **settings), device=lab.device)
 
 
-def within(attack: Attacked, clean: Tensor, eps: float) -> Attacked:
-    """The same attack judged at a budget: images beyond it are the clean ones again."""
-    kept = attack.found & (attack.distance <= eps + 1e-6)
-    images = torch.where(kept.view(-1, 1, 1, 1), attack.images, clean.to(attack.images))
-    return Attacked(images, kept, attack.correct, attack.distance.where(kept, torch.nan))
-
-
-def image_sets(net: Trained, found: Mapping[str, Attacked]) -> dict[str, Tensor]:
+def image_sets(net: Trained, found: Mapping[str, AttackResult]) -> dict[str, Tensor]:
     """Table I's rows: images [m, 1, h, w] that the network gets right when they are clean; C&W as it returns them and held to an L2 of eps."""
     right, clean = found["fgsm"].correct.cpu(), net.test.images
     return {name: images.cpu()[right] for name, images in {"clean": clean, **{name: one.images for name, one in found.items()}}.items()}
@@ -257,7 +235,7 @@ def corner(lab: Lab, rho: float, *, images: int = 100) -> Corner:
     new, free = (data.shapes(1000, rho=r, seed=lab.p.seed + 1) for r in (rho, 0.0))
     recipe = training.Recipe(optimiser="adam", rate=2e-3, batch=50, epochs=4 if lab.p.n_shapes >= 4000 else 8, seed=lab.p.seed)
     key = {"what": f"LeNet on shapes, rho {rho}", "recipe": recipe.model_dump(), "data": train.digest,
-           "code": module_digest("causalnb.training", "causalnb.models")}
+           "code": module_digest("causalnb.training", "causalnb.models.lenet5")}
     model = lenet(classes=len(train.classes), seed=recipe.seed).to(lab.device)
 
     def make() -> dict[str, Tensor]:

@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from causalnb.attacks import AttackResult
 from causalnb.chapters.ace import claims
 from causalnb.chapters.ace import maps as m
 from causalnb.chapters.ace.errata import ERRATA, pixels_are_correlated
-from causalnb.chapters.ace.experiments import Attacked, Corner, Lab, Trained
+from causalnb.chapters.ace.experiments import Corner, Lab, Trained
 from causalnb.chapters.ace.readings import Maps, individual
 from causalnb.statistics import Estimate, exact, logic, mean, proportion, summaries
 
@@ -27,7 +28,7 @@ def accuracies(lab: Lab, nets: Mapping[str, Trained]) -> Estimates:
     return found
 
 
-def successes(lab: Lab, found: Mapping[str, Mapping[str, Attacked]]) -> Estimates:
+def successes(lab: Lab, found: Mapping[str, Mapping[str, AttackResult]]) -> Estimates:
     """Images broken, of those that were right before; PGD's count is the control of the attacks' strength."""
     made = {}
     for name, attacks in found.items():
@@ -49,7 +50,8 @@ def table_cells(lab: Lab, name: str, effects: Mapping[str, Maps]) -> Estimates:
     return found
 
 
-def claimed(lab: Lab, net: Trained, effects: Mapping[str, Maps], images: Mapping[str, Tensor], labels: Tensor, attacks: Mapping[str, Attacked]) -> Estimates:
+def claimed(lab: Lab, net: Trained, effects: Mapping[str, Maps], images: Mapping[str, Tensor], labels: Tensor,
+            attacks: Mapping[str, AttackResult]) -> Estimates:
     """What decides the claims of IV-B and the printed order of Table I's means, for one data set."""
     found = _summarised(lab, claims.columns(net.name, effects, images, seed=lab.p.seed) | claims.orders(net.name, effects))
     broken = {attack: one.found.cpu()[one.correct.cpu()] for attack, one in attacks.items()}

@@ -1,11 +1,11 @@
-"""LeNet, built from a seed. Images come in as they are, in [0, 1]; logits go out; training is elsewhere."""
+"""LeNet-5, the network of chapter 1."""
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from causalnb import UserError
+from causalnb.models.seeding import drawn
 
 Variant = Literal["relu-max", "tanh-average"]
 
@@ -50,6 +50,4 @@ def lenet(*, variant: Variant = "relu-max", classes: int = 10, channels: int = 1
         raise ValueError(f"variant = {variant!r}: a LeNet is relu-max or tanh-average")
     if size < 12:
         raise UserError(f"LeNet cannot take images of {size} x {size} pixels: its two poolings need 12 x 12 or more, so choose a larger set.")
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs too
-        return LeNet(variant, classes, channels, size)
+    return drawn(seed, lambda: LeNet(variant, classes, channels, size))

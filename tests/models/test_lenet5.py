@@ -1,4 +1,6 @@
 import doctest
+import importlib
+import pkgutil
 
 import pytest
 import torch
@@ -59,5 +61,6 @@ def test_initial_weights_are_torchs_defaults():
     assert weight.abs().max() <= 1 / 20 and abs(weight.std() - 1 / (20 * 3**0.5)) < 1e-3  # uniform within 1 / sqrt(400)
 
 
-def test_examples_run():
-    assert doctest.testmod(models).failed == 0
+@pytest.mark.parametrize("module", [name for _, name, _ in pkgutil.iter_modules(models.__path__, "causalnb.models.")])
+def test_examples_run(module):
+    assert doctest.testmod(importlib.import_module(module), extraglobs={"torch": torch, "nn": nn}).failed == 0
