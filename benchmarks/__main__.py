@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from benchmarks import ace
 from benchmarks.measure import Comparison, sentence
+from causalnb import UserError
 
 
 def pairs() -> dict[str, Callable[[], Comparison]]:
@@ -32,7 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{unknown[0]} is not a pair: choose from {', '.join(known)}.", file=sys.stderr)
         return 1
     for name in chosen.pairs or known:
-        result = known[name]()
+        try:
+            result = known[name]()
+        except UserError as error:      # data that are not at hand
+            print(f"{name} is left out: {error}", file=sys.stderr)
+            continue
         print(json.dumps(result) if chosen.json else sentence(result), flush=True)
     return 0
 

@@ -5,7 +5,7 @@ Floors (a module imports only from floors below its own; `tests/test_floors.py` 
 2 store, 1 record, 0 statistics, parameters, figstyle, console, paths, processes and vision.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 class UserError(Exception):

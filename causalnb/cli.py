@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from causalnb import UserError, book, data, ledger, paths, record, runner
+from causalnb import UserError, book, data, ledger, models, notebook, paths, record, runner
 from causalnb.store import Store
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="A book that runs: execute, judge and compare its chapters.")
@@ -85,6 +85,30 @@ def judge(where: Annotated[Path, typer.Argument(help="a record.json or the folde
     print(", ".join(f"{n} {word}" for word, n in ledger.counts(verdicts).items()))
 
 
+@app.command()
+def attack(model: Annotated[Path, typer.Option(help="weights, as safetensors")], architecture: Annotated[str, typer.Option(help="resnet20, small_cnn, ...")],
+           data_set: Annotated[str, typer.Option("--data", help="a data set")], eps: Annotated[str, typer.Option(help="the budget: 0.3, or 8/255")],
+           norm: str = "linf", suite: str = "short", n_images: int = 500, seed: int = 0, device: str = "auto",
+           mean: Annotated[str, typer.Option(help="per channel, if the model was trained on normalised images: 0.5,0.5,0.5")] = "", std: str = "",
+           output: Annotated[Path | None, typer.Option(help="where the record goes")] = None) -> None:
+    """Attack a model of your own: the sanity panel, a table of attacks, and a record."""
+    from causalnb.attacks import SUITES
+    from causalnb.attacks.report import budget, report
+
+    for what, value, known in (("suite", suite, tuple(SUITES)), ("norm", norm, ("linf", "l2"))):
+        if value not in known:
+            raise UserError(f"{what} = {value!r} is not possible: it is one of {', '.join(known)}.")
+    budget_in_pixels, images = budget(eps), data.load(data_set, "test")
+    scale = {name: _per_channel(name, text) for name, text in (("mean", mean), ("std", std)) if text}
+    _, channels, size, _ = images.images.shape
+    net = models.load(model, architecture, classes=len(images.classes), channels=channels, size=size, **scale)
+    done = report(net, data.draw(images, min(n_images, len(images)), seed=seed), norm=norm, eps=budget_in_pixels, suite=suite, seed=seed,
+                  device=notebook.find_device(device), store=Store(),
+                  what={"model": str(model), "model_digest": record.file_digest(model), "architecture": architecture, "data": data_set})
+    print(done)
+    print(f"\nrecord: {paths.short(done.write(output or paths.runs_root() / 'attack' / f'{model.stem}-{suite}.json'))}")
+
+
 @app.command("data")
 def data_command(name: Annotated[str | None, typer.Argument(help="a set to download; without it, all are listed")] = None) -> None:
     """List the data sets, or download one under the data root."""
@@ -118,6 +142,14 @@ def store(verify: bool = False, prune: Annotated[str, typer.Option(help="remove 
 def book_command(execute: Annotated[bool, typer.Option(help="execute stale quick runs first")] = True) -> None:
     """Execute what is stale at the quick profile, then render the site."""
     print(f"The book is ready: open {paths.short(book.build(execute=execute))}")
+
+
+def _per_channel(name: str, text: str) -> tuple[float, ...]:
+    """Numbers from text: 0.5,0.5,0.5."""
+    try:
+        return tuple(map(float, text.split(",")))
+    except ValueError:
+        raise UserError(f"{name} = {text!r} is not possible: give one number per channel, for example 0.5,0.5,0.5.") from None
 
 
 def _values(pairs: list[str] | None) -> dict[str, Any]:

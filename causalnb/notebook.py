@@ -14,7 +14,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -71,7 +71,10 @@ def find_device(name: str) -> torch.device:
     """The device of that name, where "auto" is the first GPU or else the CPU; a UserError where it does not exist."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"device = {name!r} is not possible: it is auto, cpu, cuda, cuda:1 or mps.") from None
     present = {"cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(), "mps": torch.backends.mps.is_available()}
     if not present.get(device.type, True):
         raise UserError(f"device = {name!r} is not possible: this machine, or this build of torch, has no such device. Choose device=cpu or device=auto.")
@@ -155,6 +158,10 @@ class Run:
         """Show a figure in the page's ink, with alt text and a caption whose first sentence is its message."""
         self._figures += 1
         self.html(fragments.figure(figstyle.inline_svg(figure, alt, f"{self.chapter}{self._figures}"), caption, side=side))
+
+    def table(self, names: Sequence[str], lines: Iterable[Sequence[str]], *, caption: str) -> None:
+        """Show a table of texts; the first of each line heads it, and the caption's first sentence is its message."""
+        self.html(fragments.plain(names, list(lines), caption))
 
     def html(self, source: str) -> None:
         """Show HTML as a cell's output; nothing happens outside a notebook."""

@@ -1,10 +1,14 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
 
-from causalnb import cli
+from causalnb import cli, data, models, record, training
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,7 +65,63 @@ def test_data_lists_every_set_and_store_is_empty_at_first(monkeypatch, capsys):
     assert causalnb(monkeypatch, capsys, "store") == (0, [], [])
 
 
+@pytest.fixture
+def mine(book, monkeypatch):
+    """The arguments that attack a network of one's own: "linear", which knows the digits by their means, with pixels from -1 to 1."""
+    train = data.load("digits8", "train")
+    means = torch.stack([2 * train.images[train.labels == label].mean(dim=0).flatten() - 1 for label in range(10)])
+    save_file({"1.weight": 2 * means, "1.bias": -means.square().sum(dim=1)}, book() / "mine.safetensors")
+
+    def linear(*, classes, channels, size, seed):
+        return nn.Sequential(nn.Flatten(), nn.Linear(channels * size**2, classes))
+
+    monkeypatch.setitem(models.ARCHITECTURES, "linear", linear)
+    return ["attack", "--model", "mine.safetensors", "--architecture", "linear", "--data", "digits8", "--eps", "8/255", "--n-images", "10"]
+
+
+def test_a_model_of_one_s_own_is_attacked_and_leaves_a_record(mine, monkeypatch, capsys):
+    code, out, _ = causalnb(monkeypatch, capsys, *mine, "--mean", "0.5", "--std", "0.5")
+    content = json.loads(Path("runs/attack/mine-short.json").read_text(encoding="utf-8"))
+    assert code == 0 and out[0].startswith("clean accuracy ") and out[0].endswith("n = 10") and out[-1] == "record: runs/attack/mine-short.json"
+    assert any(line.startswith("sanity panel: ") for line in out) and any(line.startswith("fgsm  ") for line in out)
+    expected = {"model": mine[2], "architecture": "linear", "data": "digits8", "norm": "linf", "eps": 8 / 255, "suite": "short", "seed": 0, "n": 10}
+    assert expected.items() <= content.items() and content["model_digest"] == record.file_digest(Path(mine[2]))
+    some = data.draw(data.load("digits8", "test"), 10, seed=0)
+    net = models.load(mine[2], "linear", classes=10, channels=1, size=8, mean=(0.5,), std=(0.5,))
+    assert content["verdicts"]["correct"] == (training.predict(net, some.images).argmax(dim=1) == some.labels).int().tolist()
+    assert content["clean"]["value"] == sum(content["verdicts"]["correct"]) / 10 > 0.5
+
+
+def test_what_is_asked_of_an_attack_is_what_is_attacked(mine, monkeypatch, capsys):
+    asked = {}
+
+    class Done:
+        def __str__(self):
+            return "done"
+
+        def write(self, path):
+            return path
+
+    monkeypatch.setattr("causalnb.attacks.report.report", lambda net, images, **given: asked.update(given, net=net, images=images) or Done())
+    code, out, _ = causalnb(monkeypatch, capsys, *mine, "--norm", "l2", "--suite", "rand", "--seed", "3", "--n-images", "9999", "--output", "deep/mine.json")
+    assert (code, out) == (0, ["done", "", "record: deep/mine.json"]) and len(asked["images"]) == len(data.load("digits8", "test"))
+    assert (asked["norm"], asked["suite"], asked["seed"], asked["eps"]) == ("l2", "rand", 3, 8 / 255) and isinstance(asked["net"], nn.Sequential)
+
+
+@pytest.mark.parametrize("changed, sentence", [
+    (("--eps", "much"), "eps = 'much' is not possible: give a number such as 0.3"),
+    (("--suite", "plus"), "suite = 'plus' is not possible: it is one of short, "),
+    (("--norm", "l1"), "norm = 'l1' is not possible: it is one of linf, l2."),
+    (("--mean", "grey", "--std", "1"), "mean = 'grey' is not possible: give one number"),
+    (("--mean", "0.5"), "mean = (0.5,) and std = None do not fit images of 1 channels"), (("--data", "mnits"), "mnits is neither a data set nor a folder"),
+    (("--model", "gone.safetensors"), "gone.safetensors cannot be read"),
+    (("--n-images", "0"), "n_images = 0 is not possible"), (("--architecture", "lenet"), "LeNet cannot take images of 8 x 8 pixels")])
+def test_what_cannot_be_attacked_is_one_line(mine, monkeypatch, capsys, changed, sentence):
+    code, out, err = causalnb(monkeypatch, capsys, *mine, *changed)
+    assert (code, out, len(err)) == (1, [], 1) and err[0].startswith(sentence)
+
+
 def test_the_command_s_help_needs_no_traceback():
     shown = subprocess.run([sys.executable, "-m", "causalnb", "--help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for verb in ("run", "convert", "status", "compare", "store", "data", "judge", "book"):
+    for verb in ("run", "convert", "status", "compare", "store", "data", "judge", "attack", "book"):
         assert verb in shown

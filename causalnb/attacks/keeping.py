@@ -37,7 +37,7 @@ def _tensors(result: AttackResult) -> dict[str, Tensor]:
 def identity(model: nn.Module) -> str:
     """A digest of a model's structure, as it prints itself, with all its weights and buffers, for a store key."""
     printed = torch.tensor(list(repr(model).encode()), dtype=torch.uint8)
-    return f"{type(model).__qualname__} {fingerprint({'': printed, **model.state_dict()})}"
+    return f"{type(model).__qualname__} {fingerprint({'': printed, **dict(model.named_buffers()), **model.state_dict()})}"
 
 
 def joined(results: Sequence[AttackResult]) -> AttackResult:

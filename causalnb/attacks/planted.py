@@ -23,8 +23,9 @@ Attack = Callable[[nn.Module, Tensor, Tensor], AttackResult]
 Features = Callable[[Tensor], Tensor]
 
 NEEDED, ALLOWED = 0.95, 0.20    # of the planted images: what the attack must break at least, random search at most
+EDGE = {"linf": "sign", "l2": "gauss"}      # the noise whose one draw is the planted point
 SHRINK = 0.99                   # inner points lie this share of the way out at most
-MARGIN = 0.05                   # of the gap between the highest inner point and the planted one, how much lies beyond the boundary
+MARGIN = 0.10                   # of the gap between the highest inner point and the planted one, how much lies beyond the boundary
 
 
 class Planted(nn.Module):
@@ -50,6 +51,7 @@ class Planted(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits [n, 2]."""
         lead = (self.features(images).flatten(1) - self.origin) @ self.weight + self.bias
+        lead = lead + 0 * images.flatten(1).sum(dim=1)      # features without a gradient have one of zero: a failed control, no error of torch's
         return torch.stack([-lead, lead], dim=1) / 2
 
 
@@ -111,19 +113,27 @@ def planted(model: Callable[[Tensor], Tensor], images: Tensor, *, norm: str, eps
 
     `inner` uniform points of the ball, pulled in by 1 %, and the image are class 0; one point at eps (a corner in L-inf, a
     random direction in L2; both cut with the box [0, 1]) is class 1. The readout has the widest margin
-    between them, in units of the inner points' spread; its boundary then moves up to the planted point, short of it by 5 %
-    of the gap. Where the features do
+    between them, in units of the inner points' spread; its boundary then moves up to the planted point, short of it by a
+    tenth of the gap. Where the features do
     not separate the planted point exactly, the image cannot be planted.
 
     features   what is read, [n, ...] for images; without it, what enters the model's last nn.Linear. Given, the model is not asked
 
     Refused: a model without features given in which no nn.Linear is called.
     """
+    if norm not in EDGE:
+        raise ValueError(f"nothing can be planted in {norm!r}: the norm is one of {' and '.join(EDGE)}.")
     read = features if features is not None else entering_last_linear(model, images[:1])
-    with untouched(read, device_of(read, images), seed), torch.no_grad():
-        points = noise(images, kind={"linf": "sign", "l2": "gauss"}[norm], norm=norm, eps=eps, seed=seed)
-        around = torch.stack([_drawn(images, norm, SHRINK * eps, (seed, "inner", k)) for k in range(inner)], dim=1)
+    images = images.to(device_of(read, images))
+    with untouched(read, images.device, seed), torch.no_grad():
+        points = noise(images, kind=EDGE[norm], norm=norm, eps=eps, seed=seed)
+        around = inner_points(images, norm=norm, eps=eps, seed=seed, inner=inner)
         return [_plant(read, image[None], some, point[None]) for image, some, point in zip(images, around, points, strict=True)]
+
+
+def inner_points(images: Tensor, *, norm: str, eps: float, seed: int, inner: int) -> Tensor:
+    """[n, inner, ...] uniform points of each image's ball and the box, pulled in by 1 %."""
+    return torch.stack([_drawn(images, norm, SHRINK * eps, (seed, "inner", k)) for k in range(inner)], dim=1)
 
 
 def random_search(model: Planted, *, norm: str, eps: float, queries: int, seed: int, chunk: int = 128) -> bool:
@@ -191,12 +201,14 @@ def _plant(read: Features, image: Tensor, around: Tensor, point: Tensor) -> Plan
 def readout(differences: Tensor) -> Tensor:
     """A direction [d] whose product with every row [n, d], one point less each of n others, is above zero where there is one.
 
-    It has the widest margin in units of the rows' own spread (their covariance, with a tenth of its mean variance on the
-    diagonal), so that fresh draws stay as far from the boundary as those that were seen.
+    It has the widest margin in units of the rows' own spread (their covariance, with its mean variance added on the
+    diagonal): without it fresh draws cross the boundary, with the covariance alone it would hang on features that hardly
+    move inside the ball, where gradients say nothing of them.
     """
     basis, rows = torch.linalg.qr(differences.T)
-    spread = torch.cov(rows, correction=0)
-    ridge = 0.1 * spread.trace() / len(spread) + 1e-300
+    around = rows - rows.mean(dim=1, keepdim=True)
+    spread = around @ around.T / len(differences)
+    ridge = spread.trace() / len(spread) + 1e-300
     root = torch.linalg.cholesky(spread + ridge * torch.eye(len(spread), dtype=rows.dtype, device=rows.device))
     white = torch.linalg.solve_triangular(root, rows, upper=False).T
     return basis @ torch.linalg.solve_triangular(root.T, widest(white)[:, None], upper=True)[:, 0]
@@ -208,8 +220,8 @@ def widest(rows: Tensor) -> Tensor:
     It points to the nearest point to the origin of the rows' convex hull. With rows D that point is proportional to D'a for
     the a >= 0 that minimise |D'a|^2 + (sum a - 1)^2.
 
-    >>> widest(torch.tensor([[1.0, 1.0], [1.0, -1.0], [3.0, 0.0]], dtype=torch.float64))
-    tensor([1., 0.], dtype=torch.float64)
+    >>> widest(torch.tensor([[3.0, 4.0], [6.0, 8.0]], dtype=torch.float64))
+    tensor([0.6000, 0.8000], dtype=torch.float64)
     """
     scaled = (rows / rows.norm(dim=1).max().clamp(min=1e-300)).cpu()
     system = torch.cat([scaled.T, torch.ones(1, len(scaled), dtype=scaled.dtype)])

@@ -112,7 +112,8 @@ def evaluate(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, 
         logits = torch.cat([score(model, part.to(device)) for part in torch.split(images.clamp(0, 1), chunk)]).to(images.device)
     of = keeping.identity(model) if isinstance(model, nn.Module) and store is not None else ""
     chosen = steps_of(suite, norm=norm, eps=eps, classes=logits.shape[1]) if isinstance(suite, str) else tuple(suite)
-    correct = logits.argmax(dim=1) == labels.to(logits.device)
+    usable = logits.isfinite().all(dim=1) & images.isfinite().flatten(1).all(dim=1)
+    correct = usable & (logits.argmax(dim=1) == labels.to(logits.device))
     robust, best = correct.clone(), images.clone()
     results, rows = [], []
     for step in chosen:
@@ -127,7 +128,8 @@ def evaluate(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, 
         robust[left] &= ~result.found
         results.append(result)
         rows.append(left)
-    said = _flags(model, images, labels, correct, robust, results, rows, device, seed, chunk)
+    said = [f"not finite: {int((~usable).sum())} images have pixels or logits that are no numbers, and count as wrong"] if not usable.all() else []
+    said += _flags(model, images, labels, correct, results, rows, device, seed, chunk)
     return Evaluation(suite if isinstance(suite, str) else "own", tuple(results), tuple(rows), correct, robust, best, tuple(dict.fromkeys(said)))
 
 
@@ -141,7 +143,7 @@ def _attack(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, s
     return keeping.kept(store, key, attack, device=images.device)
 
 
-def _flags(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, correct: Tensor, robust: Tensor, results: Iterable[AttackResult],
+def _flags(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, correct: Tensor, results: Iterable[AttackResult],
            rows: Iterable[Tensor], device: torch.device, seed: int, chunk: int) -> Iterable[str]:
     some = correct.nonzero().flatten()[:chunk]
     if len(some):

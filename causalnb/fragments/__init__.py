@@ -8,8 +8,8 @@ from causalnb.fragments.elements import component, device, duration, note
 from causalnb.fragments.judged import claims, errata, grid, strip, strokes, verdicts
 from causalnb.fragments.pages import KINDS, Part, matrix, rows, run_box
 
-bar, card, check, command, figure, key, notes, number, parts, state, status, verdict, versions = map(component, (
-    "bar", "card", "check", "command", "figure", "key", "notes", "number", "parts", "state", "status", "verdict", "versions"))
+bar, card, check, command, figure, key, notes, number, parts, plain, state, status, verdict, versions = map(component, (
+    "bar", "card", "check", "command", "figure", "key", "notes", "number", "parts", "plain", "state", "status", "verdict", "versions"))
 
 __all__ = ["KINDS", "Part", "bar", "card", "check", "claims", "command", "device", "duration", "errata", "figure", "grid", "key", "matrix", "note", "notes",
-           "number", "parts", "rows", "run_box", "state", "status", "strip", "strokes", "verdict", "verdicts", "versions"]
+           "number", "parts", "plain", "rows", "run_box", "state", "status", "strip", "strokes", "verdict", "verdicts", "versions"]
