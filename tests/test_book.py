@@ -72,7 +72,8 @@ def a_record(cells, profile="laptop", **changed):
 def small(tmp_path, monkeypatch):
     """A book with one small chapter, executed and published by hand; what it prints is 0.5."""
     (tmp_path / "notebooks").mkdir()
-    shutil.copy(ROOT / "_toc.yml", tmp_path)
+    toc = (ROOT / "_toc.yml").read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "_toc.yml").write_text("".join(line for line in toc if "_generated" not in line or "/ace/" in line), encoding="utf-8")
     (tmp_path / "notebooks" / "01_ace.md").write_text(TEXT)
     monkeypatch.chdir(tmp_path)
     judge_by(monkeypatch, "0.5")
@@ -226,8 +227,7 @@ def test_whatever_leads_nowhere_or_asks_the_network_is_found(tmp_path):
 def test_a_small_book_is_built_whole_strictly_and_without_ghosts(small, monkeypatch):
     """About ten seconds."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copy(ROOT / name, small)
+    shutil.copy(ROOT / "_config.yml", small)
     shutil.copytree(ROOT / "book", small / "book", dirs_exist_ok=True, ignore=shutil.ignore_patterns("_generated", "published"))
     ghost = small / "_build" / "html" / "ghost.html"
     ghost.parent.mkdir(parents=True)
@@ -285,7 +285,7 @@ def test_the_toc_names_every_chapter_and_every_page_is_there():
     written = [name for name in names if "_generated" not in name]
     assert all((ROOT / f"{name}.md").is_file() for name in written)
     assert sorted(f"book/{file.stem}" for file in (ROOT / "book").glob("*.md")) == sorted(written)
-    chapters = sorted(file.stem.partition("_")[2] for file in (ROOT / "notebooks").glob("*.md"))
+    chapters = [file.stem.partition("_")[2] for file in sorted((ROOT / "notebooks").glob("*.md"))]
     assert [name for name in names if "_generated" in name] == [f"book/_generated/{name}/page" for name in chapters]
 
 

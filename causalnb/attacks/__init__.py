@@ -1,4 +1,5 @@
-"""One contract for every attack: `run` attacks a batch and says, image by image, what was found; `evaluate` runs a suite.
+"""One contract for every attack: `run` attacks a batch and says, image by image, what was found; `evaluate` runs a suite;
+`sanity_panel` says whether the numbers are to be believed.
 
 ATTACKS is the table of what there is: foolbox behind `foolbox_adapter`, AutoAttack's parts behind `autoattack_adapter`,
 `stadv` our own, `noise` the placebo. What there is not: attacks on a detector or on anything behind the model, L0 and L1,
@@ -11,10 +12,12 @@ from causalnb.attacks.adversarial import adversarial, ascend
 from causalnb.attacks.contract import ATTACKS, AttackResult, run
 from causalnb.attacks.keeping import CODE, kept
 from causalnb.attacks.noise import noise
+from causalnb.attacks.panel import Panel, sanity_panel
+from causalnb.attacks.planted import planted_control
 from causalnb.attacks.randomised import Draws, Expectation, Fixed, StraightThrough, Surrogate, rescore
 from causalnb.attacks.suites import SUITES, Evaluation, Step, evaluate, worst_case
 
 __all__ = [
-    "ATTACKS", "CODE", "SUITES", "AttackResult", "Draws", "Evaluation", "Expectation", "Fixed", "Step", "StraightThrough", "Surrogate",
-    "adversarial", "ascend", "evaluate", "kept", "noise", "rescore", "run", "worst_case",
+    "ATTACKS", "CODE", "SUITES", "AttackResult", "Draws", "Evaluation", "Expectation", "Fixed", "Panel", "Step", "StraightThrough", "Surrogate",
+    "adversarial", "ascend", "evaluate", "kept", "noise", "planted_control", "rescore", "run", "sanity_panel", "worst_case",
 ]

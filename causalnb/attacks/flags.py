@@ -45,13 +45,21 @@ def optimises(model: Model, images: Tensor) -> bool:
     return bool(called)
 
 
+def margins(logits: Tensor, labels: Tensor) -> Tensor:
+    """[n] the largest other logit minus the label's: above 0 where the answer is wrong.
+
+    >>> margins(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]))
+    tensor([-1.])
+    """
+    own = logits.gather(1, labels[:, None])
+    return (logits.scatter(1, labels[:, None], -torch.inf) - own).amax(dim=1)
+
+
 def zero_gradients(model: Model, images: Tensor, labels: Tensor, *, margin: bool = False) -> Tensor:
     """[n] whether the gradient by the image is exactly zero or not finite: of the cross-entropy, or of the margin between label and runner-up."""
     asked = images.detach().clone().requires_grad_()
     logits = score(model, asked)
-    own = logits.gather(1, labels[:, None])[:, 0]
-    others = logits.scatter(1, labels[:, None], -torch.inf)
-    loss = others.amax(dim=1) - own if margin else torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    loss = margins(logits, labels) if margin else torch.nn.functional.cross_entropy(logits, labels, reduction="none")
     gradients = torch.autograd.grad(loss.sum(), asked, allow_unused=True)[0] if loss.requires_grad else None
     if gradients is None:
         return torch.ones_like(labels, dtype=torch.bool)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from causalnb import UserError
 from causalnb.attacks import ball, flags
 from causalnb.attacks.contract import run
+from causalnb.attacks.flags import margins
 from causalnb.attacks.planted import ALLOWED, NEEDED, entering_last_linear, planted_control
 from causalnb.attacks.watch import score
 
@@ -41,16 +42,6 @@ class Finding(NamedTuple):
 
 
 UNFOLLOWED = Finding(False, None, "PGD's path could not be followed: the model's clean answers change from pass to pass")
-
-
-def margins(logits: Tensor, labels: Tensor) -> Tensor:
-    """[n] the largest other logit minus the label's: above 0 where the answer is wrong.
-
-    >>> margins(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]))
-    tensor([-1.])
-    """
-    own = logits.gather(1, labels[:, None])
-    return (logits.scatter(1, labels[:, None], -math.inf) - own).amax(dim=1)
 
 
 class Traced(nn.Module):

@@ -8,6 +8,7 @@ is not known here, nor whether the network itself is robust.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from scipy.optimize import nnls
@@ -127,8 +128,8 @@ def planted(model: Callable[[Tensor], Tensor], images: Tensor, *, norm: str, eps
     images = images.to(device_of(read, images))
     with untouched(read, images.device, seed), torch.no_grad():
         points = noise(images, kind=EDGE[norm], norm=norm, eps=eps, seed=seed)
-        around = inner_points(images, norm=norm, eps=eps, seed=seed, inner=inner)
-        return [_plant(read, image[None], some, point[None]) for image, some, point in zip(images, around, points, strict=True)]
+        around = partial(inner_points, norm=norm, eps=eps, seed=seed, inner=inner)
+        return [_plant(read, image, around(image)[0], point) for image, point in zip(images.split(1), points.split(1), strict=True)]
 
 
 def inner_points(images: Tensor, *, norm: str, eps: float, seed: int, inner: int) -> Tensor:
