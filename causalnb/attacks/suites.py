@@ -100,6 +100,8 @@ def evaluate(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, 
               case is the same for much less
     store     where each attack on each chunk is kept: an evaluation that was stopped goes on there
 
+    Refused: what `run` refuses.
+
     >>> model = lambda images: torch.stack([torch.zeros(len(images)), images.flatten(1).sum(dim=1) - 1], dim=1)
     >>> images = torch.full((2, 1, 2, 2), 0.3); images[1] = 0.9
     >>> evaluate(model, images, torch.ones(2, dtype=torch.int64), norm="linf", eps=0.1, suite=[Step("fgsm", {})], seed=0).robust
@@ -108,14 +110,16 @@ def evaluate(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, 
     if store is not None and not isinstance(model, nn.Module):
         raise ValueError("store goes with an nn.Module: a plain function has no weights by which its results could be known again.")
     device = device_of(model, images)
+    # An attack of size nothing: it refuses what cannot be attacked, and says which images are right.
+    first = run("noise", model, images, labels, norm="linf", eps=0.0, seed=seed, chunk=chunk, kind="sign")
     with untouched(model, device, seed), torch.no_grad():
-        logits = torch.cat([score(model, part.to(device)) for part in torch.split(images.clamp(0, 1), chunk)]).to(images.device)
+        classes = score(model, first.clean[:1].to(device)).shape[1]
     of = keeping.identity(model) if isinstance(model, nn.Module) and store is not None else ""
-    chosen = steps_of(suite, norm=norm, eps=eps, classes=logits.shape[1]) if isinstance(suite, str) else tuple(suite)
-    usable = logits.isfinite().all(dim=1) & images.isfinite().flatten(1).all(dim=1)
-    correct = usable & (logits.argmax(dim=1) == labels.to(logits.device))
+    chosen = steps_of(suite, norm=norm, eps=eps, classes=classes) if isinstance(suite, str) else tuple(suite)
+    images, labels, correct = first.clean, first.goal.labels, first.correct
     robust, best = correct.clone(), images.clone()
-    results, rows = [], []
+    results: list[AttackResult] = []
+    rows: list[Tensor] = []
     for step in chosen:
         left = (robust if drop else correct).nonzero().flatten()
         if not len(left):
@@ -123,13 +127,12 @@ def evaluate(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, 
         parts = [_attack(model, images[part], labels[part], step, store, of, norm=norm, eps=eps, seed=seed, chunk=chunk, stop=drop)
                  for part in torch.split(left, chunk)]
         result = keeping.joined(parts)
-        first = result.found & robust[left]
-        best[left[first]] = result.images[first]
+        anew = result.found & robust[left]
+        best[left[anew]] = result.images[anew]
         robust[left] &= ~result.found
         results.append(result)
         rows.append(left)
-    said = [f"not finite: {int((~usable).sum())} images have pixels or logits that are no numbers, and count as wrong"] if not usable.all() else []
-    said += _flags(model, images, labels, correct, results, rows, device, seed, chunk)
+    said = [*first.flags, *_flags(model, images, labels, correct, results, rows, device, seed, chunk)]
     return Evaluation(suite if isinstance(suite, str) else "own", tuple(results), tuple(rows), correct, robust, best, tuple(dict.fromkeys(said)))
 
 

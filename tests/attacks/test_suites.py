@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from causalnb import UserError
 from causalnb.attacks import SUITES, Step, ball, evaluate, run, worst_case
 from causalnb.attacks.suites import renamed, steps_of
 from causalnb.attacks.watch import Goal, Watched
@@ -213,7 +214,15 @@ def test_an_image_with_a_pixel_or_logit_that_is_no_number_is_not_robust(small):
     small.labels[4] = 0   # where argmax ends among numbers that are none
     done = on(small, PLAIN[:1])
     assert not done.correct[4:6].any() and not done.robust[4:6].any() and done.correct.sum() == 18
-    assert done.flags[0] == "not finite: 2 images have pixels or logits that are no numbers, and count as wrong"
+    assert done.flags[0] == "pixels not finite: 2 images were not attacked"
+
+
+@pytest.mark.parametrize(("images", "labels", "sentence"), [
+    (lambda x: x[:0], lambda y: y[:0], "with n at least 1"), (lambda x: 3 * x, lambda y: y, r"lies outside \[0, 1\]"),
+    (lambda x: x, lambda y: y + 9, "labels run from")], ids=["none", "box", "labels"])
+def test_what_cannot_be_attacked_is_refused_and_never_a_number(small, images, labels, sentence):
+    with pytest.raises((ValueError, UserError), match=sentence):
+        evaluate(small.model, images(small.images), labels(small.labels), norm="linf", eps=0.05, suite="short", seed=0)
 
 
 def test_all_state_is_as_it_was(small):
