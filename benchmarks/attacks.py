@@ -82,11 +82,9 @@ def each_on_all(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         _, _, success = attack(guest, images, labels, epsilons=ROBUST)
         robust &= ~success
     suite = pyautoattack.AutoAttack(model, norm="Linf", eps=ROBUST, seed=0, version="custom", attacks=["apgd-ce", "apgd-t", "fab-t", "square"])
-    suite.apgd.n_restarts = suite.fab.n_restarts = 1
-    for part in (suite.apgd, suite.apgd_targeted, suite.fab):
-        part.n_iter = 10
-    for part in (suite.apgd, suite.apgd_targeted):   # its schedule is set from the steps when it is made
-        part.n_iter_2, part.n_iter_min, part.size_decr = 2, 1, 1
+    made = {"n_iter": 10, "norm": "Linf", "eps": ROBUST, "seed": 0, "device": "cpu", "logger": suite.logger}   # their schedule follows from the steps
+    suite.apgd, suite.apgd_targeted = type(suite.apgd)(model, **made), type(suite.apgd_targeted)(model, **made)
+    suite.fab.n_iter, suite.fab.n_restarts = 10, 1
     suite.square.n_queries, suite.square.rescale_schedule = 500, True
     for found, _ in suite.run_standard_evaluation_individual(images, labels, batch_size=128).values():
         robust &= model(found).argmax(dim=1) == labels
