@@ -165,7 +165,8 @@ def test_what_one_attack_alone_breaks_is_a_share_of_all_images(attacked):
         sum(one.queries) for one in dropped.results)
     assert {one.value for one in first.values()} == {0.0}
     alone = measurements.comparisons("plain", replace(of, results={**of.results, **without}), dropped)
-    assert {id: one.value for id, one in alone.items() if id.startswith("only.")} == {f"only.plain.{what}": 5 / 12 for what in ("iterated", "noise", "transfer", "square")} | {
+    shares = {id: one.value for id, one in alone.items() if id.startswith("only.")}
+    assert shares == {f"only.plain.{what}": 5 / 12 for what in ("iterated", "noise", "transfer", "square")} | {
         "only.plain.dropping": 0.0}
     spared = replace(dropped, robust=torch.zeros(12, dtype=torch.bool))
     assert measurements.comparisons("plain", of, spared)["only.plain.dropping"].value == 5 / 12
