@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,6 +85,17 @@ def judge(where: Annotated[Path, typer.Argument(help="a record.json or the folde
     for verdict in verdicts:
         print(f"{ledger.SYMBOLS[verdict.word]} {verdict.word:<15} {verdict.row.id}" + (f"  {verdict.reason}" if verdict.reason else ""))
     print(", ".join(f"{n} {word}" for word, n in ledger.counts(verdicts).items()))
+
+
+@app.command()
+def spread(name: Name) -> None:
+    """Measure how far a chapter's cells spread over trainings set apart: seed_spread.json beside its ledger, which tolerances take."""
+    chapter = runner.chapter(name).name
+    module = f"causalnb.chapters.{chapter}.seed_spread"
+    if importlib.util.find_spec(module) is None:
+        raise UserError(f"{chapter} measures no seed spread: causalnb/chapters/{chapter}/seed_spread.py does not exist. Give another chapter, such as ace.")
+    measured = importlib.import_module(module).measured(partial(notebook.begin, chapter))
+    print(f"{len(measured)} spreads: {paths.short(ledger.keep_spreads(chapter, measured))}")
 
 
 @app.command()

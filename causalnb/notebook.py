@@ -132,6 +132,10 @@ class Run:
         """The numbers that the paper prints, by row id."""
         return {row.id: ledger.read_printed(row.printed)[0] for row in self.ledger.rows if row.kind == "cell" and ledger.matches(pattern, row.id)}
 
+    def estimates(self, pattern: str) -> dict[str, Estimate]:
+        """What was measured, by id, where the id matches."""
+        return {id: one.estimate for id, one in self.measurements.items() if ledger.matches(pattern, id)}
+
     def interval(self, id: str) -> tuple[float, float, float]:
         """A measured value and its interval's ends; the value itself where there is none."""
         one = self.measurements[id].estimate
@@ -151,13 +155,20 @@ class Run:
     def values(self, *patterns: str, digits: int = 3) -> None:
         """Print measured values, rounded, a line each: what the notebook tests compare."""
         for pattern in patterns:
-            for id in sorted(i for i in self.measurements if ledger.matches(pattern, i)):
-                print(f"{id} {self.measurements[id].estimate.value:.{digits}f}")
+            for id, one in sorted(self.estimates(pattern).items()):
+                print(f"{id} {one.value:.{digits}f}")
 
     def show(self, figure: Figure, *, alt: str, caption: str, side: bool = False) -> None:
         """Show a figure in the page's ink, with alt text and a caption whose first sentence is its message."""
+        self.html(fragments.figure(self._drawn(figure, alt), caption, side=side))
+
+    def explore(self, figure: Figure, choices: Mapping[str, Sequence[str]], tiles: Mapping[tuple[str, ...], fragments.Tile], *, alt: str, caption: str) -> None:
+        """Show the image and map of any combination of choices; `figure` stands instead of them in Jupyter, without script and on paper."""
+        self.html(fragments.explorer(choices, tiles, self._drawn(figure, alt), caption, alt))
+
+    def _drawn(self, figure: Figure, alt: str) -> str:
         self._figures += 1
-        self.html(fragments.figure(figstyle.inline_svg(figure, alt, f"{self.chapter}{self._figures}"), caption, side=side))
+        return figstyle.inline_svg(figure, alt, f"{self.chapter}{self._figures}")
 
     def table(self, names: Sequence[str], lines: Iterable[Sequence[str]], *, caption: str) -> None:
         """Show a table of texts; the first of each line heads it, and the caption's first sentence is its message."""

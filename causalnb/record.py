@@ -11,7 +11,6 @@ import json
 import math
 import os
 import sys
-from dataclasses import asdict
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -23,8 +22,9 @@ import causalnb
 from causalnb import UserError
 from causalnb.statistics import Estimate
 
-SCHEMA = 1
+SCHEMA = 2
 LIBRARIES = ("torch", "torchvision", "foolbox", "pyautoattack", "numpy", "scipy", "scikit-learn", "matplotlib", "jupyter-book")
+OWN = ("value", "low", "high", "p", "draws")  # of an estimate: what no other measurement has
 NOT_COMPUTING = {"record", "ledger", "console", "paths", "figstyle", "fragments", "notebook", "runner", "book", "cli"}
 
 
@@ -89,9 +89,11 @@ class Record(_Frozen):
     commit: str | None = None
 
     def write(self, path: Path) -> Path:
-        """Write whole or not at all, one measurement a line so that a difference reads well."""
+        """Write whole or not at all, one measurement a line; what measurements have in common stands under "shared", once."""
         fields = self.model_dump(mode="json")
-        lines = [f"  {json.dumps(name)}: {_dump(name, value)}" for name, value in fields.items()]
+        fields["measurements"], fields["shared"] = _factored(fields["measurements"])
+        lines = [f"  {json.dumps(name)}: {_lines(value) if name in ('measurements', 'shared') else json.dumps(value, sort_keys=True)}"
+                 for name, value in fields.items()]
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
         part.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
@@ -99,27 +101,39 @@ class Record(_Frozen):
         return path
 
 
-def _dump(name: str, value: Any) -> str:
-    if name != "measurements":
-        return json.dumps(value, sort_keys=True)
-    compact = {key: _without_defaults(item) for key, item in value.items()}
-    return "{\n" + ",\n".join(f"    {json.dumps(k)}: {json.dumps(v)}" for k, v in sorted(compact.items())) + "\n  }"
+def _lines(values: dict[str, Any]) -> str:
+    return "{\n" + ",\n".join(f"    {json.dumps(k)}: {json.dumps(v)}" for k, v in values.items()) + "\n  }"
 
 
-def _without_defaults(item: dict[str, Any]) -> dict[str, Any]:
-    bare = asdict(Estimate(0.0))
-    estimate = {k: v for k, v in item["estimate"].items() if k == "value" or v not in (bare[k], [])}
-    return {"estimate": estimate, **{k: v for k, v in item.items() if k != "estimate" and v}}
+def _factored(measurements: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of each measurement what is its own, with the number of the rest; the rests by their numbers. `_whole` undoes it."""
+    numbers: dict[str, str] = {}
+    own = {}
+    for id, item in sorted(measurements.items()):
+        estimate = {k: v for k, v in item["estimate"].items() if v not in (None, "", [])}
+        rest = {k: v for k, v in item.items() if k != "estimate" and v} | {"estimate": {k: v for k, v in estimate.items() if k not in OWN}}
+        number = numbers.setdefault(json.dumps(rest, sort_keys=True), str(len(numbers)))
+        own[id] = {k: estimate[k] for k in OWN if k in estimate} | {"of": number}
+    return own, {number: json.loads(rest) for rest, number in numbers.items()}
+
+
+def _whole(content: dict[str, Any]) -> dict[str, Any]:
+    """A record's content as it was before `_factored`; one of schema 1 is whole already."""
+    shared = content.pop("shared", {})
+    for id, own in content["measurements"].items() if shared else ():
+        rest = shared[own.pop("of")]
+        content["measurements"][id] = {**rest, "estimate": {**rest["estimate"], **own}}
+    return content
 
 
 def read(path: Path) -> Record:
     """The record at `path` (a file, or a folder that holds record.json)."""
     file = path / "record.json" if path.is_dir() else path
     try:
-        return Record.model_validate_json(file.read_text(encoding="utf-8"))
+        return Record.model_validate(_whole(json.loads(file.read_text(encoding="utf-8"))))
     except FileNotFoundError:
         raise UserError(f"No record is at {path}: give a record.json, or the folder of a run.") from None
-    except ValueError as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file} is not a record of schema {SCHEMA}: {str(error).splitlines()[0]}.") from None
 
 

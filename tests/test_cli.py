@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +120,24 @@ def test_what_is_asked_of_an_attack_is_what_is_attacked(mine, monkeypatch, capsy
 def test_what_cannot_be_attacked_is_one_line(mine, monkeypatch, capsys, changed, sentence):
     code, out, err = causalnb(monkeypatch, capsys, *mine, *changed)
     assert (code, out, len(err)) == (1, [], 1) and err[0].startswith(sentence)
+
+
+def test_spread_keeps_what_the_chapter_measured_and_says_where(book, monkeypatch, capsys, tmp_path):
+    def measured(begin):
+        run = begin(seed=101)
+        return {f"{run.chapter}.seed": {"sd": float(run.p.seed), "k": 3}, "other": {"sd": 0.5, "k": 3}}
+
+    monkeypatch.setattr("causalnb.chapters.ace.seed_spread.measured", measured)
+    shutil.copy(ROOT / "causalnb" / "chapters" / "ace" / "ledger.yaml", tmp_path)
+    monkeypatch.setattr("causalnb.ledger.rows._spreads_of", lambda chapter: tmp_path / f"{chapter}.json")
+    assert causalnb(monkeypatch, capsys, "spread", "01") == (0, ["2 spreads: ace.json"], [])
+    assert json.loads((tmp_path / "ace.json").read_text()) == {"ace.seed": {"sd": 101.0, "k": 3}, "other": {"sd": 0.5, "k": 3}}
+
+
+def test_spread_of_a_chapter_that_measures_none_is_one_line(book, monkeypatch, capsys):
+    (book() / "notebooks" / "02_bench.md").write_text("# A chapter without cells\n")
+    code, out, err = causalnb(monkeypatch, capsys, "spread", "bench")
+    assert (code, out, len(err)) == (1, [], 1) and err[0].startswith("bench ") and "seed_spread.py" in err[0]
 
 
 def test_the_command_s_help_needs_no_traceback():

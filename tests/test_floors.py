@@ -5,11 +5,11 @@ import causalnb
 
 ROOT = Path(causalnb.__file__).parent
 FLOORS = {
-    "__main__": 11, "cli": 10, "book": 9, "runner": 8, "notebook": 7, "chapters": 6, "attacks": 5, "training": 4, "fragments": 4,
+    "__main__": 11, "cli": 10, "book": 9, "runner": 8, "notebook": 7, "chapters": 6, "attacks": 5, "fitted": 5, "training": 4, "fragments": 4,
     "data": 3, "models": 3, "ledger": 3, "store": 2, "record": 1,
     "statistics": 0, "parameters": 0, "figstyle": 0, "console": 0, "paths": 0, "processes": 0, "vision": 0,
 }
-LIMIT = 2400
+LIMIT = 2500
 
 
 def module_of(file):

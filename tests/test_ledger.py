@@ -1,4 +1,5 @@
 import itertools
+import json
 import math
 
 import pytest
@@ -402,6 +403,21 @@ def test_a_ledger_that_cannot_be_read_says_which_entry_is_wrong(text, sentence):
     with pytest.raises(UserError) as error:
         rows(text)
     assert sentence in str(error.value) and str(error.value).endswith("Mend that entry.")
+
+
+def test_the_spreads_that_are_kept_are_those_that_load_gives_to_the_rows(tmp_path, monkeypatch):
+    (tmp_path / "ledger.yaml").write_text(PAPER + CELL.replace("seeds: null, ", "") + CLAIM)
+    monkeypatch.setattr("causalnb.ledger.rows._spreads_of", lambda chapter: tmp_path / "seed_spread.json")
+    assert ledger.load("p").rows[0].spreads == {}
+    ledger.keep_spreads("p", {"S.mnist.R1": {"sd": 1.0, "k": 2}, "S.mnist.gone": {"sd": 1.0, "k": 2}})
+    measured = {"S.mnist.R2": {"sd": 0.0, "k": 2}, "S.mnist.R1": {"sd": 0.1 + 0.2, "k": 3}, "S.fashion.R1": {"sd": 5e-324, "k": 3}}
+    file = ledger.keep_spreads("p", measured)
+    assert [path.name for path in tmp_path.iterdir() if path != file] == ["ledger.yaml"] and json.loads(file.read_text()) == measured
+    first, *lines, last = file.read_text().splitlines()
+    assert (first, last) == ("{", "}") and [[id for id in measured if f'"{id}"' in line] for line in lines] == [[id] for id in measured]
+    one, other = ledger.load("p").rows
+    assert {id: spread.model_dump() for id, spread in one.spreads.items()} == {id: measured[id] for id in ("S.mnist.R1", "S.mnist.R2")}
+    assert other.spreads == {} and one.tolerance("S.mnist.R1") == pytest.approx(math.hypot(TOL, prediction_half_width(0.1 + 0.2, 3)))
 
 
 def test_a_chapter_without_a_ledger_is_named():

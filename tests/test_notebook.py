@@ -60,6 +60,14 @@ def test_measuring_twice_replaces():
     assert len(run.measurements) == 1 and run.measurements["x"].estimate.value == 2.0
 
 
+def test_estimates_are_those_measured_whose_whole_id_matches():
+    run = begin("ace")
+    made = {id: run.measure(id, exact(float(number))) for number, id in enumerate(("x.b", "x.a", "x.ab", "y.a"))}
+    assert run.estimates("*") == made and list(run.estimates("x.*")) == ["x.b", "x.a", "x.ab"]
+    assert run.estimates("*.a") == {id: made[id] for id in ("x.a", "y.a")} and run.estimates("x.a") == {"x.a": made["x.a"]}
+    assert run.estimates("x") == run.estimates("") == {}
+
+
 def test_values_are_printed_rounded_and_in_order(capsys):
     run = begin("ace")
     for name in "ba":

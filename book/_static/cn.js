@@ -60,24 +60,23 @@
     apply();
   }
 
-  /* Live maps. The script element holds {shape, values: base64 of int8 [steps, h, w], stops: colours, texts: {name: a text a step}, spoken: a text a step}. */
+  /* Maps by choice. The script element holds {layers: [{levels: base64, two of 0 to 15 a byte, colours: [r, g, b] of each}] for the image and its map,
+     tiles: [which image, which map, texts] for every combination of options, those of the last choice next to each other}. */
   function live() {
     for (const figure of all("[data-live=maps]")) {
-      const { shape: [h, w], values, stops, texts, spoken } = JSON.parse(figure.querySelector("script").textContent);
-      const canvas = figure.querySelector("canvas"), slider = figure.querySelector("input"), context = canvas.getContext("2d");
-      const steps = new Int8Array(Uint8Array.from(atob(values), (c) => c.charCodeAt(0)).buffer), image = context.createImageData(w, h);
-      const colour = (v) => {
-        const at = (v + 127) / 254 * (stops.length - 1), i = Math.min(Math.floor(at), stops.length - 2);
-        return stops[i].map((c, k) => c + (at - i) * (stops[i + 1][k] - c));
-      };
+      const { layers, tiles } = JSON.parse(figure.querySelector("script").textContent);
+      const levels = layers.map((one) => [...atob(one.levels)].flatMap((c) => [c.charCodeAt(0) >> 4, c.charCodeAt(0) & 15]));
+      const selects = all("select", figure), canvases = all("canvas", figure), places = all(".cn-scale span, output", figure);
       const draw = () => {
-        const step = +slider.value;
-        for (let p = 0; p < h * w; p++) image.data.set([...colour(steps[step * h * w + p]), 255], 4 * p);
-        context.putImageData(image, 0, 0);
-        for (const place of all("[data-text]", figure)) place.textContent = texts[place.dataset.text][step];
-        slider.setAttribute("aria-valuetext", spoken[step]);
+        const tile = tiles[selects.reduce((at, one) => at * one.length + one.selectedIndex, 0)];
+        canvases.forEach((canvas, k) => {
+          const context = canvas.getContext("2d"), picture = context.createImageData(canvas.width, canvas.height), n = canvas.width * canvas.height;
+          for (let p = 0; p < n; p++) picture.data.set([...layers[k].colours[levels[k][tile[k] * n + p]], 255], 4 * p);
+          context.putImageData(picture, 0, 0);
+        });
+        places.forEach((place, k) => { place.textContent = tile[2][k]; });
       };
-      slider.addEventListener("input", draw);
+      figure.addEventListener("input", draw);
       figure.querySelector(".cn-live").hidden = false;
       figure.querySelector(".cn-static").hidden = true;
       draw();

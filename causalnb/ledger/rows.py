@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from fnmatch import translate
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
@@ -277,13 +278,24 @@ def read_printed(printed: str) -> tuple[float, float]:
 # Reading the file ------------------------------------------------------------------------------------------------
 
 
+def _spreads_of(chapter: str) -> Path:
+    return Path(str(files("causalnb"))) / "chapters" / chapter / "seed_spread.json"
+
+
 def load(chapter: str) -> Ledger:
     """The ledger of a chapter, with the seed spreads measured so far."""
-    folder = files("causalnb") / "chapters" / chapter
-    rows, spreads = folder / "ledger.yaml", folder / "seed_spread.json"
+    spreads = _spreads_of(chapter)
+    rows = spreads.with_name("ledger.yaml")
     if not rows.is_file():
         raise UserError(f"{chapter} has no ledger: causalnb/chapters/{chapter}/ledger.yaml does not exist. Give the name of a chapter, such as ace.")
     return parse(chapter, rows.read_text(encoding="utf-8"), json.loads(spreads.read_text(encoding="utf-8")) if spreads.is_file() else {})
+
+
+def keep_spreads(chapter: str, spreads: Mapping[str, Mapping[str, float]]) -> Path:
+    """Write the seed spreads of a chapter beside its ledger, {measurement id: {sd, k}}, one a line."""
+    file = _spreads_of(chapter)
+    file.write_text("{\n" + ",\n".join(f"{json.dumps(id)}: {json.dumps(one)}" for id, one in spreads.items()) + "\n}\n", encoding="utf-8")
+    return file
 
 
 def parse(chapter: str, source: str, spreads: Mapping[str, Any] | None = None) -> Ledger:

@@ -1,18 +1,11 @@
-"""Every page of the built site in a headless Chromium, from the folder and without a network.
+"""Every page of the built site in a headless Chromium, from the folder and without a network."""
 
-Skipped, loudly, where there is no Chromium or no site; with CAUSALNB_REQUIRE_BROWSER=1 that is a failure.
-"""
-
-import os
-import shutil
-import warnings
 from pathlib import Path
 
 import pytest
 
 SITE = Path(__file__).parents[2] / "_build" / "html"
 PAGES = sorted(str(page.relative_to(SITE)) for page in SITE.rglob("*.html") if "_static" not in page.parts and page.name != "index.html")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
 WIDTHS = (1280, 390)
 
 TYPESET = "() => document.querySelectorAll('mjx-container').length >= document.querySelectorAll('.math').length"
@@ -38,53 +31,21 @@ WIDE = """() => {
 }"""
 
 
-def missing(what):
-    told = f"THE BROWSER TEST DID NOT RUN: {what}."
-    if os.environ.get("CAUSALNB_REQUIRE_BROWSER") == "1":
-        pytest.fail(told)
-    warnings.warn(told, stacklevel=2)
-    pytest.skip(told)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+@pytest.fixture
+def visit(visit, missing):
+    """A function that opens a page of the site by its path, at a width in a theme, and waits for its formulas; `visit.said` as there."""
     if not PAGES:
         missing("there is no site in _build/html, make book builds it")
-    if path is None:
-        missing("there is no Chromium on the path")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("playwright is not installed")
-    with sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        chromium.close()
 
-
-@pytest.fixture
-def visit(browser):
-    """A function that opens a page at a width in a theme; whatever it complains of or asks of the network is in `visit.said`."""
-    said, opened = [], []
-
-    def open_page(name, width=1280, theme="light"):
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        opened.append(page)
-        page.add_init_script(f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')")
-        page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("requestfailed", lambda request: said.append(f"{request.url} did not load"))
-        page.on("request", lambda request: None if request.url.startswith(("file:", "data:", "blob:")) else said.append(f"{request.url} was asked for"))
+    def open_page(name, width=1280, theme="light", script=True):
         path, _, query = name.partition("?")
-        page.goto((SITE / path).as_uri() + (f"?{query}" if query else ""))
-        page.wait_for_function(TYPESET)
+        page = visit((SITE / path).as_uri() + (f"?{query}" if query else ""), width, theme, script)
+        if script:
+            page.wait_for_function(TYPESET)
         return page
 
-    open_page.said = said
-    yield open_page
-    for page in opened:
-        page.close()
+    open_page.said = visit.said
+    return open_page
 
 
 @pytest.mark.parametrize("name", PAGES or ["no page"])
@@ -129,8 +90,7 @@ def test_a_count_on_the_scorecard_leads_to_its_rows(visit):
     assert page.locator(".cn-rows tbody tr:visible").count() == count
 
 
-def test_a_page_is_complete_without_script(browser):
-    page = browser.new_context(java_script_enabled=False).new_page()
-    page.goto((SITE / "book" / "scorecard.html").as_uri())
+def test_a_page_is_complete_without_script(visit):
+    page = visit("book/scorecard.html", script=False)
     assert page.locator(".cn-rows tbody tr:visible").count() == page.locator(".cn-rows tbody tr").count() > 0
     assert not page.locator(".cn-filter").is_visible()

@@ -9,7 +9,7 @@ The table of interventional expectations over some rows, the map of each image i
 >>> table = ace.interventional_table(model, images, alphas=torch.linspace(0, 1, 11))
 >>> maps = ace.population(table, images, {"true": labels})
 >>> sorted(maps)
-['R1.logit.true', 'R1.probability.true', 'R1e.logit.true', 'R1e.probability.true']
+['R1.logit.true', 'R1.probability.true', 'R1d.logit.true', 'R1d.probability.true', 'R1e.logit.true', 'R1e.probability.true']
 >>> ace.sparsity(maps["R1.logit.true"]).shape, ace.total_variation(ace.rescale(maps["R1.logit.true"])).shape
 (torch.Size([5]), torch.Size([5]))
 
@@ -23,6 +23,7 @@ from causalnb.chapters.ace.interventions import (
     average_effects,
     binary,
     blocks,
+    by_class,
     intervene,
     interventional_table,
     look_up,
@@ -30,12 +31,22 @@ from causalnb.chapters.ace.interventions import (
     single_and_joint,
 )
 from causalnb.chapters.ace.maps import rescale, sparsity, total_variation
-from causalnb.chapters.ace.readings import READINGS, classes_of, decoded, expanded, gradients, individual, population
+from causalnb.chapters.ace.readings import (
+    READINGS,
+    at_own_values,
+    by_blocks,
+    classes_of,
+    decoded,
+    gradients,
+    individual,
+    integrated_gradients,
+    population,
+)
 from causalnb.chapters.ace.taylor import taylor_expectation, taylor_table
 from causalnb.chapters.ace.vae import beta_vae, decoder_maps, elbo_loss
 
 __all__ = [
-    "READINGS", "SCORES", "Table", "average_effects", "beta_vae", "binary", "blocks", "classes_of", "decoded", "decoder_maps", "elbo_loss",
-    "expanded", "gradients", "individual", "intervene", "interventional_table", "look_up", "population", "rescale", "scores", "single_and_joint",
-    "sparsity", "taylor_expectation", "taylor_table", "total_variation",
+    "READINGS", "SCORES", "Table", "at_own_values", "average_effects", "beta_vae", "binary", "blocks", "by_blocks", "by_class", "classes_of", "decoded",
+    "decoder_maps", "elbo_loss", "gradients", "individual", "integrated_gradients", "intervene", "interventional_table", "look_up", "population", "rescale",
+    "scores", "single_and_joint", "sparsity", "taylor_expectation", "taylor_table", "total_variation",
 ]

@@ -4,11 +4,12 @@ A column is the paired change from the clean image to the attacked one unless it
 for every reading of the map ("R3m.probability.true"), and for total variations raw and scaled.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from causalnb.chapters.ace import maps as m
 from causalnb.chapters.ace.readings import Maps
@@ -24,6 +25,7 @@ STATISTICS: dict[str, dict[str, Statistic]] = {  # of Table I, by the end of a m
     "S": {"": m.sparsity},
     "TV": {".raw": m.total_variation, ".scaled": lambda maps: m.total_variation(m.rescale(maps))},
 }
+SHOWN = tuple(f"{reading}.logit.true" for reading in ("R1", "R3", "R3m"))  # whose changes under noise the figures draw
 CHANGED = 0.1  # a pixel that an attack moved by more is one that it changed (T12)
 RESTORED = 0.1  # share of the pixels that go back to clean (T9)
 
@@ -31,36 +33,80 @@ RESTORED = 0.1  # share of the pixels that go back to clean (T9)
 def columns(data: str, maps: Mapping[str, Maps], images: Mapping[str, Tensor], *, seed: int) -> Columns:
     """All claims but T9, for one data set.
 
-    maps     set -> reading -> [n, h, w]; images: set -> [n, 1, h, w], the same images in all sets
+    maps     set -> reading -> [n, h, w], or blocks of pixels; images: set -> [n, 1, h, w], the same images in all sets
     """
     found: Columns = {}
     for key, clean in maps["clean"].items():
-        n = len(clean)
-        on, off = m.digit(images["clean"][:n]), m.background(images["clean"][:n])
+        on, off = _object(images["clean"], clean)
         found[f"claim.T5.{data}.{key}"] = m.positive_share(clean, on)
         found[f"claim.T5b.{data}.{key}"] = m.positive_share(clean, on) - m.positive_share(clean, off)
         for attack in ATTACKS:
-            changed = (images[attack][:n] - images["clean"][:n]).abs()[:, 0] > CHANGED
-            for claim, values in _against_clean(clean, maps[attack][key], on, off, changed, seed):
-                name, _, scale = claim.partition(".")
-                found[f"claim.{name}.{data}.{attack}.{key}" + (f".{scale}" if scale else "")] = values
+            for claim, values in _against_clean(clean, maps[attack][key], images["clean"], images[attack], seed).items():
+                found[_named("claim", claim, f"{data}.{attack}.{key}")] = values
         for rival in ("fgsm", "pgd"):
             found[f"claim.T10.{data}.{rival}.{key}"] = m.disturbance(clean, maps["cw"][key]) - m.disturbance(clean, maps[rival][key])
         found[f"claim.T11.{data}.{key}"] = m.correlation(maps["fgsm"][key], maps["pgd"][key]) - m.correlation(maps["fgsm"][key], maps["cw"][key])
     return found
 
 
-def _against_clean(clean: Tensor, attacked: Tensor, on: Tensor, off: Tensor, changed: Tensor, seed: int) -> Iterator[tuple[str, Tensor]]:
+def placebos(data: str, maps: Mapping[str, Maps], noisy: Mapping[str, Maps], images: Mapping[str, Tensor], noise: Mapping[str, Tensor], *,
+             seed: int) -> Columns:
+    """Each claim's statistic under an attack less the same under harmless noise of its size, for one data set; T5 and T9 apart.
+
+    maps, images   of all sets, as for `columns`
+    noisy, noise   attack -> the same of the images with noise
+    """
+    found: Columns = {}
+    for key, clean in maps["clean"].items():
+        for attack, made in noisy.items():
+            attacked = _against_clean(clean, maps[attack][key], images["clean"], images[attack], seed)
+            for claim, values in _against_clean(clean, made[key], images["clean"], noise[attack], seed).items():
+                found[_named("placebo", claim, f"{data}.{attack}.{key}")] = attacked[claim] - values
+                if claim in ("T6", "T8.scaled") and key in SHOWN:
+                    found[_named("noise", claim, f"{data}.{attack}.{key}")] = values
+        found[f"placebo.T10.{data}.{key}"] = m.disturbance(clean, maps["cw"][key]) - m.disturbance(clean, noisy["cw"][key])
+        found[f"placebo.T11.{data}.{key}"] = m.correlation(maps["fgsm"][key], maps["pgd"][key]) - m.correlation(noisy["fgsm"][key], noisy["pgd"][key])
+    return found
+
+
+def untrained(data: str, maps: Maps, drawn: Maps, images: Tensor) -> Columns:
+    """T5's placebo: the share of positive pixels on the object in a network's map, less that in the map of one with drawn weights."""
+    shares = {key: [m.positive_share(of[key], _object(images, of[key])[0]) for of in (maps, drawn)] for key in drawn}
+    return {f"placebo.T5.{data}.{key}": own[: len(other)] - other for key, (own, other) in shares.items()}
+
+
+def _named(kind: str, claim: str, of: str) -> str:
+    """The id of a claim's measurement: the scale of a total variation stands at its end."""
+    name, _, scale = claim.partition(".")
+    return f"{kind}.{name}.{of}" + (f".{scale}" if scale else "")
+
+
+def _at(images: Tensor, maps: Tensor) -> Tensor:
+    """The images of the maps, [n, 1, h, w] at their resolution: the mean of each block of pixels."""
+    return F.avg_pool2d(images[: len(maps)], images.shape[-1] // maps.shape[-1])
+
+
+def _object(images: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the clean images show the object, and where nothing."""
+    there = _at(images, maps)
+    return m.digit(there), m.background(there)
+
+
+def _against_clean(clean: Tensor, attacked: Tensor, before: Tensor, after: Tensor, seed: int) -> Columns:
+    """The statistics of a pair of maps; before, after are their images."""
+    on, off = _object(before, clean)
     scaled = (m.rescale(clean), m.rescale(attacked))
-    yield "T1", m.positive_mass(attacked, on) - m.positive_mass(clean, on)
-    for scale, (before, after) in {"raw": (clean, attacked), "scaled": scaled}.items():
-        yield f"T2.{scale}", m.total_variation(after, mask=on) - m.total_variation(before, mask=on)
-        yield f"T8.{scale}", m.total_variation(after) - m.total_variation(before)
-    yield "T3", m.negative_share(attacked, off) - m.negative_share(clean, off)
-    yield "T4", m.flips(clean, attacked, off) - m.flips_by_chance(clean, attacked, off, seed=seed)
-    yield "T6", m.sparsity(attacked) - m.sparsity(clean)
-    yield "T7", m.mean_size(attacked) - m.mean_size(clean)
-    yield "T12", m.localisation(attacked, changed)
+    found = {"T1": m.positive_mass(attacked, on) - m.positive_mass(clean, on)}
+    for scale, (one, other) in {"raw": (clean, attacked), "scaled": scaled}.items():
+        found[f"T2.{scale}"] = m.total_variation(other, mask=on) - m.total_variation(one, mask=on)
+        found[f"T8.{scale}"] = m.total_variation(other) - m.total_variation(one)
+    return found | {
+        "T3": m.negative_share(attacked, off) - m.negative_share(clean, off),
+        "T4": m.flips(clean, attacked, off) - m.flips_by_chance(clean, attacked, off, seed=seed),
+        "T6": m.sparsity(attacked) - m.sparsity(clean),
+        "T7": m.mean_size(attacked) - m.mean_size(clean),
+        "T12": m.localisation(attacked, _at((after - before).abs(), clean)[:, 0] > CHANGED),
+    }
 
 
 def orders(data: str, maps: Mapping[str, Maps]) -> Columns:
@@ -74,38 +120,34 @@ def orders(data: str, maps: Mapping[str, Maps]) -> Columns:
     return found
 
 
-def placebos(data: str, attacked: Mapping[str, Maps], noisy: Mapping[str, Maps], clean: Maps) -> Columns:
-    """S and TV of the attacked image less those of one with harmless noise of the same size; and each less the clean one's.
-
-    attacked, noisy   attack -> reading -> [n, h, w]
-    """
-    found: Columns = {}
-    for attack, maps in noisy.items():
-        for key, placebo in maps.items():
-            for what, ends in STATISTICS.items():
-                for name, statistic in ends.items():
-                    values = {"attack": statistic(attacked[attack][key]), "noise": statistic(placebo), "clean": statistic(clean[key])}
-                    found[f"placebo.{what}.{data}.{attack}.{key}{name}"] = values["attack"] - values["noise"]
-                    found[f"change.{what}.{data}.{attack}.attack.{key}{name}"] = values["attack"] - values["clean"]
-                    found[f"change.{what}.{data}.{attack}.noise.{key}{name}"] = values["noise"] - values["clean"]
-    return found
-
-
 @torch.no_grad()
 def undone(model: nn.Module, images: Mapping[str, Tensor], labels: Tensor, maps: Mapping[str, Maps], found: Mapping[str, Tensor],
-           data: str) -> dict[str, tuple[int, int]]:
-    """T9: of the attacks that succeeded, how many fail again once the tenth of the pixels with the greatest effects is clean.
+           data: str, *, seed: int) -> tuple[dict[str, tuple[int, int]], Columns]:
+    """T9: of the attacks that succeeded, how many fail again once the tenth of the pixels with the greatest effects is clean; and its placebo.
 
     found     attack -> [n] bool
-    returns   id -> (undone, succeeded); without a success there is nothing to undo and no entry
+    returns   id -> (undone, succeeded); id -> [succeeded], undone by those pixels less undone by a tenth drawn at random.
+              Without a success there is nothing to undo and no entry
     """
-    counts = {}
+    counts: dict[str, tuple[int, int]] = {}
+    beyond: Columns = {}
+    device = next(model.parameters()).device
+    size = images["clean"].shape[-2:]
+    drawn = torch.rand(len(labels), size.numel(), generator=torch.Generator().manual_seed(seed))
     for attack in ATTACKS:
+        broken = found[attack].nonzero()[:, 0]
+        clean, attacked = images["clean"][broken], images[attack][broken]
+
+        def right(ranking: Tensor, n: int) -> Tensor:
+            restored = m.restore_top(clean[:n], attacked[:n], ranking, share=RESTORED)  # noqa: B023 -- called in this turn only
+            return (model(restored.to(device)).argmax(1).cpu() == labels[broken[:n]]).double()  # noqa: B023
+
+        by_chance = right(drawn[broken], len(broken)) if len(broken) else torch.zeros(0)
         for key, values in maps[attack].items():
-            n = len(values)
-            broken = found[attack][:n]
-            if broken.any():
-                restored = m.restore_top(images["clean"][:n], images[attack][:n], values.abs(), share=RESTORED)[broken]
-                right = model(restored.to(next(model.parameters()))).argmax(1).cpu() == labels[:n][broken]
-                counts[f"claim.T9.{data}.{attack}.{key}"] = (int(right.sum()), int(broken.sum()))
-    return counts
+            n = int((broken < len(values)).sum())
+            if n:
+                sizes = F.interpolate(values[broken[:n]].abs()[:, None], size=size, mode="nearest")
+                again = right(sizes, n)
+                counts[f"claim.T9.{data}.{attack}.{key}"] = (int(again.sum()), n)
+                beyond[f"placebo.T9.{data}.{attack}.{key}"] = again - by_chance[:n]
+    return counts, beyond

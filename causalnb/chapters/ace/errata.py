@@ -8,12 +8,13 @@ import operator
 from collections.abc import Callable
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from causalnb.chapters.ace import maps
 from causalnb.chapters.ace.checks import Check, Measure, Registry, drawn_images, layer, network, paths, registered, small_table
 from causalnb.chapters.ace.closed_forms import CASES, conditioned_pair
-from causalnb.chapters.ace.interventions import average_effects, intervene, interventional_table
+from causalnb.chapters.ace.controls import largest_jump, sampled_error, slopes_along
+from causalnb.chapters.ace.interventions import average_effects, interventional_table
 
 ERRATA: Registry = {}
 
@@ -64,14 +65,8 @@ def the_grid_is_not_the_law_of_the_pixel() -> tuple[float, int]:
 @_tests("E8", "standard error with 3,000 inputs over that with 3, for a linear f of the same output variance", bound=1.05, relation=operator.gt)
 def dimension_alone_costs_no_precision() -> tuple[float, int]:
     """Printed (III-B2 P2): the sampled expectation has "a high variance" by the curse of dimensionality. It is Var(f) / n."""
-    return standard_error(3000) / standard_error(3), 1000
-
-
-def standard_error(inputs: int, *, rows: int = 1000, seed: int = 0) -> float:
-    """Of E[f | do(x1 = 1)] for f = sum of `inputs` standard normal values over sqrt(inputs - 1)."""
-    x = torch.randn(rows, inputs, generator=Generator().manual_seed(seed), dtype=torch.float64)
-    x[:, 0] = 1
-    return (x.sum(1) / math.sqrt(inputs - 1)).std().item() / math.sqrt(rows)
+    few, many = (sampled_error(torch.full((inputs,), 1 / math.sqrt(inputs - 1), dtype=torch.float64)) for inputs in (3, 3000))
+    return many / few, 1000
 
 
 @_tests("E9", "distance, in standard errors, of rows drawn jointly from C2b's closed form (each pixel drawn alone would give -0.9)", bound=4)
@@ -85,10 +80,7 @@ def rows_must_be_drawn_jointly() -> tuple[float, int]:
 @_tests("E11", "largest jump of a logit's slope along alpha, between neighbours 0.0001 apart", bound=0.01)
 def a_relu_network_is_not_smooth() -> tuple[float, int]:
     """Printed (III-B2 P5): "Since f_y' is a neural network, it is smooth". With relu it has kinks, and zero Hessian elsewhere."""
-    alphas = torch.linspace(0, 1, 10_001, dtype=torch.float64)
-    logits = intervene(network(), drawn_images(1), alphas)[0]
-    slopes = logits.diff(dim=1) / 1e-4
-    return slopes.diff(dim=1).abs().max().item(), 9
+    return largest_jump(slopes_along(network(), drawn_images(1))).max().item(), 9
 
 
 @_tests("E12", "E[x1 + 2 x2 | x1 = 1] less E[x1 + 2 x2 | do(x1 = 1)], correlation 0.8", bound=1e-12)

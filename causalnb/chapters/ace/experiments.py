@@ -1,101 +1,56 @@
-"""The long computations of chapter 1, each through the store: training, attacks, tables, maps.
+"""The long computations of chapter 1 on a trained network: attacks, placebos, tables, maps; what is expensive through the store.
 
 What is computed from tensors alone is the method's; estimates are measurements.py's, drawing is figures.py's.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from causalnb import attacks, data, training
+from causalnb import UserError, attacks, data, training
 from causalnb.attacks import AttackResult
-from causalnb.chapters.ace import readings, vae
-from causalnb.chapters.ace.interventions import SCORES, Table, average_effects, intervene, interventional_table, single_and_joint
+from causalnb.chapters.ace import detector, readings, vae
+from causalnb.chapters.ace.interventions import SCORES, Table, average_effects, by_class, interventional_table, look_up
+from causalnb.chapters.ace.networks import Lab, Trained, generator, samples
 from causalnb.chapters.ace.parameters import Parameters
 from causalnb.chapters.ace.taylor import taylor_table
-from causalnb.data import Images
+from causalnb.data.images import fingerprint
 from causalnb.models import lenet
 from causalnb.record import module_digest
-from causalnb.store import Store
 
 PLACEBOS = {"fgsm": "shuffle", "pgd": "shuffle", "cw": "gauss"}
+SETS = ("clean", "cw", "fgsm", "pgd")  # Table I's rows
 METHOD = "causalnb.chapters.ace"
-
-
-class Lab(Protocol):
-    """What a run offers to an experiment."""
-
-    p: Parameters
-    store: Store
-    device: torch.device
-
-    def load(self, name: str, split: data.Split = "test") -> Images:
-        """A data set."""
-
-    def level(self, id: str) -> float:
-        """The level that the interval of a measurement must have."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A LeNet with its data: `test` are the drawn images, `curve` [epochs] the accuracy on the whole test set after each epoch."""
-
-    name: str
-    model: nn.Module
-    train: Images
-    test: Images
-    curve: Tensor
-    key: dict[str, Any]
-
-
-# Training --------------------------------------------------------------------------------------------------------
-
-
-def trained(lab: Lab, name: str) -> Trained:
-    """A LeNet trained on a data set by the recipe in the parameters, its accuracy after each epoch, and the test images that the run draws."""
-    p = lab.p
-    recipe = training.Recipe(optimiser=p.optimiser, rate=p.rate, momentum=p.momentum, epochs=p.epochs_for(name), batch=p.batch, seed=p.seed)
-    train, test = lab.load(name, "train"), lab.load(name, "test")
-    key = {"what": f"LeNet on {name}", "variant": p.variant, "recipe": recipe.model_dump(), "data": train.digest,
-           "code": module_digest("causalnb.training", "causalnb.models.lenet5")}
-    model = lenet(variant=p.variant, classes=len(train.classes), seed=recipe.seed)
-
-    def make() -> dict[str, Tensor]:
-        fitted = training.fit(model, train, training.cross_entropy, recipe, device=lab.device, checkpoint=lab.store.folder(key) / "checkpoint",
-                              evaluate=lambda now: training.accuracy(now, test))
-        curve = torch.tensor([epoch["value"] for epoch in fitted.history], dtype=torch.float64)
-        return {"curve": curve, **{f"weights.{part}": tensor for part, tensor in fitted.model.state_dict().items()}}
-
-    kept = lab.store.get_or_make(key, make, device=str(lab.device))
-    model.load_state_dict({part.removeprefix("weights."): tensor for part, tensor in kept.items() if part.startswith("weights.")})
-    drawn = data.draw(test, min(p.n_images, len(test)), seed=p.seed)
-    return Trained(name, model.to(lab.device).eval(), train, drawn, kept["curve"], key)
 
 
 # Attacks ---------------------------------------------------------------------------------------------------------
 
 
-def attack_settings(p: Parameters) -> dict[str, dict[str, Any]]:
-    """The arguments of each attack. PGD's steps together cross the ball, 2 eps, and none is shorter than foolbox's eps / 30."""
+def attack_settings(p: Parameters, *, eps: float | None = None) -> dict[str, dict[str, Any]]:
+    """The arguments of each attack, at the run's eps or another. PGD's steps together cross the ball, 2 eps, and none is shorter than foolbox's eps / 30."""
+    size = p.eps if eps is None else eps
     return {
-        "fgsm": {"norm": "linf", "eps": p.eps},
-        "pgd": {"norm": "linf", "eps": p.eps, "steps": p.pgd_steps, "step": p.eps * max(1 / 30, 2 / p.pgd_steps)},
+        "fgsm": {"norm": "linf", "eps": size},
+        "pgd": {"norm": "linf", "eps": size, "steps": p.pgd_steps, "step": size * max(1 / 30, 2 / p.pgd_steps)},
         "cw": {"norm": "l2", "eps": None, "steps": p.cw_steps, "binary_search_steps": p.cw_searches, "step": 0.05, "initial_const": 1.0},
     }
 
 
 def attacked(lab: Lab, net: Trained) -> dict[str, AttackResult]:
     """The three attacks on the drawn images, and "cw-clipped": C&W minimises the L2 norm, here it is held to `eps` in it."""
-    found = {name: _attacked(lab, net, name, settings) for name, settings in attack_settings(lab.p).items()}
+    found = {name: attack(lab, net, name, settings, net.test) for name, settings in attack_settings(lab.p).items()}
+    if (right := int(found["fgsm"].correct.sum())) < 2:
+        raise UserError(f"The network on {net.name} gets {right} of {len(net.test)} images right, and an attack begins at those: train longer (epochs).")
     return found | {"cw-clipped": found["cw"].within(lab.p.eps)}
 
 
-def _attacked(lab: Lab, net: Trained, name: str, settings: dict[str, Any]) -> AttackResult:
-    images, labels = net.test.images.to(lab.device), net.test.labels.to(lab.device)
-    key = {"what": f"{name} on {net.name}", "model": net.key, "settings": settings, "draw": [lab.p.n_images, lab.p.seed]}
+def attack(lab: Lab, net: Trained, name: str, settings: Mapping[str, Any], on: data.Images) -> AttackResult:
+    """One attack on the given images, kept in the store."""
+    images, labels = on.images.to(lab.device), on.labels.to(lab.device)
+    key = {"what": f"{name} on {net.name}", "model": net.key, "settings": dict(settings), "images": fingerprint({"": on.images}), "seed": lab.p.seed}
     return attacks.kept(lab.store, key, lambda: attacks.run(name, net.model, images, labels, seed=lab.p.seed, **settings), device=lab.device)
 
 
@@ -116,7 +71,7 @@ def placebo_sets(lab: Lab, sets: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return made
 
 
-# Tables and maps -------------------------------------------------------------------------------------------------
+# Tables ----------------------------------------------------------------------------------------------------------
 
 
 def alphas(p: Parameters) -> Tensor:
@@ -124,16 +79,24 @@ def alphas(p: Parameters) -> Tensor:
     return torch.linspace(0, 1, p.n_alphas)
 
 
-def table(lab: Lab, net: Trained) -> Table:
-    """The interventional table over rows drawn from the training set."""
-    key = {"what": f"interventional table of {net.name}", "model": net.key, "rows": [lab.p.n_rows, lab.p.seed], "alphas": lab.p.n_alphas,
+def drawn_rows(lab: Lab, net: Trained, n: int | None = None) -> data.Images:
+    """Training images for a table, `n_rows` of them or n."""
+    return data.draw(net.train, min(n or lab.p.n_rows, len(net.train)), seed=lab.p.seed)
+
+
+def table(lab: Lab, net: Trained, rows: Tensor | None = None) -> Table:
+    """The interventional table over rows [n, 1, h, w], by default over rows drawn from the training set."""
+    images = drawn_rows(lab, net).images if rows is None else rows
+    key = {"what": f"interventional table of {net.name}", "model": net.key, "rows": fingerprint({"": images}), "alphas": lab.p.n_alphas,
            "code": module_digest(f"{METHOD}.interventions", f"{METHOD}.propagation")}
+    return Table(**lab.store.get_or_make(key, lambda: interventional_table(net.model, images.to(lab.device), alphas(lab.p)).tensors(), device=lab.device))
 
-    def make() -> dict[str, Tensor]:
-        rows = data.draw(net.train, min(lab.p.n_rows, len(net.train)), seed=lab.p.seed).images.to(lab.device)
-        return interventional_table(net.model, rows, alphas(lab.p)).tensors()
 
-    return Table(**lab.store.get_or_make(key, make, device=str(lab.device)))
+def class_tables(lab: Lab, net: Trained, rows: Tensor, labels: Tensor) -> Table:
+    """Class c's column from the rows of class c alone."""
+    if (fewest := int(labels.bincount(minlength=len(net.train.classes)).min())) < 2:
+        raise UserError(f"n_rows = {lab.p.n_rows} is not possible: it leaves {fewest} rows of a class of {net.name}, and a table needs 2. Give more.")
+    return by_class([table(lab, net, rows[labels == c]) for c in range(len(net.train.classes))])
 
 
 def second_order_table(lab: Lab, net: Trained) -> Table:
@@ -146,7 +109,7 @@ def second_order_table(lab: Lab, net: Trained) -> Table:
         mean, covariance = moments(net.train.images)
         return taylor_table(net.model, mean.to(lab.device), covariance.to(lab.device), alphas(lab.p), order=order).tensors()
 
-    return Table(**lab.store.get_or_make(key, make, device=str(lab.device)))
+    return Table(**lab.store.get_or_make(key, make, device=lab.device))
 
 
 def moments(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -155,24 +118,7 @@ def moments(images: Tensor) -> tuple[Tensor, Tensor]:
     return images.mean(0), torch.cov(flat.T)
 
 
-def decoder(lab: Lab, net: Trained) -> Tensor:
-    """R6: the map of each class by the decoder of a beta-VAE trained on the same set, [classes, h, w]."""
-    p, train = lab.p, net.train
-    batch = 64
-    epochs = max(1, round(p.vae_steps * batch / len(train)))
-    recipe = training.Recipe(optimiser="adam", rate=1e-3, epochs=epochs, batch=batch, seed=p.seed)
-    key = {"what": f"beta-VAE on {net.name}", "beta": p.vae_beta, "recipe": recipe.model_dump(), "data": train.digest,
-           "code": module_digest("causalnb.training", f"{METHOD}.vae")}
-
-    def make() -> dict[str, Tensor]:
-        untrained = vae.beta_vae(classes=len(train.classes), size=train.images.shape[-1], seed=p.seed)
-        loss = vae.elbo_loss(beta=p.vae_beta)
-        fitted = training.fit(untrained, train, loss, recipe, device=lab.device, checkpoint=lab.store.folder(key) / "checkpoint")
-        frequencies = train.labels.bincount(minlength=len(train.classes)).double()
-        model = cast(vae.BetaVAE, fitted.model)
-        return {"maps": vae.decoder_maps(model, frequencies=frequencies, seed=p.seed)}
-
-    return lab.store.get_or_make(key, make, device=str(lab.device))["maps"]
+# Maps ------------------------------------------------------------------------------------------------------------
 
 
 def effect_maps(lab: Lab, net: Trained, images: Tensor, labels: Tensor) -> readings.Maps:
@@ -183,15 +129,72 @@ def effect_maps(lab: Lab, net: Trained, images: Tensor, labels: Tensor) -> readi
     images, labels = images.to(lab.device), labels.to(lab.device)
     of = readings.classes_of(net.model, images, labels)
     few = slice(min(lab.p.n_individual, len(images)))
-    sampled, taylor = table(lab, net).to(lab.device), second_order_table(lab, net).to(lab.device)
-    first = {name: classes[few] for name, classes in of.items()}
+    first, fill = {name: classes[few] for name, classes in of.items()}, net.train.images.mean(0)
     return {
-        **readings.population(sampled, images, of),
-        **readings.expanded(taylor, images, of),
-        **readings.individual(net.model, images[few], first, alphas=alphas(lab.p), fill=net.train.images.mean(0)),
-        **readings.decoded(decoder(lab, net).to(lab.device), of),
+        **_looked_up(lab, net, images, of),
+        **readings.individual(net.model, images[few], first, alphas=alphas(lab.p), fill=fill),
+        **readings.integrated_gradients(net.model, images[few], first),
+        **{key: maps for size in readings.BLOCKS for key, maps in readings.by_blocks(net.model, images[few], first, fill=fill, size=size).items()},
         **readings.gradients(net.model, images, of),
     }
+
+
+def main_maps(lab: Lab, net: Trained, images: Tensor, labels: Tensor) -> readings.Maps:
+    """R1 and R3 with what comes with them, of all the given images: cheap enough for every training and every budget."""
+    images, labels = images.to(lab.device), labels.to(lab.device)
+    of = readings.classes_of(net.model, images, labels)
+    return {**readings.population(table(lab, net).to(lab.device), images, of),
+            **readings.individual(net.model, images, of, alphas=alphas(lab.p), fill=net.train.images.mean(0))}
+
+
+def _looked_up(lab: Lab, net: Trained, images: Tensor, of: Mapping[str, Tensor]) -> readings.Maps:
+    """The readings that look a pixel's value up in a table, over each kind of rows, and the decoder's own map."""
+    rows, model = drawn_rows(lab, net), generator(lab, net, beta=lab.p.vae_beta, seed=lab.p.seed)
+    made, their = samples(lab, net, model, n=lab.p.n_rows)
+    frequencies = net.train.labels.bincount(minlength=len(net.train.classes))
+    tables = {"R1c": class_tables(lab, net, rows.images, rows.labels), "R2": second_order_table(lab, net), "R4": table(lab, net, images[: lab.p.n_rows]),
+              "R5": table(lab, net, made), "R5c": class_tables(lab, net, made, their)}
+    found = readings.population(table(lab, net), images, of)
+    for reading, one in tables.items():
+        found |= readings.at_own_values(one, images, of, {reading: "uniform"})
+    return found | readings.decoded(vae.decoder_maps(model, frequencies=frequencies, seed=lab.p.seed), of)
+
+
+def again(lab: Lab, net: Trained) -> dict[str, readings.Maps]:
+    """Table I's sets and their main maps for any training, on the first `n_strength` drawn images."""
+    few = replace(net, test=net.test.take(slice(lab.p.n_strength)))
+    found = attacked(lab, few)
+    labels, sets = few.test.labels[found["fgsm"].correct.cpu()], image_sets(few, found)
+    return {which: main_maps(lab, few, sets[which], labels) for which in SETS}
+
+
+def untrained_maps(lab: Lab, net: Trained, images: Tensor, labels: Tensor) -> readings.Maps:
+    """The main maps of the first `n_individual` images in a network of the same kind with drawn weights."""
+    few = slice(lab.p.n_individual)
+    model = lenet(variant=lab.p.variant, classes=len(net.train.classes), seed=lab.p.seed).to(lab.device).eval()
+    key = {"drawn": [lab.p.variant, lab.p.seed], "code": module_digest("causalnb.models.lenet5")}
+    return main_maps(lab, replace(net, model=model, key=key), images[few], labels[few])
+
+
+def degenerate(lab: Lab, net: Trained) -> dict[str, float]:
+    """R9 to R11 over the training rows, probabilities: the greatest |sum over the classes|, the least maximum over alpha, the greatest |mean over alpha|."""
+    effects = average_effects(table(lab, net))[1]
+    return {"R9": effects.sum(-1).abs().max().item(), "R10": effects.amax(1).min().item(), "R11": effects.mean(1).abs().max().item()}
+
+
+def by_rows(lab: Lab, net: Trained, sizes: Sequence[int]) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """S of the clean images in the reading R1, true class, against the number of rows: for each size, by score, [n] each.
+
+    "logit" counts a pixel as positive where its effect is above 0, "logit.resolved" where it is above two standard errors.
+    """
+    images, labels = net.test.images.to(lab.device), net.test.labels.to(lab.device)
+    for size in sizes:
+        one, found = table(lab, net, drawn_rows(lab, net, size).images), {}
+        effects = average_effects(one)
+        for name, values in (("", effects), (".resolved", effects - 2 * one.error)):
+            for score, maps in zip(SCORES, look_up(values, one.alphas, images.flatten(1), labels), strict=True):
+                found[f"{score}{name}"] = 1 - (maps > 0).double().mean(1).cpu()
+        yield size, found
 
 
 def centred(one: Table) -> dict[str, Tensor]:
@@ -209,58 +212,51 @@ def idea(lab: Lab, net: Trained) -> dict[str, Any]:
             "expectations": sampled.expectation[1, pixel, :, of].cpu(), "effects": effects}
 
 
-# Where the truth is known ----------------------------------------------------------------------------------------
+# The promised detector -------------------------------------------------------------------------------------------
+
+DETECTORS = ("R1", "R3m", "R7x")  # readings of the predicted class's logit
+WEIGHTS = (0.0, 3.0, 10.0)  # of smoothness in the attack on a detector
 
 
-@dataclass(frozen=True)
-class Corner:
-    """How a network trained at one rho uses the corner patch, which has no effect on the label.
+def detected(lab: Lab, net: Trained, labels: Tensor, sets: Mapping[str, Tensor], effects: Mapping[str, readings.Maps], noisy: Mapping[str, readings.Maps],
+             found: Mapping[str, AttackResult]) -> dict[str, dict[str, Tensor]]:
+    """For each detector and kind of image a number an image whose mean is the AUC against clean ones; attacks count where they succeeded.
 
-    accuracy    on new images of the same rho; `without` on images whose corners say nothing
-    single      [n] effect on the logit of setting each pixel of the own corner alone, summed; joint: all at once
-    pixel       [n] the mean over the corner's pixels of the average causal effect from 0 to 1, for each class's own corner
+    Detectors are fitted on FGSM and asked about the first `n_individual` images; nothing, where FGSM broke too few for that.
+    Kinds: fgsm, pgd, cw; noise, FGSM's own changes shuffled; evading.W, a PGD that weighs smoothness by W.
     """
+    few = slice(min(lab.p.n_individual, len(labels)))
+    broken = {name: one.found.cpu()[one.correct.cpu()][few] for name, one in found.items()}
+    made: dict[str, dict[str, Tensor]] = {}
+    for reading in DETECTORS if detector.enough(broken["fgsm"]) else ():
+        key = f"{reading}.logit.predicted"
+        asked = {name: effects[name][key][few] for name in ("clean", "fgsm", "pgd", "cw")} | {"noise": noisy["fgsm"][key][few]}
+        misled = broken | {"noise": torch.ones_like(broken["fgsm"])}
+        for weight in WEIGHTS:
+            images = _evading(lab, net, reading, sets["clean"][few], labels[few], weight)
+            of = {"predicted": training.predict(net.model, images.to(lab.device)).argmax(1)}
+            asked[f"evading.{weight:g}"], misled[f"evading.{weight:g}"] = _one_map(lab, net, images, of, key), of["predicted"].cpu() != labels[few]
+        features = {name: detector.features(maps.cpu()) for name, maps in asked.items()}
+        scores = detector.scored(features.pop("clean"), features["fgsm"], broken["fgsm"], features)
+        made[reading] = {name: detector.auc_parts(scores["clean"][those], scores[name][those]) for name, those in misled.items() if name in features}
+    return made
 
-    rho: float
-    accuracy: tuple[int, int]
-    without: tuple[int, int]
-    single: Tensor
-    joint: Tensor
-    pixel: Tensor
 
-
-def corner(lab: Lab, rho: float, *, images: int = 100) -> Corner:
-    """Train on `shapes` with a corner that follows the content with probability rho; intervene on the corner of new images."""
-    train = data.shapes(lab.p.n_shapes, rho=rho, seed=lab.p.seed)
-    new, free = (data.shapes(1000, rho=r, seed=lab.p.seed + 1) for r in (rho, 0.0))
-    recipe = training.Recipe(optimiser="adam", rate=2e-3, batch=50, epochs=4 if lab.p.n_shapes >= 4000 else 8, seed=lab.p.seed)
-    key = {"what": f"LeNet on shapes, rho {rho}", "recipe": recipe.model_dump(), "data": train.digest,
-           "code": module_digest("causalnb.training", "causalnb.models.lenet5")}
-    model = lenet(classes=len(train.classes), seed=recipe.seed).to(lab.device)
+def _evading(lab: Lab, net: Trained, reading: str, images: Tensor, labels: Tensor, weight: float) -> Tensor:
+    settings = {name: attack_settings(lab.p)["pgd"][name] for name in ("eps", "step", "steps")}
+    key = {"what": f"PGD on {net.name} and a detector", "reading": reading, "weight": weight, "model": net.key, "settings": settings, "seed": lab.p.seed,
+           "images": fingerprint({"": images}), "table": [lab.p.n_rows, lab.p.n_alphas], "code": module_digest(f"{METHOD}.detector", *attacks.CODE)}
 
     def make() -> dict[str, Tensor]:
-        fitted = training.fit(model, train, training.cross_entropy, recipe, device=lab.device, checkpoint=lab.store.folder(key) / "checkpoint")
-        return dict(fitted.model.state_dict())
+        effects = detector.Effects(reading, net.model, table(lab, net).to(lab.device), net.train.images.mean(0).to(lab.device))
+        return {"": detector.evade(net.model, effects, images.to(lab.device), labels.to(lab.device), weight=weight, seed=lab.p.seed, **settings)}
 
-    model.load_state_dict(lab.store.get_or_make(key, make, device=str(lab.device)))
-    some = free.take(slice(images))
-    without = data.do(some, corner=some.labels, strength=0.0)
-    with_patch = data.do(some, corner=some.labels)
-    single, joint = single_and_joint(model.eval(), without.images.to(lab.device), with_patch.images.to(lab.device), some.labels.to(lab.device))
-    pixel = own_corner_effect(model, some.images.to(lab.device), some.labels)
-    return Corner(rho, _right(model, new), _right(model, free), single[0].cpu(), joint[0].cpu(), pixel)
+    return lab.store.get_or_make(key, make, device=lab.device)[""].cpu()
 
 
-def _right(model: nn.Module, images: Images) -> tuple[int, int]:
-    return round(training.accuracy(model, images) * len(images)), len(images)
-
-
-def own_corner_effect(model: nn.Module, rows: Tensor, labels: Tensor) -> Tensor:
-    """E[f_c | do(x_p = 1)] - E[f_c | do(x_p = 0)], Eq. (1), row by row: the mean over the pixels of its own class's corner; [n] logits."""
-    masks = data.corners(rows.shape[-1]).flatten(1)
-    effects = torch.empty(len(rows), dtype=torch.float64)
-    for c, mask in enumerate(masks):
-        those = labels == c
-        logits = intervene(model, rows[those], torch.tensor([0.0, 1.0]), pixels=mask.nonzero().flatten())
-        effects[those] = (logits[:, :, 1, c] - logits[:, :, 0, c]).double().mean(1).cpu()
-    return effects
+def _one_map(lab: Lab, net: Trained, images: Tensor, of: Mapping[str, Tensor], key: str) -> Tensor:
+    """One reading's maps of new images."""
+    images = images.to(lab.device)
+    made = {"R1": lambda: readings.population(table(lab, net).to(lab.device), images, of), "R7x": lambda: readings.gradients(net.model, images, of),
+            "R3m": lambda: readings.individual(net.model, images, of, alphas=torch.zeros(1), fill=net.train.images.mean(0))}
+    return made[key.partition(".")[0]]()[key]

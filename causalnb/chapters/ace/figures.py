@@ -54,24 +54,22 @@ def _layers(axes: Axes, widths: Sequence[int], title: str) -> None:
     axes.set_axis_off()
 
 
-def training(curves: Mapping[str, Sequence[float]], printed: Mapping[str, float]) -> Figure:
-    """Test accuracy after each epoch, a line for each data set, with what the paper prints as dashed lines.
+def training(curves: Mapping[str, Mapping[str, Sequence[float]]], printed: Mapping[str, float]) -> Figure:
+    """Test accuracy after each epoch, a panel for each data set and a line for each recipe; dashed, what the paper prints.
 
-    curves   name -> accuracies in percent
-    printed  name -> percent, for the sets that the paper reports
+    curves   data set -> recipe -> accuracies in percent
+    printed  data set -> percent, for the sets that the paper reports
     """
     with style():
-        figure = Figure(layout="constrained")
-        axes = figure.subplots()
-        for (name, values), colour in zip(curves.items(), (BLUE, VERMILLION, GREEN, PURPLE), strict=False):
-            epochs = range(1, len(values) + 1)
-            axes.plot(epochs, values, color=colour, clip_on=False)
-            _label(axes, name, (len(values), values[-1]), colour)
-            if name in printed:
-                axes.axhline(printed[name], color=RULE, linestyle="--", linewidth=1, marker="")
-                axes.annotate(f"printed, {name}: {printed[name]}", (1, printed[name]), va="bottom", fontsize=8.5)
-        axes.set_title("test accuracy, %")
-        axes.set_xlabel("epoch")
+        figure = Figure(figsize=(3.2 * len(curves), 2.6), layout="constrained")
+        for axes, (data, recipes) in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True):
+            for (name, values), colour in zip(recipes.items(), (BLUE, VERMILLION), strict=False):
+                axes.plot(range(1, len(values) + 1), values, color=colour, label=name, clip_on=False)
+            if data in printed:
+                axes.axhline(printed[data], color=RULE, linestyle="--", linewidth=1, marker="", label=f"printed, {printed[data]}")
+            axes.set_title(f"{data}: test accuracy, %")
+            axes.set_xlabel("epoch")
+            axes.legend(loc="lower right", fontsize=8.5)
     return figure
 
 
@@ -146,6 +144,57 @@ def agreement(sampled: Mapping[str, Tensor], taylor: Mapping[str, Tensor]) -> Fi
             axes.set_title(name)
             axes.set_xlabel("sampled")
             axes.ticklabel_format(style="sci", axis="both", scilimits=(-2, 3))
+    return figure
+
+
+def strengths(panels: Mapping[str, Mapping[str, Sequence[tuple[float, float, float, float]]]], unit: str) -> Figure:
+    """A statistic a panel against the budget, a line for each kind of perturbation with its interval as a band.
+
+    panels   title -> kind -> (budget, value, low, high), ascending; unit: of the budget
+    """
+    with style():
+        figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+        for axes, (title, kinds) in zip(figure.subplots(2, 2).ravel(), panels.items(), strict=True):
+            for (kind, points), colour in zip(kinds.items(), (VERMILLION, BLUE, GREEN), strict=False):
+                budget, value, low, high = (list(column) for column in zip(*points, strict=True))
+                dashed = kind.endswith("noise")
+                axes.plot(budget, value, color=INK if dashed else colour, linestyle="--" if dashed else "-", label=kind, clip_on=False)
+                axes.fill_between(budget, low, high, color=INK if dashed else colour, alpha=0.16, linewidth=0)
+            axes.set_title(title)
+            axes.set_xlabel(unit)
+        figure.axes[0].legend(fontsize=8.5)
+    return figure
+
+
+def by_rows(curves: Mapping[str, Mapping[int, tuple[float, float, float]]]) -> Figure:
+    """Mean S against the number of rows behind the table, a line a score; dashed where only resolved signs count.
+
+    curves   name -> rows -> (value, low, high)
+    """
+    with style():
+        figure = Figure(layout="constrained")
+        axes = figure.subplots()
+        for (name, points), colour, dash in zip(curves.items(), (BLUE, BLUE, VERMILLION, VERMILLION), ("-", "--", "-", "--"), strict=True):
+            axes.plot(list(points), [value for value, *_ in points.values()], color=colour, linestyle=dash, clip_on=False)
+            _label(axes, name, (list(points)[-1], list(points.values())[-1][0]), colour)
+        sizes = sorted({rows for points in curves.values() for rows in points})
+        axes.set_xscale("log")
+        axes.set_xticks(sizes, [f"{rows:,}" for rows in sizes])
+        axes.minorticks_off()
+        axes.set_title("mean S of clean images")
+        axes.set_xlabel("training rows behind the table")
+    return figure
+
+
+def samples(rows: Mapping[str, Tensor]) -> Figure:
+    """Images in rows, e.g. a beta-VAE's samples of each class; rows: name -> [n, h, w]."""
+    most = max(len(images) for images in rows.values())
+    with style():
+        figure = Figure(figsize=(0.6 * most, 0.78 * len(rows)), layout="constrained")
+        for line, (name, images) in zip(figure.subplots(len(rows), most, squeeze=False), rows.items(), strict=True):
+            for axes, image in zip(line, images, strict=False):
+                _picture(axes, image, "")
+            line[0].set_title(name)
     return figure
 
 

@@ -5,7 +5,7 @@ correlation among those stays as it is in the data. Every forward serves all cla
 Effects are taken row by row and then averaged: the rows' own spread cancels, and a pixel without effect gets exactly 0.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal, NamedTuple, Self
@@ -177,6 +177,12 @@ def interventional_table(model: nn.Module, rows: Tensor, alphas: Tensor, *, meth
     centred = mean - mean.mean(2, keepdim=True)
     error = ((squares / n - centred.square()).clamp_min(0) / (n - 1)).sqrt()
     return Table(alphas.to(mean), mean, natural.mean(1), error)
+
+
+def by_class(tables: Sequence[Table]) -> Table:
+    """One table whose class c comes from the c-th of the given ones, e.g. from rows of class c alone."""
+    chosen = {name: torch.stack([getattr(one, name)[..., c] for c, one in enumerate(tables)], -1) for name in ("effect", "natural", "error")}
+    return Table(tables[0].alphas, **chosen)
 
 
 def average_effects(table: Table, *, baseline: Baseline = "uniform") -> Tensor:

@@ -156,14 +156,12 @@ def restore_top(clean: Tensor, attacked: Tensor, ranking: Tensor, *, share: floa
 def localisation(maps: Tensor, perturbed: Tensor) -> Tensor:
     """AUC of |effect| for the pixels an attack changed: does the map "determine which part" misled the model? (I, 4th bullet)
 
-    Images where all or none of the pixels are marked have no AUC and are left out: [m], m <= n.
+    [n]; NaN for an image of whose pixels all or none are marked: it has no AUC.
 
     perturbed   mask, e.g. |attacked - clean| > 0.1
     """
-    marked, sizes = perturbed.flatten(1), maps.abs().flatten(1)
-    positives = marked.sum(1)
-    kept = (positives > 0) & (positives < marked.shape[1])
-    marked, sizes, positives = marked[kept], sizes[kept].double(), positives[kept].double()
+    marked, sizes = perturbed.flatten(1), maps.abs().flatten(1).double()
+    positives = marked.sum(1).double()
     ordered = sizes.sort(1).values
     below, upto = (torch.searchsorted(ordered, sizes, right=right).double() for right in (False, True))
     ranks = (below + upto + 1) / 2

@@ -1,6 +1,10 @@
 """What the record holds: experiments in, estimates out by measurement id, each interval at the level that its row asks for."""
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from statistics import stdev
 from typing import Any
 
 import torch
@@ -9,22 +13,30 @@ from torch import Tensor
 from causalnb.attacks import AttackResult
 from causalnb.chapters.ace import claims
 from causalnb.chapters.ace import maps as m
+from causalnb.chapters.ace.controls import kinked, slopes_along
 from causalnb.chapters.ace.errata import ERRATA, pixels_are_correlated
-from causalnb.chapters.ace.experiments import Corner, Lab, Trained
+from causalnb.chapters.ace.networks import Lab, Latents, Trained
 from causalnb.chapters.ace.readings import Maps, individual
+from causalnb.chapters.ace.strength import Point
+from causalnb.chapters.ace.truth import Corner
 from causalnb.statistics import Estimate, exact, logic, mean, proportion, summaries
 
 Estimates = dict[str, Estimate]
 
 
-def accuracies(lab: Lab, nets: Mapping[str, Trained]) -> Estimates:
-    """Test accuracy of each network, as printed number and as the control of the rows that its attacks decide."""
-    found = {}
+def accuracies(lab: Lab, nets: Mapping[str, Trained], others: Mapping[str, Mapping[str, Sequence[Trained]]]) -> Estimates:
+    """Test accuracy of the attacked network, as printed number and as the control of the rows that its attacks decide; of all other trainings.
+
+    others   data set -> recipe -> trainings, from `networks.others`
+    """
+    found: Estimates = {}
     for name, net in nets.items():
-        n = len(lab.load(name))
-        right = round(net.curve[-1].item() * n)
-        for id in (f"accuracy.{name}.{'momentum' if lab.p.momentum else 'plain'}", f"control.accuracy.{name}"):
-            found[id] = proportion(right, n, level=lab.level(id), seeds=(lab.p.seed,))
+        n, own = len(lab.load(name)), "momentum" if lab.p.momentum else "plain"
+        each = {own: [net, *others[name]["plain"]], **{recipe: trainings for recipe, trainings in others[name].items() if recipe != "plain" and trainings}}
+        ids = {f"control.accuracy.{name}": net}
+        for recipe, trainings in each.items():
+            ids |= {f"accuracy.{name}.{recipe}": trainings[0], **{f"training.{name}.{recipe}.{one.seed}": one for one in trainings[1:]}}
+        found |= {id: proportion(round(one.curve[-1].item() * n), n, level=lab.level(id), seeds=(one.seed,)) for id, one in ids.items()}
     return found
 
 
@@ -37,6 +49,16 @@ def successes(lab: Lab, found: Mapping[str, Mapping[str, AttackResult]]) -> Esti
             for id in ids + [f"control.strength.{name}"] * (attack == "pgd"):
                 made[id] = proportion(int(one.found.sum()), int(one.correct.sum()), level=lab.level(id), seeds=(lab.p.seed,))
     return made
+
+
+def settings(lab: Lab) -> Estimates:
+    """The budget of C&W's search: its steps over the constant, and the gradient steps of each."""
+    return {"settings.cw.searches": exact(lab.p.cw_searches), "settings.cw.steps": exact(lab.p.cw_steps)}
+
+
+def degenerate(net: Trained, found: Mapping[str, float]) -> Estimates:
+    """R9 to R11, which are empty whatever the network."""
+    return {f"degenerate.{net.name}.{reading}": exact(value) for reading, value in found.items()}
 
 
 def table_cells(lab: Lab, name: str, effects: Mapping[str, Maps]) -> Estimates:
@@ -52,27 +74,107 @@ def table_cells(lab: Lab, name: str, effects: Mapping[str, Maps]) -> Estimates:
 
 def claimed(lab: Lab, net: Trained, effects: Mapping[str, Maps], images: Mapping[str, Tensor], labels: Tensor,
             attacks: Mapping[str, AttackResult]) -> Estimates:
-    """What decides the claims of IV-B and the printed order of Table I's means, for one data set."""
-    found = _summarised(lab, claims.columns(net.name, effects, images, seed=lab.p.seed) | claims.orders(net.name, effects))
+    """What decides the claims of IV-B and the printed order of Table I's means, for one data set; and T9's placebo."""
     broken = {attack: one.found.cpu()[one.correct.cpu()] for attack, one in attacks.items()}
-    counts = claims.undone(net.model, images, labels, effects, broken, net.name)
+    counts, by_chance = claims.undone(net.model, images, labels, effects, broken, net.name, seed=lab.p.seed)
+    found = _summarised(lab, claims.columns(net.name, effects, images, seed=lab.p.seed) | claims.orders(net.name, effects) | by_chance)
     return found | {id: proportion(*of, level=lab.level(id), seeds=(lab.p.seed,)) for id, of in counts.items()}
 
 
-def placebos(lab: Lab, name: str, effects: Mapping[str, Maps], noisy: Mapping[str, Maps]) -> Estimates:
-    """Attack against harmless noise of its size, and each against clean, for S and TV in every reading."""
-    return _summarised(lab, claims.placebos(name, effects, noisy, effects["clean"]))
+def direction(one: Estimate) -> str:
+    """Whether a change rises or falls over its whole interval, or is open."""
+    return "rises" if (one.low or 0.0) > 0 else "falls" if (one.high or 0.0) < 0 else "open"
+
+
+def directions(found: Mapping[str, Estimate]) -> Estimates:
+    """How often S (T6) and TV (T8) rise, fall, or stay open under the three attacks, by the class of the map, over sets, readings and scores.
+
+    found   claim.* against the clean image, placebo.* against noise
+    """
+    counts: dict[str, Counter[str]] = {}
+    for id, one in found.items():
+        kind, claim, _, attack = id.split(".")[:4]
+        if claim in ("T6", "T8") and attack != "cw-clipped":
+            of, end = ("true" if ".true" in id else "predicted"), id.rpartition(".")[2]
+            counts.setdefault(".".join(["directions", kind, claim, of, *[end] * (end in ("raw", "scaled"))]), Counter())[direction(one)] += 1
+    return {f"{name}.{word}": exact(number[word], n=number.total()) for name, number in counts.items() for word in ("rises", "open", "falls")}
+
+
+def placebos(lab: Lab, net: Trained, effects: Mapping[str, Maps], noisy: Mapping[str, Maps], images: Mapping[str, Tensor], noise: Mapping[str, Tensor],
+             drawn: Maps) -> Estimates:
+    """Each claim under an attack less the same under harmless noise of its size; for T5, less the same in `drawn`, an untrained network's maps."""
+    return _summarised(lab, claims.placebos(net.name, effects, noisy, images, noise, seed=lab.p.seed)
+                       | claims.untrained(net.name, effects["clean"], drawn, images["clean"]))
+
+
+def between(name: str, each: Mapping[int, Mapping[str, Maps]]) -> Estimates:
+    """Standard deviation over trainings of Table I's means, in the readings that every training has; nothing for one training.
+
+    each   seed -> set -> reading -> [n, h, w]
+    """
+    seeds, found = tuple(each), {}
+    for which, maps in each[seeds[0]].items() if len(seeds) > 1 else ():
+        for what, ends in claims.STATISTICS.items():
+            for key in maps:
+                for end, statistic in ends.items():
+                    means = [statistic(of[which][key]).double().mean().item() for of in each.values()]
+                    found[f"between.{name}.{which}.{what}.{key}{end}"] = Estimate(stdev(means), method="sd over trainings", n=len(means), seeds=seeds)
+    return found
+
+
+def latents(lab: Lab, found: Sequence[Latents]) -> Estimates:
+    """How many latents of a beta-VAE are active, over trainings where there are several; what all carry; and how many samples pass for their label."""
+    made: Estimates = {}
+    for beta in dict.fromkeys(one.beta for one in found):
+        those = [one for one in found if one.beta == beta]
+        ids, seeds = ("vae.active" if beta == lab.p.vae_beta else f"vae.latents.{beta:g}"), tuple(one.seed for one in those)
+        made[ids] = mean([one.active for one in those], level=lab.level(ids), seed=lab.p.seed, seeds=seeds)
+        made[f"vae.nats.{beta:g}"] = mean([one.kl.sum().item() for one in those], seed=lab.p.seed, seeds=seeds)
+        made[f"vae.labels.{beta:g}"] = proportion(sum(one.labels[0] for one in those), sum(one.labels[1] for one in those), seeds=seeds)
+    return made
+
+
+def rows(lab: Lab, found: Mapping[int, Mapping[str, Tensor]]) -> Estimates:
+    """Mean S over images against the number of rows, plain and with unresolved signs left out."""
+    return {f"rows.{size}.{name}": mean(values.numpy(), seed=lab.p.seed, seeds=(lab.p.seed,)) for size, of in found.items() for name, values in of.items()}
+
+
+def strengths(lab: Lab, points: Sequence[Point]) -> Estimates:
+    """Each statistic of the maps, and the share misled, at each budget."""
+    found: Estimates = {}
+    for one in points:
+        found[f"{one.id}.misled"] = proportion(int(one.broken.sum()), len(one.broken), seeds=(lab.p.seed,))
+        found |= _summarised(lab, {f"{one.id}.{name}": values for name, values in one.statistics()})
+    return found
+
+
+def detections(lab: Lab, name: str, found: Mapping[str, Mapping[str, Tensor]]) -> Estimates:
+    """The AUC of each detector for each kind of image; found: reading -> kind -> a number an image whose mean is the AUC."""
+    return _summarised(lab, {f"detector.{name}.{reading}.{kind}": values for reading, kinds in found.items() for kind, values in kinds.items()})
+
+
+def alike(lab: Lab, name: str, maps: Maps, readings: Sequence[str]) -> Estimates:
+    """The mean correlation, over images, of two readings' maps of the same image."""
+    pairs = {(a, b): min(len(maps[a]), len(maps[b])) for a, b in combinations(readings, 2)}
+    return _summarised(lab, {f"alike.{name}.{a.split('.')[0]}-{b.split('.')[0]}": m.correlation(maps[a][:n], maps[b][:n]) for (a, b), n in pairs.items()})
 
 
 def corners(lab: Lab, found: Sequence[Corner]) -> Estimates:
-    """What each network does with the corner of `shapes`; the claim's row takes rho 0.9."""
+    """What each network does with the corner of `shapes`; the claim's row takes rho 0.9, its control rho 0."""
     made: Estimates = {}
     for one in found:
         for what, values in (("pixel", one.pixel), ("single", one.single), ("joint", one.joint)):
-            id = "claim.T15.shapes" if (what, one.rho) == ("pixel", 0.9) else f"shapes.{what}.{one.rho}"
+            id = {("pixel", 0.9): "claim.T15.shapes", ("pixel", 0.0): "control.T15"}.get((what, one.rho), f"shapes.{what}.{one.rho}")
             made[id] = mean(values.numpy(), level=lab.level(id), seed=lab.p.seed, seeds=(lab.p.seed,))
         made |= {f"shapes.accuracy.{one.rho}": proportion(*one.accuracy), f"shapes.without.{one.rho}": proportion(*one.without)}
     return made
+
+
+def kinks(nets: Iterable[Trained], *, pixels: Sequence[int] = (200, 406, 600)) -> Estimates:
+    """T14: whether no logit of the networks has a kink along the value of some pixels of the first image."""
+    lines = torch.cat([kinked(slopes_along(copy.deepcopy(net.model).cpu().double(), net.test.images[:1].double(), pixels=torch.tensor(pixels)))
+                       for net in nets])
+    return {"claim.T14": logic(not lines.any(), n=lines.numel())}
 
 
 def agreement(sampled: Mapping[str, Tensor], formula: Mapping[str, Tensor]) -> Estimates:
@@ -108,9 +210,10 @@ def _greatest(attack: str, printed: Mapping[str, float]) -> bool:
 
 
 def _summarised(lab: Lab, columns: Mapping[str, Tensor], statistic: Any = "mean") -> Estimates:
-    """One bootstrap for all columns of a length and a level; a column without an image has no estimate."""
+    """One bootstrap for all columns of a length and a level; an image that is NaN is left out, and a column without an image has no estimate."""
     groups: dict[tuple[int, float], dict[str, Any]] = {}
-    for id, values in columns.items():
+    for id, column in columns.items():
+        values = column[~column.isnan()]
         groups.setdefault((len(values), lab.level(id)), {})[id] = values.cpu().numpy()
     found: Estimates = {}
     for (n, level), part in groups.items():

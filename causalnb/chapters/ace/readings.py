@@ -6,7 +6,7 @@ for grey images, [n, channels, height, width] for colour, float32.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from causalnb import training
-from causalnb.chapters.ace.interventions import SCORES, Baseline, Method, Table, average_effects, blocks, look_up, scores
+from causalnb.chapters.ace.interventions import SCORES, Baseline, Method, Table, average_effects, binary, blocks, look_up, scores
 
 Maps = dict[str, Tensor]
-Needs = Literal["table", "taylor", "forwards", "gradient", "decoder"]
+Needs = Literal["table", "class tables", "own table", "taylor", "forwards", "gradient", "decoder"]
 
 
 @dataclass(frozen=True)
@@ -30,32 +30,35 @@ class Reading:
 
 READINGS = {
     "R1": Reading("T[p, x_p] - mean over a of T[p, a], rows = training images", "table"),
+    "R1c": Reading("R1, rows = training images of the map's class", "class tables"),
+    "R1d": Reading("T[p, 1] - T[p, 0]: of the image only its class remains", "table"),
     "R1e": Reading("T[p, x_p] - E[f], rows = training images", "table"),
     "R2": Reading("R1 with T by the second-order Taylor formula at the training mean", "taylor"),
     "R3": Reading("f(x) - mean over a of f(x; x_p <- a)", "forwards"),
+    "R3b": Reading("f(x) - f(x; x_p <- 0)", "forwards"),
+    "R3c": Reading("f(x; x_p <- 1) - f(x; x_p <- 0)", "forwards"),
     "R3m": Reading("f(x) - f(x; x_p <- the training mean of p)", "forwards"),
+    "R4": Reading("R1, rows = the set that the image belongs to, clean or attacked", "own table"),
+    "R5": Reading("R1, rows = samples of a beta-VAE", "table"),
+    "R5c": Reading("R1, rows = samples of a beta-VAE with the map's class as their label", "class tables"),
     "R6": Reading("E[g_p(z, class)] - E[g_p(z, any other class)], g = decoder of a beta-VAE", "decoder"),
     "R7": Reading("df/dx_p", "gradient"),
     "R7x": Reading("x_p df/dx_p", "gradient"),
     "R7c": Reading("(x_p - 1/2) df/dx_p", "gradient"),
+    "R8": Reading("x_p times the mean of df/dx_p from black to x: integrated gradients", "gradient"),
+    "R12x2": Reading("R3m with blocks of 2 x 2 pixels in place of a pixel", "forwards"),
+    "R12x4": Reading("R3m with blocks of 4 x 4 pixels in place of a pixel", "forwards"),
 }
+BLOCKS = (2, 4)
 
 
-def population(table: Table, images: Tensor, classes: Mapping[str, Tensor]) -> Maps:
-    """R1 and R1e: effects in the population at each image's own pixel values, from an interventional table.
+def at_own_values(table: Table, images: Tensor, classes: Mapping[str, Tensor], baselines: Mapping[str, Baseline]) -> Maps:
+    """Effects in the population that a table stands for, at each image's own pixel values.
 
-    images    [n, channels, height, width]
-    classes   the class of each map by name, e.g. {"predicted": [n], "true": [n]}
+    images      [n, channels, height, width]
+    classes     the class of each map by name, e.g. {"predicted": [n], "true": [n]}
+    baselines   by the name of the reading, e.g. {"R1": "uniform"}
     """
-    return _at_own_values(table, images, classes, {"R1": "uniform", "R1e": "empirical"})
-
-
-def expanded(table: Table, images: Tensor, classes: Mapping[str, Tensor]) -> Maps:
-    """R2: as R1, from a second-order `taylor_table`."""
-    return _at_own_values(table, images, classes, {"R2": "uniform"})
-
-
-def _at_own_values(table: Table, images: Tensor, classes: Mapping[str, Tensor], baselines: Mapping[str, Baseline]) -> Maps:
     maps: Maps = {}
     for reading, baseline in baselines.items():
         effects = average_effects(table, baseline=baseline)
@@ -65,43 +68,83 @@ def _at_own_values(table: Table, images: Tensor, classes: Mapping[str, Tensor], 
     return maps
 
 
+def population(table: Table, images: Tensor, classes: Mapping[str, Tensor]) -> Maps:
+    """R1, R1e and R1d: effects in the population, from its interventional table; arguments as those of `at_own_values`."""
+    ends = {f"R1d.{score}.{name}": _shaped(found.T[of], images) for score, found in zip(SCORES, binary(table), strict=True) for name, of in classes.items()}
+    return at_own_values(table, images, classes, {"R1": "uniform", "R1e": "empirical"}) | ends
+
+
 def individual(model: nn.Module, images: Tensor, classes: Mapping[str, Tensor], *, alphas: Tensor, fill: Tensor,
                dtype: torch.dtype = torch.float64, method: Method = "auto", chunk: int | None = None) -> Maps:
-    """R3 and R3m: effects of each pixel on its own image, all scores and classes from one pass of interventions.
+    """R3, R3b, R3c and R3m: effects of each pixel on its own image, all scores and classes from one pass of interventions.
 
     Many a background pixel is next to its mean: in float32 the sign of its effect, which sparsity counts, is rounding.
 
     images    [n, channels, height, width]
-    alphas    [A], the values that R3 averages over
+    alphas    [A], the values that R3 averages over; the first is R3b's, R3c goes from the first to the last
     fill      [channels, height, width], the value of each pixel for R3m, e.g. the training mean
     dtype     the precision of the network, of which a copy computes
     """
     model, images = copy.deepcopy(model).to(dtype), images.to(dtype)
     values = torch.cat([alphas.to(images).expand(images[0].numel(), -1), fill.to(images).flatten()[:, None]], 1)
     wanted = torch.stack(list(classes.values())).to(images.device)
-    r3 = images.new_empty(len(SCORES), len(wanted), len(images), images[0].numel(), dtype=torch.float32)
-    r3m = torch.empty_like(r3)
+    found = {name: images.new_empty(len(SCORES), len(wanted), len(images), images[0].numel(), dtype=torch.float32) for name in ("R3", "R3b", "R3c", "R3m")}
     for block in blocks(model, images, values, method=method, chunk=chunk):
         each = torch.arange(len(block.natural), device=images.device)
         of = wanted[:, block.rows]
-        own = scores(block.natural)[:, each, of]
-        effects = own[..., None, None] - scores(block.logits).movedim(-1, 2)[:, each, of]
-        r3[:, :, block.rows, block.places] = effects[..., :-1].mean(-1).float()
-        r3m[:, :, block.rows, block.places] = effects[..., -1].float()
-    return {f"{reading}.{score}.{name}": _shaped(found[i, j], images)
-            for reading, found in (("R3", r3), ("R3m", r3m)) for i, score in enumerate(SCORES) for j, name in enumerate(classes)}
+        lost = scores(block.natural)[:, each, of][..., None, None] - scores(block.logits).movedim(-1, 2)[:, each, of]
+        parts = {"R3": lost[..., :-1].mean(-1), "R3b": lost[..., 0], "R3c": lost[..., 0] - lost[..., -2], "R3m": lost[..., -1]}
+        for name, part in parts.items():
+            found[name][:, :, block.rows, block.places] = part.float()
+    return {f"{reading}.{score}.{name}": _shaped(values[i, j], images)
+            for reading, values in found.items() for i, score in enumerate(SCORES) for j, name in enumerate(classes)}
 
 
-def gradients(model: nn.Module, images: Tensor, classes: Mapping[str, Tensor], *, batch: int = 1000) -> Maps:
+@torch.no_grad()
+def by_blocks(model: nn.Module, images: Tensor, classes: Mapping[str, Tensor], *, fill: Tensor, size: int,
+              dtype: torch.dtype = torch.float64, batch: int = 256) -> Maps:
+    """R12: what a score loses when a block of size x size pixels takes its training means; maps [n, height / size, width / size].
+
+    images   [n, channels, height, width]; `size` divides height and width
+    fill     [channels, height, width]
+    """
+    model, images, fill = copy.deepcopy(model).to(dtype).eval(), images.to(dtype), fill.to(images.device, dtype)
+    height, width = images.shape[2] // size, images.shape[3] // size
+    masks = torch.eye(height * width, dtype=torch.bool, device=images.device).view(-1, height, width)
+    masks = masks.repeat_interleave(size, 1).repeat_interleave(size, 2)[:, None]
+    wanted, lost = torch.stack(list(classes.values())).to(images.device), []
+    for place, image in enumerate(images):
+        changed = torch.cat([image[None], torch.where(masks, fill, image)])
+        outputs = scores(torch.cat([model(some) for some in torch.split(changed, batch)]))[:, :, wanted[:, place]]  # [2, 1 + blocks, classes]
+        lost.append(outputs[:, :1] - outputs[:, 1:])
+    maps = torch.stack(lost, 1).float()  # [2, n, blocks, classes]
+    return {f"R12x{size}.{score}.{name}": maps[i, ..., j].reshape(-1, height, width) for i, score in enumerate(SCORES) for j, name in enumerate(classes)}
+
+
+def gradients(model: nn.Module, images: Tensor, classes: Mapping[str, Tensor]) -> Maps:
     """R7, R7x and R7c: the gradient of each score, and its products with the image and with the image less 1/2.
 
     They are the first-order limits of setting a pixel from 0 to 1, from 0 to its own value, and of R3.
     """
-    factors = {"R7": torch.ones_like(images), "R7x": images, "R7c": images - 0.5}
+    return _gradient_maps(model, images, classes, {"R7": torch.ones_like(images), "R7x": images, "R7c": images - 0.5}, shares=[1.0])
+
+
+def integrated_gradients(model: nn.Module, images: Tensor, classes: Mapping[str, Tensor], *, steps: int = 32) -> Maps:
+    """R8: the image times the mean gradient on the way from black to it, by the midpoint rule (Sundararajan, Taly & Yan 2017, Eq. 1).
+
+    The map of a score sums to f(x) - f(0), but for the rule's error.
+    """
+    return _gradient_maps(model, images, classes, {"R8": images}, shares=[(step + 0.5) / steps for step in range(steps)])
+
+
+def _gradient_maps(model: nn.Module, images: Tensor, classes: Mapping[str, Tensor], factors: Mapping[str, Tensor], shares: Sequence[float],
+                   batch: int = 1000) -> Maps:
+    """Each factor times the mean gradient at shares of the image."""
     maps: Maps = {}
     for name, of in classes.items():
-        parts = [_gradients(model, *part) for part in zip(torch.split(images, batch), torch.split(of, batch), strict=True)]
-        for score, gradient in zip(SCORES, torch.cat(parts, 1), strict=True):
+        means = [torch.stack([_gradients(model, share * some, its) for share in shares]).mean(0)
+                 for some, its in zip(torch.split(images, batch), torch.split(of, batch), strict=True)]
+        for score, gradient in zip(SCORES, torch.cat(means, 1), strict=True):
             maps |= {f"{reading}.{score}.{name}": _shaped(gradient * factor, images) for reading, factor in factors.items()}
     return maps
 

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from causalnb.training import Loss
 
+ACTIVE = 0.01  # nats: a latent that carries more is active
+
 
 class BetaVAE(nn.Module):
     """Encoder and decoder that both see the label; pixels are Bernoulli. Grey images of one size."""
@@ -74,11 +76,6 @@ def _kl(mean: Tensor, log_variance: Tensor) -> Tensor:
 def latent_kl(model: BetaVAE, images: Tensor, labels: Tensor) -> Tensor:
     """Nats that each latent carries, the mean of its KL over the images: [latents]."""
     return _kl(*model.encode(images, labels)).mean(0)
-
-
-def active_latents(model: BetaVAE, images: Tensor, labels: Tensor, *, threshold: float = 0.01) -> int:
-    """How many latents carry more than `threshold` nats."""
-    return int((latent_kl(model, images, labels) > threshold).sum())
 
 
 @torch.no_grad()

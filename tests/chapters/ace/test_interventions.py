@@ -10,6 +10,7 @@ from causalnb.chapters.ace.interventions import (
     average_effects,
     binary,
     blocks,
+    by_class,
     intervene,
     interventional_table,
     look_up,
@@ -43,6 +44,19 @@ def test_the_effects_of_a_net_written_by_hand_are_known_to_the_last_digit():
     assert average_effects(table, baseline="empirical")[0, 0, :, 0].tolist() == [-0.75, 0.25, 1.25]
     assert average_effects(table, baseline="zero")[0, 0, :, 0].tolist() == [0.0, 1.0, 2.0]
     assert binary(table)[0].tolist() == [[2.0, 1.0], [1.0, 0.0], [2.0, -1.0]]
+
+
+def test_a_table_by_class_takes_each_class_from_its_own_table():
+    tables = [interventional_table(Tiny(), rows, GRID) for rows in (ROWS, ROWS[:, :, :, [2, 0, 1]])]
+    merged = by_class(tables)
+    assert torch.equal(merged.alphas, GRID) and merged.effect.shape == (2, 3, 3, 2) and merged.natural.shape == (2, 2)
+    for name in ("effect", "natural", "error"):
+        for c in (0, 1):
+            assert torch.equal(getattr(merged, name)[..., c], getattr(tables[c], name)[..., c]), (name, c)
+        assert not torch.equal(getattr(tables[0], name)[..., 1], getattr(tables[1], name)[..., 1]), name
+    # f_1 over ROWS; f_2 = x1 - x3 over the rows (1, 0, 1/4) and (0, 1/2, 3/4)
+    assert merged.expectation[0, :, :, 0].tolist() == [[1.0, 2.0, 3.0], [1.0, 1.5, 2.0], [0.75, 1.75, 2.75]]
+    assert merged.expectation[0, :, :, 1].tolist() == [[-0.5, 0.0, 0.5], [0.0, 0.0, 0.0], [0.5, 0.0, -0.5]]
 
 
 def test_standard_errors_are_those_of_the_rows_own_effects():

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from causalnb.chapters.ace import vae
+from causalnb.chapters.ace.networks import Latents
 
 
 def still(model, mean=0.0, log_variance=0.0):
@@ -38,7 +39,12 @@ def test_kl_is_the_closed_form(mean, log_variance):
     expected = (mean**2 + math.exp(log_variance) - 1 - log_variance) / 2
     found = vae.latent_kl(model, torch.rand(3, 1, 28, 28), torch.tensor([0, 1, 2]))
     assert found.tolist() == pytest.approx([expected] * 10, abs=1e-6)
-    assert vae.active_latents(model, torch.rand(3, 1, 28, 28), torch.tensor([0, 1, 2])) == (0 if expected == 0 else 10)
+    assert Latents(10.0, 0, found, (0, 0), torch.empty(0)).active == (0 if expected == 0 else 10)
+
+
+def test_a_latent_is_active_above_a_hundredth_of_a_nat():
+    assert vae.ACTIVE == 0.01
+    assert Latents(10.0, 0, torch.tensor([0.0, 0.0099, 0.0101, 2.0]), (0, 0), torch.empty(0)).active == 2
 
 
 def test_the_loss_is_reconstruction_plus_beta_times_kl():

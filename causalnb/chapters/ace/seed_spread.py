@@ -1,0 +1,48 @@
+"""How far the cells of this chapter spread from training to training: what `causalnb spread ace` writes to seed_spread.json.
+
+The trainings have seeds set apart, which decide no row. All else is as at the laptop profile, on fewer of the same images.
+"""
+
+import statistics
+from collections.abc import Callable
+
+from causalnb import console
+from causalnb.chapters.ace import experiments, measurements
+from causalnb.chapters.ace.networks import Lab, trained
+
+SEEDS = (101, 102, 103)
+SETS = ("mnist", "fashion_mnist")
+FEWER = {"n_images": 300, "n_individual": 100}
+
+Spreads = dict[str, dict[str, float]]
+
+
+def measured(begin: Callable[..., Lab]) -> Spreads:
+    """The spread of every reading of every cell; `begin` starts a run of this chapter with the given parameters."""
+    found: Spreads = {}
+    for name in SETS:
+        each = []
+        for seed in SEEDS:
+            each.append(cells(begin(profile="laptop", data=name, seed=seed, **FEWER), name))
+            console.say(f"{name}, seed {seed}: {len(each[-1])} values")
+        found |= spreads(each)
+    return found
+
+
+def cells(lab: Lab, name: str) -> dict[str, float]:
+    """The value of every reading of every cell on one data set, by measurement id."""
+    net, with_momentum = trained(lab, name), trained(lab, name, momentum=lab.p.other_momentum)
+    found = experiments.attacked(lab, net)
+    labels = net.test.labels[found["fgsm"].correct.cpu()]
+    effects = {which: experiments.effect_maps(lab, net, images, labels) for which, images in experiments.image_sets(net, found).items()}
+    accuracies = {f"accuracy.{name}.{recipe}": one.curve[-1].item() for recipe, one in (("plain", net), ("momentum", with_momentum))}
+    return accuracies | {id: estimate.value for id, estimate in measurements.table_cells(lab, name, effects).items()}
+
+
+def spreads(each: list[dict[str, float]]) -> Spreads:
+    """The standard deviation of each value over trainings, with their number.
+
+    >>> spreads([{"a": 1.0}, {"a": 3.0}, {"a": 5.0}])
+    {'a': {'sd': 2.0, 'k': 3}}
+    """
+    return {id: {"sd": float(f"{statistics.stdev(one[id] for one in each):.6g}"), "k": len(each)} for id in sorted(each[0])}

@@ -1,0 +1,73 @@
+"""S, total variation and positive mass against the size of a perturbation: what an attack adds, and what any roughness of its size adds."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from causalnb import attacks, training
+from causalnb.attacks import AttackResult
+from causalnb.chapters.ace import maps as m
+from causalnb.chapters.ace.experiments import attack, attack_settings, main_maps
+from causalnb.chapters.ace.networks import Lab, Trained
+from causalnb.chapters.ace.readings import Maps
+
+LINF = (0.1, 0.2, 0.3, 0.4)  # budgets of FGSM, PGD and sign noise, pixel units
+L2 = (1.0, 2.0, 3.0)  # of C&W and Gaussian noise: C&W's own images, those beyond the budget left clean
+READINGS = tuple(f"{reading}.logit.{of}" for reading in ("R1", "R3", "R3m") for of in ("true", "predicted"))
+STATISTICS: dict[str, Callable[[Tensor], Tensor]] = {
+    "S": m.sparsity, "TV": m.total_variation, "TV.scaled": lambda maps: m.total_variation(m.rescale(maps)),
+    "positive": lambda maps: m.positive_mass(maps, torch.ones_like(maps)),
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One perturbation at one budget: `images` [n, 1, h, w], their maps in `READINGS`, the classes that the network predicts and the true ones, [n]."""
+
+    kind: str
+    norm: str
+    eps: float
+    images: Tensor
+    maps: Maps
+    predicted: Tensor
+    labels: Tensor
+
+    @property
+    def id(self) -> str:
+        """What its measurements begin with: strength.pgd.linf.0.3."""
+        return ".".join(filter(None, ("strength", self.kind, self.norm, f"{self.eps:g}")))
+
+    @property
+    def broken(self) -> Tensor:
+        """Which images mislead the network, [n]."""
+        return self.predicted != self.labels
+
+    def statistics(self) -> Iterator[tuple[str, Tensor]]:
+        """Each statistic of each reading in `READINGS`, [n], by "S.R1.logit.true"."""
+        for key in READINGS:
+            for name, statistic in STATISTICS.items():
+                yield f"{name}.{key}", statistic(self.maps[key].cpu())
+
+
+def curves(lab: Lab, net: Trained, found: Mapping[str, AttackResult]) -> list[Point]:
+    """The clean images, FGSM, PGD and sign noise over L-inf budgets, C&W and Gaussian noise over L2 budgets.
+
+    found   the attacks on all drawn images; the first `n_strength` that the network gets right are taken
+    """
+    right = found["fgsm"].correct.cpu()
+    clean = net.test.take(right).take(slice(lab.p.n_strength))
+    made = [("clean", "", 0.0, clean.images)]
+    for eps in LINF:
+        made += [(name, "linf", eps, attack(lab, net, name, attack_settings(lab.p, eps=eps)[name], clean).images.cpu()) for name in ("fgsm", "pgd")]
+        made.append(("noise", "linf", eps, attacks.noise(clean.images, kind="sign", norm="linf", eps=eps, seed=lab.p.seed)))
+    for eps in L2:
+        made += [("cw", "l2", eps, found["cw"].within(eps).images.cpu()[right][: len(clean)]),
+                 ("noise", "l2", eps, attacks.noise(clean.images, kind="gauss", norm="l2", eps=eps, seed=lab.p.seed))]
+    return [_point(lab, net, *one, clean.labels) for one in made]
+
+
+def _point(lab: Lab, net: Trained, kind: str, norm: str, eps: float, images: Tensor, labels: Tensor) -> Point:
+    maps = {key: values.cpu() for key, values in main_maps(lab, net, images, labels).items() if key in READINGS}
+    return Point(kind, norm, eps, images, maps, training.predict(net.model, images).argmax(1), labels)
