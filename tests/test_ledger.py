@@ -427,3 +427,8 @@ def test_a_chapter_without_a_ledger_is_named():
 
 def test_a_proportion_can_decide_a_claim():
     assert verdict(claim('relation: ">=", than: 0.9'), {"T.R1": proportion(99, 100)}).word == "reproduced"
+
+
+def test_a_pattern_begins_with_a_name():
+    with pytest.raises(UserError, match=r"a pattern begins with a name and a point, not S\*"):
+        rows(CELL.replace('"S.mnist.*"', '"S*"'))

@@ -11,13 +11,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import translate
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from causalnb import UserError
 from causalnb.parameters import Profile
@@ -138,6 +138,13 @@ class Decision(_Frozen):
     parameters: dict[str, Any] = {}
     stand_in: str = ""
 
+    @field_validator("measurements")
+    @classmethod
+    def _named(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        if wild := [pattern for pattern in patterns if "*" in pattern.partition(".")[0]]:
+            raise ValueError(f"a pattern begins with a name and a point, not {wild[0]}")
+        return patterns
+
 
 class Position(_Frozen):
     """Where a cell stands in a printed table."""
@@ -250,7 +257,16 @@ class Ledger(_Frozen):
 
     def decided_by(self, measurement: str) -> tuple[Row, ...]:
         """The rows to which a measurement matters: as a reading, or beside it."""
-        return tuple(row for row in self.rows if row.concerns(measurement))
+        return tuple(row for row in self._by_first_name.get(measurement.partition(".")[0], ()) if row.concerns(measurement))
+
+    @cached_property
+    def _by_first_name(self) -> dict[str, list[Row]]:
+        """Rows by what their patterns begin with, which holds no *: a search among a few instead of all."""
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            for name in dict.fromkeys(pattern.partition(".")[0] for pattern in row.decided_by.measurements):
+                found.setdefault(name, []).append(row)
+        return found
 
 
 def matches(pattern: str, id: str) -> bool:
