@@ -8,7 +8,7 @@ from functools import partial
 from typing import Literal, get_args
 
 from causalnb.ledger.rows import EDGE, PROFILES, CellRule, ClaimRule, FixedRule, Ledger, Row, read_printed
-from causalnb.record import Record
+from causalnb.record import Measurement, Record
 from causalnb.statistics import Estimate
 
 Word = Literal["reproduced", "not reproduced", "undecided", "cannot judge", "transferred", "not run"]
@@ -42,8 +42,12 @@ class Verdict:
 def judge(ledger: Ledger, record: Record | None) -> list[Verdict]:
     """The verdict on every row, in the ledger's order; without a record nothing has been run."""
     verdicts: dict[str, Verdict] = {}
+    concerned: dict[str, dict[str, Measurement]] = {row.id: {} for row in ledger.rows}
+    for id, one in sorted(record.measurements.items()) if record else ():
+        for row in ledger.decided_by(id):
+            concerned[row.id][id] = one
     for row in sorted(ledger.rows, key=lambda row: row.kind != "control" or bool(row.controls)):
-        verdicts[row.id] = _verdict(row, record, verdicts)
+        verdicts[row.id] = _verdict(row, record, concerned[row.id], verdicts)
     return [verdicts[row.id] for row in ledger.rows]
 
 
@@ -76,13 +80,12 @@ def collapse(words: Collection[Word]) -> Word:
     return next(word for word in order if word in words)
 
 
-def _verdict(row: Row, record: Record | None, controls: Mapping[str, Verdict]) -> Verdict:
+def _verdict(row: Row, record: Record | None, found: Mapping[str, Measurement], controls: Mapping[str, Verdict]) -> Verdict:
     if isinstance(row.rule, FixedRule):
         return Verdict(row, "cannot judge", f"{row.rule.reason}: {row.rule.detail}")
     if record is None:
         return Verdict(row, "not run")
     by = row.decided_by
-    found = {id: one for id, one in sorted(record.measurements.items()) if row.concerns(id)}
     own = {id: one for id, one in found.items() if row.decides(id) and one.data in ("", by.data)}
     changed = [f"{name} = {record.parameters[name]} for {value}" for name, value in by.parameters.items() if record.parameters.get(name, value) != value]
     beside: tuple[Word, str] | None = (
