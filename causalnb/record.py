@@ -25,7 +25,7 @@ from causalnb.statistics import Estimate
 SCHEMA = 2
 LIBRARIES = ("torch", "torchvision", "foolbox", "pyautoattack", "numpy", "scipy", "scikit-learn", "matplotlib", "jupyter-book")
 OWN = ("value", "low", "high", "p", "draws")  # of an estimate: what no other measurement has
-NOT_COMPUTING = {"record", "ledger", "console", "paths", "figstyle", "fragments", "notebook", "runner", "book", "cli"}
+NOT_COMPUTING = {"__init__", "record", "ledger", "console", "paths", "figstyle", "fragments", "notebook", "runner", "book", "cli"}
 
 
 class _Frozen(BaseModel):
@@ -168,9 +168,14 @@ def computing_sources() -> dict[str, str]:
     found = {}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if file and name.startswith("causalnb") and name.partition(".")[2].split(".")[0] not in NOT_COMPUTING:
-            found[str(Path(file).relative_to(root.parent))] = file_digest(Path(file))
+        if file and name.startswith("causalnb") and _computes(place := str(Path(file).relative_to(root.parent))):
+            found[place] = file_digest(Path(file))
     return dict(sorted(found.items()))
+
+
+def _computes(place: str) -> bool:
+    """Whether a package file can change a number, by its place: causalnb/chapters/ace/maps.py."""
+    return Path(place).with_suffix("").parts[1] not in NOT_COMPUTING
 
 
 def cells_digest(cells: list[str]) -> str:
@@ -210,7 +215,7 @@ def stale_because(record: Record, cells: str) -> list[str]:
     reasons = [] if record.sources.get("notebook") == cells else ["the notebook"]
     for name, then in record.sources.items():
         file = root / name
-        if name != "notebook" and not (file.is_file() and file_digest(file) == then):
+        if name != "notebook" and _computes(name) and not (file.is_file() and file_digest(file) == then):
             reasons.append(name)
     now = versions()
     for name, then in record.environment["versions"].items():

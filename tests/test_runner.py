@@ -111,7 +111,7 @@ def test_plain_papermill_works_and_leaves_its_record_beside_the_output(converted
 
 @pytest.mark.parametrize("name, value, sentence", [
     ("epss", "0.2", "epss is not a parameter of this chapter; did you mean eps? Known are profile"),
-    ("eps", "-1", "eps = -1 is not possible: the attack budget is a number from 0 to 1 (pixel units)."),
+    ("eps", "-1", "eps = -1 is not possible: the attack budget is a number above 0 to 1 (pixel units)."),
     ("n_images", "0", "n_images = 0 is not possible"), ("data", "mnits", "data = 'mnits' is not possible"),
 ])
 def test_plain_papermill_ends_with_the_sentence_alone(converted, name, value, sentence):
