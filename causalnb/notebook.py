@@ -93,6 +93,7 @@ class Run:
         self.measurements: dict[str, record.Measurement] = {}
         self._sections: dict[str, record.Section] = {}
         self._data: dict[str, str] = {}
+        self._images: dict[tuple[str, data.Split], data.Images] = {}
         self._started = datetime.now(UTC)
         self._clock = (time.perf_counter(), _cpu_seconds())
         self._open: tuple[str, float, float] | None = None
@@ -111,10 +112,11 @@ class Run:
         self._open = None
 
     def load(self, name: str, split: data.Split = "test") -> data.Images:
-        """A data set through the store's cache; its digest goes into the record."""
-        images = data.load(name, split, store=self.store)
-        self._data[name] = images.digest
-        return images
+        """A data set, once in memory for all who ask; its digest goes into the record."""
+        if (name, split) not in self._images:
+            self._images[name, split] = data.load(name, split, store=self.store)
+        self._data[name] = self._images[name, split].digest
+        return self._images[name, split]
 
     def measure(self, id: str, estimate: Estimate, *, what: str = "") -> Estimate:
         """Put a result into the record, with the digests of the ledger rows that it helps to decide as they stand now."""
