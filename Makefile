@@ -44,7 +44,6 @@ clean:           ## remove the site and the generated pages
 .venv/.base: constraints.txt pyproject.toml
 	@echo "making the environment in .venv"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -c 'import pip, sys; sys.exit(int(pip.__version__.split(".")[0]) < 24)' || $(PIP) --upgrade 'pip<25'  # pip 23 resolves for ten minutes and more
 	@if [ "$(TORCH)" = cpu ] && [ "$$(uname -s)" = Linux ]; then \
 	  $(PIP) --no-deps --retries 0 --extra-index-url $(CPU_WHEELS) torch torchvision 2>/dev/null || $(PIP) --no-deps torch torchvision; fi
 	@$(PIP) -e .
