@@ -175,12 +175,12 @@ def by_rows(curves: Mapping[str, Mapping[int, tuple[float, float, float]]]) -> F
         figure = Figure(layout="constrained")
         axes = figure.subplots()
         for (name, points), colour, dash in zip(curves.items(), (BLUE, BLUE, VERMILLION, VERMILLION), ("-", "--", "-", "--"), strict=True):
-            axes.plot(list(points), [value for value, *_ in points.values()], color=colour, linestyle=dash, clip_on=False)
-            _label(axes, name, (list(points)[-1], list(points.values())[-1][0]), colour)
+            axes.plot(list(points), [value for value, *_ in points.values()], color=colour, linestyle=dash, label=name.replace(".", ", "), clip_on=False)
         sizes = sorted({rows for points in curves.values() for rows in points})
         axes.set_xscale("log")
         axes.set_xticks(sizes, [f"{rows:,}" for rows in sizes])
         axes.minorticks_off()
+        axes.legend(fontsize=8.5)
         axes.set_title("mean S of clean images")
         axes.set_xlabel("training rows behind the table")
     return figure

@@ -30,7 +30,7 @@ class Parameters(Base):
     image_seed: int = parameter(0, "seed of the draw of test images, apart from every other draw", ge=0, lt=2**31)
     n_rows: int = parameter(None, "training rows behind the interventional table, balanced over the classes", ge=20, le=60_000)
     n_individual: int = parameter(None, "images, of those drawn, for readings that need forwards of their own", ge=2, le=10_000)
-    n_strength: int = parameter(None, "images for the curves over the budget and for the detector", ge=10, le=10_000)
+    n_strength: int = parameter(None, "images for the curves over the budget and for the spread between trainings", ge=10, le=10_000)
     n_alphas: int = parameter(None, "intervention values, uniform over [0, 1] with both ends", ge=2, le=101)
     eps: float = parameter(0.3, "the attack budget", unit="pixel units", gt=0, le=1)
     pgd_steps: int = parameter(None, "steps of PGD", ge=1, le=1000)
