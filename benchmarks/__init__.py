@@ -1,1 +1,3 @@
-"""Ours against the strongest simple way and the usual one, side by side in one process: `python -m benchmarks`."""
+"""Ours against the strongest simple way and the usual one, side by side in one process:
+`python -m benchmarks`.
+"""

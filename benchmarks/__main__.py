@@ -12,7 +12,9 @@ from causalnb import UserError
 
 
 def pairs() -> dict[str, Callable[[], Comparison]]:
-    """Every pair by name. Those of the attacks need foolbox, and are left out with a sentence where they cannot be had."""
+    """Every pair by name. Those of the attacks need foolbox, and are left out with a sentence where they
+    cannot be had.
+    """
     try:
         from benchmarks import attacks
     except ImportError as error:
@@ -23,7 +25,10 @@ def pairs() -> dict[str, Callable[[], Comparison]]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 1 for a pair that does not exist."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ours against other ways, side by side: how many times less it costs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Ours against other ways, side by side: how many times less it costs.",
+    )
     parser.add_argument("pairs", nargs="*", metavar="PAIR", help="all pairs by default")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     chosen = parser.parse_args(arguments)
@@ -35,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in chosen.pairs or known:
         try:
             result = known[name]()
-        except UserError as error:      # data that are not at hand
+        except UserError as error:  # data that are not at hand
             print(f"{name} is left out: {error}", file=sys.stderr)
             continue
         print(json.dumps(result) if chosen.json else sentence(result), flush=True)

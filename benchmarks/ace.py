@@ -32,7 +32,9 @@ def images(n: int = ROWS) -> Tensor:
 
 @torch.no_grad()
 def outputs(model: nn.Module, row: Tensor, alphas: Tensor, *, batch: int, limit: int | None = None) -> Tensor:
-    """Logits and probabilities [2, P * A, K] of a row after each intervention, or after the first `limit`: whole networks, all classes at once."""
+    """Logits and probabilities [2, P * A, K] of a row after each intervention, or after the first `limit`:
+    whole networks, all classes at once.
+    """
     parts = []
     for some in torch.arange(limit or row.numel() * len(alphas)).split(batch):
         changed = row.flatten().repeat(len(some), 1)
@@ -53,14 +55,26 @@ def expectations(model: nn.Module, rows: Tensor, alphas: Tensor) -> Tensor:
 def difference_of_tables() -> float:
     """In float64, over two rows, three values and every pixel."""
     model, rows, alphas = network().double(), images(2).double(), ALPHAS[::5].double()
-    return (interventional_table(model, rows, alphas).expectation - expectations(model, rows, alphas)).abs().max().item()
+    return (
+        (interventional_table(model, rows, alphas).expectation - expectations(model, rows, alphas))
+        .abs()
+        .max()
+        .item()
+    )
 
 
-def multiply_adds(grid: int = 14, channels: tuple[int, int] = (6, 16), widths: tuple[int, ...] = (120, 84, 10)) -> float:
+def multiply_adds(
+    grid: int = 14, channels: tuple[int, int] = (6, 16), widths: tuple[int, ...] = (120, 84, 10)
+) -> float:
     """Of one propagated intervention on a 28 x 28 image, the mean over its pixels."""
     cells = [min(grid - 5, cell + 1) // 2 - max(0, cell - 5) // 2 + 1 for cell in range(grid)]
     places = (sum(cells) / grid) ** 2 * 4 * channels[1]
-    return 25 * channels[0] + 9 * channels[0] * places + places / 4 * widths[0] + sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    return (
+        25 * channels[0]
+        + 9 * channels[0] * places
+        + places / 4 * widths[0]
+        + sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    )
 
 
 def best_ratio(seconds_each: float) -> float:
@@ -75,8 +89,15 @@ def table() -> Comparison:
     def other() -> Tensor:
         return expectations(model, rows[:2], ALPHAS)
 
-    return side_by_side(other, lambda: interventional_table(model, rows, ALPHAS), pair="ace-table", difference=difference_of_tables(),
-                        bound=best_ratio(cost(other) / (2 * EACH)), subset=f"2 of {ROWS} rows", scale=ROWS / 2)
+    return side_by_side(
+        other,
+        lambda: interventional_table(model, rows, ALPHAS),
+        pair="ace-table",
+        difference=difference_of_tables(),
+        bound=best_ratio(cost(other) / (2 * EACH)),
+        subset=f"2 of {ROWS} rows",
+        scale=ROWS / 2,
+    )
 
 
 def table_single() -> Comparison:
@@ -86,12 +107,20 @@ def table_single() -> Comparison:
     def other() -> Tensor:
         return outputs(model, rows[0], ALPHAS, batch=1, limit=some)
 
-    return side_by_side(other, lambda: interventional_table(model, rows, ALPHAS), pair="ace-table-single", difference=difference_of_tables(),
-                        bound=best_ratio(cost(other) / some), subset=f"{some} of {ROWS * EACH} interventions", scale=ROWS * EACH / some)
+    return side_by_side(
+        other,
+        lambda: interventional_table(model, rows, ALPHAS),
+        pair="ace-table-single",
+        difference=difference_of_tables(),
+        bound=best_ratio(cost(other) / some),
+        subset=f"{some} of {ROWS * EACH} interventions",
+        scale=ROWS * EACH / some,
+    )
 
 
 def explicit_expectation(model: nn.Module, mean: Tensor, covariance: Tensor) -> float:
     """Eq. (8) for the probability of class 3 with pixel 406 at 1, by its whole autograd Hessian."""
+
     def probability(flat: Tensor) -> Tensor:
         return model(flat.view(1, *mean.shape)).softmax(-1)[0, 3]
 
@@ -106,9 +135,22 @@ def taylor() -> Comparison:
     rows, alphas, model = images(100), ALPHAS[::10], network()
     mean, covariance, whole = rows.mean(0), rows.flatten(1).T.cov(), 784 * len(alphas) * 10
     exact = network().double(), mean.double(), covariance.double()
-    difference = abs(taylor_table(*exact, alphas.double()).expectation[1, 406, 1, 3].item() - explicit_expectation(*exact))
-    return side_by_side(lambda: explicit_expectation(model, mean, covariance), lambda: taylor_table(model, mean, covariance, alphas),
-                        pair="ace-taylor", difference=difference, rounds=4, subset=f"1 of {whole} Hessians", scale=whole)
+    difference = abs(
+        taylor_table(*exact, alphas.double()).expectation[1, 406, 1, 3].item() - explicit_expectation(*exact)
+    )
+    return side_by_side(
+        lambda: explicit_expectation(model, mean, covariance),
+        lambda: taylor_table(model, mean, covariance, alphas),
+        pair="ace-taylor",
+        difference=difference,
+        rounds=4,
+        subset=f"1 of {whole} Hessians",
+        scale=whole,
+    )
 
 
-PAIRS: dict[str, Callable[[], Comparison]] = {"ace-table": table, "ace-table-single": table_single, "ace-taylor": taylor}
+PAIRS: dict[str, Callable[[], Comparison]] = {
+    "ace-table": table,
+    "ace-table-single": table_single,
+    "ace-taylor": taylor,
+}

@@ -11,7 +11,9 @@ Item = TypeVar("Item")
 
 
 def quiet() -> bool:
-    """Whether bars and remarks are off: `CAUSALNB_QUIET` is set (the runner sets it, so that no bar is published)."""
+    """Whether bars and remarks are off: `CAUSALNB_QUIET` is set (the runner sets it, so that no bar is
+    published).
+    """
     return bool(os.environ.get("CAUSALNB_QUIET"))
 
 
@@ -22,6 +24,18 @@ def say(line: str) -> None:
 
 
 def progress(items: Iterable[Item], *, what: str, total: int | None = None) -> Iterator[Item]:
-    """Iterate over `items` with a bar on stderr that shows after two seconds and leaves no trace when it ends; none in a file or pipe."""
+    """Iterate over `items` with a bar on stderr that shows after two seconds and leaves no trace when it
+    ends; none in a file or pipe.
+    """
     watched = sys.stderr.isatty() or "ipykernel" in sys.modules
-    return iter(tqdm(items, desc=what, total=total, delay=2, leave=False, disable=quiet() or not watched, file=sys.stderr))
+    return iter(
+        tqdm(
+            items,
+            desc=what,
+            total=total,
+            delay=2,
+            leave=False,
+            disable=quiet() or not watched,
+            file=sys.stderr,
+        )
+    )

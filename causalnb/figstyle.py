@@ -1,4 +1,6 @@
-"""How figures look, and how one becomes HTML that takes the page's ink. Nothing here draws data or computes."""
+"""How figures look, and how one becomes HTML that takes the page's ink. Nothing here draws data or
+computes.
+"""
 
 import base64
 import html
@@ -19,31 +21,60 @@ EFFECT_STOPS = ("#023f63", "#0072B2", "#86bbdb", "#f6f5f2", "#efb183", "#D55E00"
 EFFECT = LinearSegmentedColormap.from_list("effect", EFFECT_STOPS)
 LARGEST = 200_000  # bytes of SVG; a figure beyond that becomes a PNG
 RC: Any = {
-    "figure.figsize": (5.0, 2.75), "figure.dpi": 100, "figure.facecolor": "none", "savefig.facecolor": "none",
-    "font.family": "DejaVu Sans", "font.size": 9.5, "text.color": INK, "legend.frameon": False,
-    "axes.facecolor": "none", "axes.edgecolor": RULE, "axes.linewidth": 0.8, "axes.labelcolor": INK, "axes.labelsize": 9.5,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False,
-    "axes.titlesize": 9.5, "axes.titlelocation": "left", "axes.titleweight": "normal", "axes.titlepad": 5,
+    "figure.figsize": (5.0, 2.75),
+    "figure.dpi": 100,
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "text.color": INK,
+    "legend.frameon": False,
+    "axes.facecolor": "none",
+    "axes.edgecolor": RULE,
+    "axes.linewidth": 0.8,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "normal",
+    "axes.titlepad": 5,
     "axes.prop_cycle": cycler(color=[BLUE, VERMILLION, GREEN, PURPLE], marker=["o", "s", "^", "D"]),
-    "xtick.labelsize": 9, "xtick.color": RULE, "xtick.labelcolor": INK, "xtick.major.size": 3,
-    "ytick.labelsize": 9, "ytick.color": RULE, "ytick.labelcolor": INK, "ytick.major.size": 3,
-    "lines.linewidth": 1.6, "lines.markersize": 4.5, "image.interpolation": "none", "image.cmap": "gray", "svg.fonttype": "none",
+    "xtick.labelsize": 9,
+    "xtick.color": RULE,
+    "xtick.labelcolor": INK,
+    "xtick.major.size": 3,
+    "ytick.labelsize": 9,
+    "ytick.color": RULE,
+    "ytick.labelcolor": INK,
+    "ytick.major.size": 3,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.5,
+    "image.interpolation": "none",
+    "image.cmap": "gray",
+    "svg.fonttype": "none",
 }
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Figures made inside have the book's look: transparent, two spines, four colours that each carry a marker of their own."""
+    """Figures made inside have the book's look: transparent, two spines, four colours that each carry a
+    marker of their own.
+    """
     with mpl.rc_context(RC):
         yield
 
 
 def inline_svg(figure: Figure, alt: str, salt: str) -> str:
-    """The figure as one `<svg role="img">` for an HTML page, the same bytes from run to run; the figure is closed.
+    """The figure as one `<svg role="img">` for an HTML page, the same bytes from run to run; the figure is
+    closed.
 
     alt      what it shows, for those who do not see it: kind, axes, range, message
     salt     prefix of the ids inside; two figures of one page need two
-    returns  text stays text in the page's font, ink is `currentColor`, axes are `--cn-axis`; above 200 KB a PNG instead
+    returns  text stays text in the page's font, ink is `currentColor`, axes are `--cn-axis`; above 200 KB a
+             PNG instead
     """
     source = _save(figure, "svg", salt, pad_inches=0.02, metadata={"Date": None, "Creator": None}).decode()
     width, viewbox = re.search(r'width="([\d.]+)pt".*?(viewBox="[^"]*")', source).groups()  # type: ignore[union-attr]
@@ -51,15 +82,22 @@ def inline_svg(figure: Figure, alt: str, salt: str) -> str:
     if len(body) > LARGEST:
         return png(figure, alt)
     look = f"max-width:{float(width) * 4 / 3:.0f}px;stroke-linejoin:round;stroke-linecap:butt"
-    return f'<svg class="cn-svg" role="img" aria-label="{html.escape(alt)}" style="{look}" {viewbox}>{body}</svg>'
+    return (
+        f'<svg class="cn-svg" role="img" aria-label="{html.escape(alt)}" style="{look}" '
+        f"{viewbox}>{body}</svg>"
+    )
 
 
 def png(figure: Figure, alt: str) -> str:
-    """The figure as an `<img>` of twice the resolution, on a white face so that it reads on a dark page; the figure is closed."""
+    """The figure as an `<img>` of twice the resolution, on a white face so that it reads on a dark page; the
+    figure is closed.
+    """
     content = _save(figure, "png", "", pad_inches=0.04, dpi=200, facecolor="white")
     width = int.from_bytes(content[16:20], "big") // 2
     encoded = base64.b64encode(content).decode()
-    return f'<img class="cn-png" alt="{html.escape(alt)}" width="{width}" src="data:image/png;base64,{encoded}">'
+    return (
+        f'<img class="cn-png" alt="{html.escape(alt)}" width="{width}" src="data:image/png;base64,{encoded}">'
+    )
 
 
 def _save(figure: Figure, kind: str, salt: str, **options: Any) -> bytes:
@@ -73,16 +111,25 @@ def _save(figure: Figure, kind: str, salt: str, **options: Any) -> bytes:
 
 
 def _bare(source: str) -> str:
-    """What stands inside the svg element, without comments, titles, metadata, page-wide styles, and indentation."""
+    """What stands inside the svg element, without comments, titles, metadata, page-wide styles, and
+    indentation.
+    """
     inside = source[source.index(">", source.index("<svg")) + 1 : source.rindex("</svg>")]
-    inside = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</defs>|<!--.*?-->|<title>.*?</title>", "", inside, flags=re.DOTALL)
+    inside = re.sub(
+        r"<metadata>.*?</metadata>|<defs>\s*<style.*?</defs>|<!--.*?-->|<title>.*?</title>",
+        "",
+        inside,
+        flags=re.DOTALL,
+    )
     return re.sub(r"\s*\n\s*", "\n", inside).strip()
 
 
 def _own_ids(source: str, salt: str) -> str:
     """Ids that something refers to get the salt in front; the others go."""
     used = set(re.findall(r'(?:url\(#|href="#)([\w-]+)', source))
-    source = re.sub(r' id="([\w.-]+)"', lambda match: f' id="{salt}-{match[1]}"' if match[1] in used else "", source)
+    source = re.sub(
+        r' id="([\w.-]+)"', lambda match: f' id="{salt}-{match[1]}"' if match[1] in used else "", source
+    )
     return re.sub(r'(url\(#|href="#)', rf"\g<1>{salt}-", source).replace("xlink:href", "href")
 
 

@@ -32,14 +32,17 @@ if TYPE_CHECKING:
 
 INJECTED = "# Parameters"
 MEMORY = "The device {device} ran out of memory: lower n_images or the batch, or choose another device."
-LOST = "The device {device} stopped answering: start the run again (what was finished is in the store), or choose device=cpu."
+LOST = (
+    "The device {device} stopped answering: start the run again (what was finished is in the store), or "
+    "choose device=cpu."
+)
 
 
 def begin(chapter: str, **values: Any) -> Run:
     """Start a chapter's run: take the parameters, refuse what is unknown or impossible, resolve the rest.
 
-    In a notebook the parameters are the names that its parameters cell declared and, for names nobody knows, those in
-    the cell that papermill injected. From a script they are keyword arguments.
+    In a notebook the parameters are the names that its parameters cell declared and, for names nobody knows,
+    those in the cell that papermill injected. From a script they are keyword arguments.
 
     >>> run = begin("ace", eps=0.2)  # doctest: +SKIP
     """
@@ -62,27 +65,39 @@ def parameters_of(chapter: str) -> type[Parameters]:
         module = importlib.import_module(f"causalnb.chapters.{chapter}.parameters")
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("causalnb.chapters"):
-            raise UserError(f"{chapter} is not a chapter: the folders of causalnb/chapters/ name them.") from None
+            raise UserError(
+                f"{chapter} is not a chapter: the folders of causalnb/chapters/ name them."
+            ) from None
         raise
     return cast(type[Parameters], module.Parameters)
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name, where "auto" is the first GPU or else the CPU; a UserError where it does not exist."""
+    """The device of that name, where "auto" is the first GPU or else the CPU; a UserError where it does not
+    exist.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
         raise UserError(f"device = {name!r} is not possible: it is auto, cpu, cuda, cuda:1 or mps.") from None
-    present = {"cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(), "mps": torch.backends.mps.is_available()}
+    present = {
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
     if not present.get(device.type, True):
-        raise UserError(f"device = {name!r} is not possible: this machine, or this build of torch, has no such device. Choose device=cpu or device=auto.")
+        raise UserError(
+            f"device = {name!r} is not possible: this machine, or this build of torch, has no such device. "
+            "Choose device=cpu or device=auto."
+        )
     return device
 
 
 class Run:
-    """One execution of a chapter: its parameters `p`, its `store`, its `device`, its `ledger`, and what was measured."""
+    """One execution of a chapter: its parameters `p`, its `store`, its `device`, its `ledger`, and what was
+    measured.
+    """
 
     def __init__(self, chapter: str, p: Any, device: torch.device, shell: Any = None) -> None:
         """`begin` makes it; p are the chapter's resolved parameters."""
@@ -107,8 +122,12 @@ class Run:
     def _close(self) -> None:
         if self._open:
             name, wall, cpu = self._open
-            self._sections[name] = record.Section(name=name, seconds=round(time.perf_counter() - wall, 3),
-                                                  cpu_seconds=round(_cpu_seconds() - cpu, 3), peak_memory=_peak_memory(self.device))
+            self._sections[name] = record.Section(
+                name=name,
+                seconds=round(time.perf_counter() - wall, 3),
+                cpu_seconds=round(_cpu_seconds() - cpu, 3),
+                peak_memory=_peak_memory(self.device),
+            )
         self._open = None
 
     def load(self, name: str, split: data.Split = "test") -> data.Images:
@@ -119,11 +138,15 @@ class Run:
         return self._images[name, split]
 
     def measure(self, id: str, estimate: Estimate, *, what: str = "") -> Estimate:
-        """Put a result into the record, with the digests of the ledger rows that it helps to decide as they stand now."""
+        """Put a result into the record, with the digests of the ledger rows that it helps to decide as they
+        stand now.
+        """
         rows = {row.id: row.digest for row in self.ledger.decided_by(id)}
         of = next((part for part in id.split(".") if part in self.p.sets), "")
         section = self._open[0] if self._open else ""
-        self.measurements[id] = record.Measurement(estimate=estimate, what=what, section=section, data=of, rows=rows)
+        self.measurements[id] = record.Measurement(
+            estimate=estimate, what=what, section=section, data=of, rows=rows
+        )
         return estimate
 
     def level(self, id: str) -> float:
@@ -132,7 +155,11 @@ class Run:
 
     def printed(self, pattern: str) -> dict[str, float]:
         """The numbers that the paper prints, by row id."""
-        return {row.id: ledger.read_printed(row.printed)[0] for row in self.ledger.rows if row.kind == "cell" and ledger.matches(pattern, row.id)}
+        return {
+            row.id: ledger.read_printed(row.printed)[0]
+            for row in self.ledger.rows
+            if row.kind == "cell" and ledger.matches(pattern, row.id)
+        }
 
     def estimates(self, pattern: str) -> dict[str, Estimate]:
         """What was measured, by id, where the id matches."""
@@ -141,7 +168,11 @@ class Run:
     def interval(self, id: str) -> tuple[float, float, float]:
         """A measured value and its interval's ends; the value itself where there is none."""
         one = self.measurements[id].estimate
-        return one.value, one.value if one.low is None else one.low, one.value if one.high is None else one.high
+        return (
+            one.value,
+            one.value if one.low is None else one.low,
+            one.value if one.high is None else one.high,
+        )
 
     def measure_all(self, estimates: Mapping[str, Estimate]) -> None:
         """`measure` for each id."""
@@ -161,11 +192,23 @@ class Run:
                 print(f"{id} {one.value:.{digits}f}")
 
     def show(self, figure: Figure, *, alt: str, caption: str, side: bool = False) -> None:
-        """Show a figure in the page's ink, with alt text and a caption whose first sentence is its message."""
+        """Show a figure in the page's ink, with alt text and a caption whose first sentence is its
+        message.
+        """
         self.html(fragments.figure(self._drawn(figure, alt), caption, side=side))
 
-    def explore(self, figure: Figure, choices: Mapping[str, Sequence[str]], tiles: Mapping[tuple[str, ...], fragments.Tile], *, alt: str, caption: str) -> None:
-        """Show the image and map of any combination of choices; `figure` stands instead of them in Jupyter, without script and on paper."""
+    def explore(
+        self,
+        figure: Figure,
+        choices: Mapping[str, Sequence[str]],
+        tiles: Mapping[tuple[str, ...], fragments.Tile],
+        *,
+        alt: str,
+        caption: str,
+    ) -> None:
+        """Show the image and map of any combination of choices; `figure` stands instead of them in Jupyter,
+        without script and on paper.
+        """
         self.html(fragments.explorer(choices, tiles, self._drawn(figure, alt), caption, alt))
 
     def _drawn(self, figure: Figure, alt: str) -> str:
@@ -173,7 +216,9 @@ class Run:
         return figstyle.inline_svg(figure, alt, f"{self.chapter}{self._figures}")
 
     def table(self, names: Sequence[str], lines: Iterable[Sequence[str]], *, caption: str) -> None:
-        """Show a table of texts; the first of each line heads it, and the caption's first sentence is its message."""
+        """Show a table of texts; the first of each line heads it, and the caption's first sentence is its
+        message.
+        """
         self.html(fragments.plain(names, list(lines), caption))
 
     def html(self, source: str) -> None:
@@ -196,7 +241,9 @@ class Run:
         self.html(fragments.card(self.ledger.paper, ledger.judge(self.ledger, made), made, None))
 
     def verdicts(self, *selection: str) -> None:
-        """The verdicts on the selected rows: a printed table ("Table I"), or a kind ("claim", "erratum", "control", ...)."""
+        """The verdicts on the selected rows: a printed table ("Table I"), or a kind ("claim", "erratum",
+        "control", ...).
+        """
         made = self.record()
         self.html(fragments.verdicts(ledger.judge(self.ledger, made), selection, made))
 
@@ -211,18 +258,38 @@ class Run:
         libraries = record.versions()
         own = type(self.p).resolve({"profile": self.p.profile})
         return record.Record(
-            chapter=self.chapter, profile=self.p.profile, edition=causalnb.__version__, parameters=self.p.model_dump(),
+            chapter=self.chapter,
+            profile=self.p.profile,
+            edition=causalnb.__version__,
+            parameters=self.p.model_dump(),
             changed={name: value for name, value in self.p if value != getattr(own, name)},
-            measurements=self.measurements, sections=list(self._sections.values()), sources=sources,
+            measurements=self.measurements,
+            sections=list(self._sections.values()),
+            sources=sources,
             source_digest=record.source_digest(cells, sources, libraries),
-            environment={"versions": libraries, "platform": platform.system(), "machine": platform.machine(), "accelerator": _accelerator(self.device)},
-            seeds=[self.p.seed], device=str(self.device), threads=self.p.threads, data=dict(self._data), store=list(self.store.uses),
-            started=self._started.isoformat(timespec="seconds"), finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            seconds=round(time.perf_counter() - self._clock[0], 2), cpu_seconds=round(_cpu_seconds() - self._clock[1], 2),
-            peak_memory=_peak_memory(self.device), commit=_commit())
+            environment={
+                "versions": libraries,
+                "platform": platform.system(),
+                "machine": platform.machine(),
+                "accelerator": _accelerator(self.device),
+            },
+            seeds=[self.p.seed],
+            device=str(self.device),
+            threads=self.p.threads,
+            data=dict(self._data),
+            store=list(self.store.uses),
+            started=self._started.isoformat(timespec="seconds"),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=round(time.perf_counter() - self._clock[0], 2),
+            cpu_seconds=round(_cpu_seconds() - self._clock[1], 2),
+            peak_memory=_peak_memory(self.device),
+            commit=_commit(),
+        )
 
     def finish(self) -> None:
-        """Write the record: where the runner asked, else beside papermill's output, else under runs/; say where."""
+        """Write the record: where the runner asked, else beside papermill's output, else under runs/; say
+        where.
+        """
         self._close()
         file = self.record().write(self._place())
         if not os.environ.get("CAUSALNB_RECORD"):
@@ -235,7 +302,12 @@ class Run:
             return Path(asked)
         if output:
             return Path(output).with_suffix(".record.json")
-        return paths.runs_root() / self.chapter / f"{self.p.profile}-{self._started:%Y%m%d-%H%M%S}" / "record.json"
+        return (
+            paths.runs_root()
+            / self.chapter
+            / f"{self.p.profile}-{self._started:%Y%m%d-%H%M%S}"
+            / "record.json"
+        )
 
 
 def _shell() -> Any:
@@ -269,7 +341,9 @@ def _executed(shell: Any) -> list[str]:
 
 
 def _device_sentence(device: str) -> Any:
-    def handler(shell: Any, kind: type[BaseException], value: BaseException, trace: Any, tb_offset: int | None = None) -> list[str]:
+    def handler(
+        shell: Any, kind: type[BaseException], value: BaseException, trace: Any, tb_offset: int | None = None
+    ) -> list[str]:
         text = str(value)
         out_of_memory = isinstance(value, torch.OutOfMemoryError | MemoryError)
         if out_of_memory or "device-side" in text or "CUDA error" in text or "device lost" in text:
@@ -304,5 +378,7 @@ def _commit() -> str | None:
     book = paths.find_book()
     if book is None or not (book / ".git").exists():
         return None
-    answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=book, capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=book, capture_output=True, text=True, check=False
+    )
     return answer.stdout.strip() or None

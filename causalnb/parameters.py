@@ -1,4 +1,6 @@
-"""Parameters of a chapter: names, types, bounds, units, and what each profile sets. Every wrong value is one sentence."""
+"""Parameters of a chapter: names, types, bounds, units, and what each profile sets. Every wrong value is one
+sentence.
+"""
 
 import difflib
 import json
@@ -30,23 +32,33 @@ class Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     profiles: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {}, "laptop": {}, "gpu": {}, "full": {}}
 
-    profile: Profile = parameter("quick", "size of the run: embedded data, a laptop, a GPU, or the paper's own sizes")
+    profile: Profile = parameter(
+        "quick", "size of the run: embedded data, a laptop, a GPU, or the paper's own sizes"
+    )
     seed: int = parameter(0, "seed of every draw", ge=0, lt=2**31)
-    device: str = parameter("auto", "where tensors live (auto, cpu, cuda, cuda:1, mps)", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    device: str = parameter(
+        "auto", "where tensors live (auto, cpu, cuda, cuda:1, mps)", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$"
+    )
     threads: int = parameter(1, "threads of one computation", ge=1, le=256)
     data: str = parameter(None, "data sets, separated by commas")
     n_images: int = parameter(None, "test images drawn, balanced over the classes", ge=1, le=10_000)
 
     @classmethod
     def resolve(cls, values: Mapping[str, Any]) -> Self:
-        """Validated parameters, with None filled from the profile; a UserError names the first thing that is wrong."""
+        """Validated parameters, with None filled from the profile; a UserError names the first thing that is
+        wrong.
+        """
         for name in values:
             if name not in cls.model_fields:
                 raise UserError(_unknown(name, list(cls.model_fields)))
         given = {name: value for name, value in values.items() if value is not None}
-        of_profile = next((table for profile, table in cls.profiles.items() if profile == given.get("profile", "quick")), {})
+        of_profile = next(
+            (table for profile, table in cls.profiles.items() if profile == given.get("profile", "quick")), {}
+        )
         try:
-            return cls.model_validate({name: value for name, value in {**of_profile, **given}.items() if value is not None})
+            return cls.model_validate(
+                {name: value for name, value in {**of_profile, **given}.items() if value is not None}
+            )
         except ValidationError as error:
             raise UserError(_impossible(cls, error)) from None
 
@@ -76,9 +88,20 @@ def allowed(field: FieldInfo) -> str:
     choices = [c for part in _parts(field) if hasattr(part, "__args__") for c in get_args(part)]
     if choices:
         return "one of " + ", ".join(map(str, choices))
-    bounds = {key: getattr(item, key) for item in field.metadata for key in ("ge", "gt", "le", "lt", "pattern") if getattr(item, key, None) is not None}
-    kind = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}[type_name(field)]
-    words = [f"{word} {bounds[key]}" for key, word in (("ge", "from"), ("gt", "above"), ("le", "to"), ("lt", "below")) if key in bounds]
+    bounds = {
+        key: getattr(item, key)
+        for item in field.metadata
+        for key in ("ge", "gt", "le", "lt", "pattern")
+        if getattr(item, key, None) is not None
+    }
+    kind = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}[
+        type_name(field)
+    ]
+    words = [
+        f"{word} {bounds[key]}"
+        for key, word in (("ge", "from"), ("gt", "above"), ("le", "to"), ("lt", "below"))
+        if key in bounds
+    ]
     if "pattern" in bounds:
         return "one of these"
     unit = (field.json_schema_extra or {}).get("unit")  # type: ignore[union-attr]
@@ -87,7 +110,11 @@ def allowed(field: FieldInfo) -> str:
 
 def _parts(field: FieldInfo) -> tuple[Any, ...]:
     kind = field.annotation
-    return tuple(part for part in (get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)) if part is not type(None))
+    return tuple(
+        part
+        for part in (get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,))
+        if part is not type(None)
+    )
 
 
 def type_name(field: FieldInfo) -> str:
@@ -98,19 +125,28 @@ def type_name(field: FieldInfo) -> str:
 
 def table(model: type[Parameters]) -> list[tuple[str, str, str, str]]:
     """Rows of (name, default, allowed, meaning) for a page; a default that profiles set lists them."""
-    return [(name, _default(model, name), allowed(field), field.description or "") for name, field in model.model_fields.items()]
+    return [
+        (name, _default(model, name), allowed(field), field.description or "")
+        for name, field in model.model_fields.items()
+    ]
 
 
 def _default(model: type[Parameters], name: str) -> str:
     default = model.model_fields[name].default
     if default not in (None, PydanticUndefined):
         return str(default)
-    return "; ".join(f"{profile} {values[name]}" for profile, values in model.profiles.items() if name in values) or "none"
+    return (
+        "; ".join(f"{profile} {values[name]}" for profile, values in model.profiles.items() if name in values)
+        or "none"
+    )
 
 
 def cell(model: type[Parameters]) -> str:
     """The source of the notebook's parameters cell: the same names, typed and commented."""
-    return "\n".join(f"{name}: {type_name(f)} = {_literal(f.default)}  # {f.description}; {_hint(model, name)}" for name, f in model.model_fields.items())
+    return "\n".join(
+        f"{name}: {type_name(f)} = {_literal(f.default)}  # {f.description}; {_hint(model, name)}"
+        for name, f in model.model_fields.items()
+    )
 
 
 def _literal(value: Any) -> str:

@@ -1,4 +1,6 @@
-"""Where things lie: the book's folder, the data root, the store, the runs. No file is read or written here."""
+"""Where things lie: the book's folder, the data root, the store, the runs. No file is read or written
+here.
+"""
 
 import os
 from pathlib import Path
@@ -24,7 +26,8 @@ def store_root() -> Path:
 
 
 def find_book(start: Path | None = None) -> Path | None:
-    """The nearest folder at or above `start` (the working folder) that holds `_toc.yml` and `notebooks/`, or None.
+    """The nearest folder at or above `start` (the working folder) that holds `_toc.yml` and `notebooks/`, or
+    None.
 
     An installed checkout is found from anywhere: the package's own parent is looked at last.
     """
@@ -39,7 +42,10 @@ def book_root() -> Path:
     """Like `find_book`, but its absence is the user's to mend."""
     folder = find_book()
     if folder is None:
-        raise UserError(f"No book is here: neither {Path.cwd()} nor a folder above it holds _toc.yml and notebooks/. Change to the book's folder.")
+        raise UserError(
+            f"No book is here: neither {Path.cwd()} nor a folder above it holds _toc.yml and notebooks/. "
+            "Change to the book's folder."
+        )
     return folder
 
 

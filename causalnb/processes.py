@@ -17,11 +17,14 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def map(function: Callable[[Item], Result], items: Iterable[Item], *, workers: int | None = None) -> list[Result]:
+def map(
+    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int | None = None
+) -> list[Result]:
     """`[function(item) for item in items]`, side by side; the processes stay for the next call.
 
     function   importable: a module's function, or a partial of one
-    workers    at most so many processes (default: one a core); with one, or one item, or inside a worker, all happens here
+    workers    at most so many processes (default: one a core); with one, or one item, or inside a worker, all
+               happens here
 
     An exception surfaces with a note that shows its item; what had not begun is dropped.
     """
@@ -33,8 +36,10 @@ def map(function: Callable[[Item], Result], items: Iterable[Item], *, workers: i
         return [pickle.loads(answer) for answer in answers]
     except BrokenProcessPool:
         _pool.cache_clear()
-        raise UserError("A worker process ended early (killed, or out of memory): ask for fewer images or workers. "
-                        'A script must call this below `if __name__ == "__main__":`.') from None
+        raise UserError(
+            "A worker process ended early (killed, or out of memory): ask for fewer images or workers. "
+            'A script must call this below `if __name__ == "__main__":`.'
+        ) from None
 
 
 @cache
@@ -44,14 +49,17 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 
 def _begin() -> None:
     if parent := parent_process():  # a worker whose parent was killed would wait for ever
-        threading.Thread(target=lambda: connection.wait([parent.sentinel]) and os._exit(1), daemon=True).start()
+        threading.Thread(
+            target=lambda: connection.wait([parent.sentinel]) and os._exit(1), daemon=True
+        ).start()
     os.environ["OMP_NUM_THREADS"] = "1"  # for a torch that the work will import
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
 
 
 def _answer(call: bytes) -> bytes:
-    # Pickled here and not by the pool, whose tensors travel through shared memory, which containers keep small.
+    # Pickled here and not by the pool, whose tensors travel through shared memory, which containers keep
+    # small.
     return pickle.dumps(_noted(*pickle.loads(call)))
 
 

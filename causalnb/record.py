@@ -1,7 +1,7 @@
 """The record of one execution: what was asked, what came out, and everything that made it.
 
-A record is plain JSON with a schema number. It holds no verdict: `ledger` judges it, so a mended rule never leaves
-a stale word behind.
+A record is plain JSON with a schema number. It holds no verdict: `ledger` judges it, so a mended rule never
+leaves a stale word behind.
 """
 
 from __future__ import annotations
@@ -23,9 +23,32 @@ from causalnb import UserError
 from causalnb.statistics import Estimate
 
 SCHEMA = 2
-LIBRARIES = ("torch", "torchvision", "foolbox", "pyautoattack", "numpy", "scipy", "scikit-learn", "matplotlib", "jupyter-book")
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "foolbox",
+    "pyautoattack",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "matplotlib",
+    "jupyter-book",
+)
 OWN = ("value", "low", "high", "p", "draws")  # of an estimate: what no other measurement has
-NOT_COMPUTING = {"__init__", "record", "ledger", "console", "paths", "figstyle", "fragments", "notebook", "runner", "book", "cli"}
+NOT_COMPUTING = {
+    "__init__",
+    "record",
+    "ledger",
+    "console",
+    "paths",
+    "figstyle",
+    "files",
+    "fragments",
+    "notebook",
+    "runner",
+    "book",
+    "cli",
+}
 
 
 class _Frozen(BaseModel):
@@ -33,7 +56,9 @@ class _Frozen(BaseModel):
 
 
 class Measurement(_Frozen):
-    """An estimate under its id, with the digests of the ledger rows that it was to decide, as they stood when it was made."""
+    """An estimate under its id, with the digests of the ledger rows that it was to decide, as they stood when
+    it was made.
+    """
 
     estimate: Estimate
     what: str = ""
@@ -43,7 +68,9 @@ class Measurement(_Frozen):
 
 
 class Section(_Frozen):
-    """A part of the run: seconds of the wall clock and of the processor, and the peak memory so far in bytes."""
+    """A part of the run: seconds of the wall clock and of the processor, and the peak memory so far in
+    bytes.
+    """
 
     name: str
     seconds: float
@@ -89,11 +116,16 @@ class Record(_Frozen):
     commit: str | None = None
 
     def write(self, path: Path) -> Path:
-        """Write whole or not at all, one measurement a line; what measurements have in common stands under "shared", once."""
+        """Write whole or not at all, one measurement a line; what measurements have in common stands under
+        "shared", once.
+        """
         fields = self.model_dump(mode="json")
         fields["measurements"], fields["shared"] = _factored(fields["measurements"])
-        lines = [f"  {json.dumps(name)}: {_lines(value) if name in ('measurements', 'shared') else json.dumps(value, sort_keys=True)}"
-                 for name, value in fields.items()]
+        lines = [
+            f"  {json.dumps(name)}: "
+            f"{_lines(value) if name in ('measurements', 'shared') else json.dumps(value, sort_keys=True)}"
+            for name, value in fields.items()
+        ]
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
         part.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
@@ -106,12 +138,16 @@ def _lines(values: dict[str, Any]) -> str:
 
 
 def _factored(measurements: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Of each measurement what is its own, with the number of the rest; the rests by their numbers. `_whole` undoes it."""
+    """Of each measurement what is its own, with the number of the rest; the rests by their numbers. `_whole`
+    undoes it.
+    """
     numbers: dict[str, str] = {}
     own = {}
     for id, item in sorted(measurements.items()):
         estimate = {k: v for k, v in item["estimate"].items() if v not in (None, "", [])}
-        rest = {k: v for k, v in item.items() if k != "estimate" and v} | {"estimate": {k: v for k, v in estimate.items() if k not in OWN}}
+        rest = {k: v for k, v in item.items() if k != "estimate" and v} | {
+            "estimate": {k: v for k, v in estimate.items() if k not in OWN}
+        }
         number = numbers.setdefault(json.dumps(rest, sort_keys=True), str(len(numbers)))
         own[id] = {k: estimate[k] for k in OWN if k in estimate} | {"of": number}
     return own, {number: json.loads(rest) for rest, number in numbers.items()}
@@ -137,7 +173,8 @@ def read(path: Path) -> Record:
         raise UserError(f"{file} is not a record of schema {SCHEMA}: {str(error).splitlines()[0]}.") from None
 
 
-# What computed it ------------------------------------------------------------------------------------------------
+# What computed it
+# ------------------------------------------------------------------------------------------------
 
 
 def digest(content: bytes | str) -> str:
@@ -152,7 +189,9 @@ def file_digest(path: Path) -> str:
 
 
 def module_digest(*names: str) -> str:
-    """The digest of the source files of modules or packages, e.g. `module_digest("causalnb.training")`, for a store key."""
+    """The digest of the source files of modules or packages, e.g. `module_digest("causalnb.training")`, for a
+    store key.
+    """
     root = Path(causalnb.__file__).parent.parent
     files = [f for name in names for f in _files(root / name.replace(".", "/"))]
     return digest("".join(file_digest(f) for f in files))
@@ -163,12 +202,18 @@ def _files(stem: Path) -> list[Path]:
 
 
 def computing_sources() -> dict[str, str]:
-    """Package files imported so far that can change a number, all but `NOT_COMPUTING`, each with its digest."""
+    """Package files imported so far that can change a number, all but `NOT_COMPUTING`, each with its
+    digest.
+    """
     root = Path(causalnb.__file__).parent
     found = {}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if file and name.startswith("causalnb") and _computes(place := str(Path(file).relative_to(root.parent))):
+        if (
+            file
+            and name.startswith("causalnb")
+            and _computes(place := str(Path(file).relative_to(root.parent)))
+        ):
             found[place] = file_digest(Path(file))
     return dict(sorted(found.items()))
 
@@ -207,7 +252,8 @@ def source_digest(cells: str, sources: dict[str, str], libraries: dict[str, str]
 
 
 def stale_because(record: Record, cells: str) -> list[str]:
-    """Why a record no longer stands for the present source: names of files, "the notebook", versions; empty if it is fresh.
+    """Why a record no longer stands for the present source: names of files, "the notebook", versions; empty
+    if it is fresh.
 
     cells   the `cells_digest` of the chapter's notebook as it is now
     """
@@ -224,11 +270,14 @@ def stale_because(record: Record, cells: str) -> list[str]:
     return reasons
 
 
-# Two records side by side ----------------------------------------------------------------------------------------
+# Two records side by side
+# ----------------------------------------------------------------------------------------
 
 
 class Comparison(_Frozen):
-    """One measurement in two records. `word`: same, different, or not comparable; `expected`: inside the 95 % prediction interval."""
+    """One measurement in two records. `word`: same, different, or not comparable; `expected`: inside the 95 %
+    prediction interval.
+    """
 
     id: str
     first: Estimate | None
@@ -241,10 +290,14 @@ class Comparison(_Frozen):
 def compare(first: Record, second: Record, *, tolerance: float = 1e-6) -> list[Comparison]:
     """Every measurement of either record: both values, their difference, and whether they are the same.
 
-    "same" means equal within `tolerance` (relative, absolute below 1). "not comparable": only one record has it, or
-    the data it came from differ. `expected` says whether the second lies where the first's interval predicts it.
+    "same" means equal within `tolerance` (relative, absolute below 1). "not comparable": only one record has
+    it, or the data it came from differ. `expected` says whether the second lies where the first's interval
+    predicts it.
     """
-    return [_compare(key, first, second, tolerance) for key in sorted(first.measurements.keys() | second.measurements.keys())]
+    return [
+        _compare(key, first, second, tolerance)
+        for key in sorted(first.measurements.keys() | second.measurements.keys())
+    ]
 
 
 def _compare(key: str, first: Record, second: Record, tolerance: float) -> Comparison:
@@ -254,12 +307,23 @@ def _compare(key: str, first: Record, second: Record, tolerance: float) -> Compa
         return Comparison(id=key, first=x, second=y, difference=None, word="not comparable", expected=None)
     difference = y.value - x.value
     same = abs(difference) <= tolerance * max(1.0, abs(x.value))
-    return Comparison(id=key, first=x, second=y, difference=difference, word="same" if same else "different", expected=same or _expected(x, y))
+    return Comparison(
+        id=key,
+        first=x,
+        second=y,
+        difference=difference,
+        word="same" if same else "different",
+        expected=same or _expected(x, y),
+    )
 
 
 def _expected(x: Estimate, y: Estimate) -> bool:
-    """Whether the second value lies where two draws of these intervals' widths may lie: their half-widths on the facing sides, in quadrature."""
+    """Whether the second value lies where two draws of these intervals' widths may lie: their half-widths on
+    the facing sides, in quadrature.
+    """
     if x.low is None or x.high is None or y.low is None or y.high is None:
         return False
-    half_widths = (x.value - x.low, y.high - y.value) if y.value < x.value else (x.high - x.value, y.value - y.low)
+    half_widths = (
+        (x.value - x.low, y.high - y.value) if y.value < x.value else (x.high - x.value, y.value - y.low)
+    )
     return abs(y.value - x.value) <= math.hypot(*half_widths)

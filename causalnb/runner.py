@@ -1,4 +1,5 @@
-"""From a text notebook to an executed one with its record: convert, run, publish; and whether a run is still fresh.
+"""From a text notebook to an executed one with its record: convert, run, publish; and whether a run is still
+fresh.
 
 papermill executes. A run appears under runs/CHAPTER/ whole or not at all; a failed notebook is kept apart.
 """
@@ -47,7 +48,9 @@ class Executed:
 
 @dataclass(frozen=True)
 class State:
-    """Whether an execution stands for the present source: "fresh", "stale" because of some files, or "never run"."""
+    """Whether an execution stands for the present source: "fresh", "stale" because of some files, or "never
+    run".
+    """
 
     word: str
     because: tuple[str, ...] = ()
@@ -58,7 +61,11 @@ def chapters() -> dict[str, Chapter]:
     found = {}
     for file in sorted((paths.book_root() / "notebooks").glob("*.md")):
         if match := NUMBERED.fullmatch(file.name):
-            title = next(line[2:].strip() for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("# "))
+            title = next(
+                line[2:].strip()
+                for line in file.read_text(encoding="utf-8").splitlines()
+                if line.startswith("# ")
+            )
             found[match[2]] = Chapter(match[1], match[2], title, file)
     return found
 
@@ -69,7 +76,10 @@ def chapter(name: str) -> Chapter:
     for one in known.values():
         if name in (one.name, one.number, one.number.lstrip("0") or "0"):
             return one
-    raise UserError(f"{name} is not a chapter of this book. Known are {', '.join(f'{c.number} {c.name}' for c in known.values())}.")
+    raise UserError(
+        f"{name} is not a chapter of this book. Known are "
+        f"{', '.join(f'{c.number} {c.name}' for c in known.values())}."
+    )
 
 
 def convert(one: Chapter) -> NotebookNode:
@@ -98,7 +108,8 @@ def run(one: Chapter, values: Mapping[str, Any]) -> Executed:
 
     Their folder is runs/CHAPTER/PROFILE for a profile as it stands, else runs/CHAPTER/PROFILE-TIME.
 
-    raises  UserError where a cell refused something or the notebook failed (it is kept in runs/CHAPTER/failed)
+    raises  UserError where a cell refused something or the notebook failed (it is kept in
+            runs/CHAPTER/failed)
     """
     import papermill
 
@@ -111,9 +122,15 @@ def run(one: Chapter, values: Mapping[str, Any]) -> Executed:
     executed = part / f"{one.name}.ipynb"
     try:
         with _environment(CAUSALNB_RECORD=str(part / "record.json"), CAUSALNB_QUIET="1", **_threads(p)):
-            papermill.execute_notebook(convert(one), str(executed), parameters=dict(values), kernel_name="python3", cwd=str(book),
-                                       progress_bar=sys.stderr.isatty() and not console.quiet(),
-                                       extra_arguments=["--IPKernelApp.log_level=CRITICAL"])
+            papermill.execute_notebook(
+                convert(one),
+                str(executed),
+                parameters=dict(values),
+                kernel_name="python3",
+                cwd=str(book),
+                progress_bar=sys.stderr.isatty() and not console.quiet(),
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+            )
         _strip(executed)
         _replace(part, target)
     except papermill.PapermillExecutionError as error:
@@ -147,12 +164,17 @@ def _failure(error: Any, executed: Path, kept: Path) -> UserError:
     kept.mkdir(parents=True, exist_ok=True)
     file = kept / f"{executed.parent.name.lstrip('.')}.ipynb"
     shutil.move(executed, file)
-    return UserError(f"The notebook failed with {error.ename}: {error.evalue.splitlines()[0] if error.evalue else ''} "
-                     f"in cell {error.exec_count}. It is kept as {file.relative_to(paths.runs_root().parent)}: open it to see the cell.")
+    return UserError(
+        f"The notebook failed with {error.ename}: {error.evalue.splitlines()[0] if error.evalue else ''} "
+        f"in cell {error.exec_count}. It is kept as {file.relative_to(paths.runs_root().parent)}: open it to "
+        "see the cell."
+    )
 
 
 def _strip(file: Path) -> None:
-    """Leave out what differs from run to run and what names this machine (papermill's times and paths, stderr); join a cell's prints."""
+    """Leave out what differs from run to run and what names this machine (papermill's times and paths,
+    stderr); join a cell's prints.
+    """
     import nbformat
 
     node = nbformat.read(file, as_version=4)
@@ -185,7 +207,8 @@ def _replace(part: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-# Which runs there are --------------------------------------------------------------------------------------------
+# Which runs there are
+# --------------------------------------------------------------------------------------------
 
 
 def executed(folder: Path) -> Executed | None:
@@ -210,7 +233,9 @@ def quick(one: Chapter) -> Executed | None:
 def published(one: Chapter) -> list[Executed]:
     """The executions that the book carries, the largest profile first."""
     found = [executed(folder) for folder in (paths.published_root() / one.name).glob("*")]
-    return sorted((run for run in found if run), key=lambda run: PROFILES.index(run.record.profile), reverse=True)
+    return sorted(
+        (run for run in found if run), key=lambda run: PROFILES.index(run.record.profile), reverse=True
+    )
 
 
 def publish(run: Executed, one: Chapter) -> Executed:

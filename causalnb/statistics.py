@@ -1,7 +1,7 @@
 """Estimates with their intervals: what a measurement is made of.
 
-Proportions by Wilson, means and standard deviations by percentile bootstrap over the images (too narrow below about ten
-of them), pairs kept as pairs. Nothing is judged here: rules and tolerances are the ledger's.
+Proportions by Wilson, means and standard deviations by percentile bootstrap over the images (too narrow below
+about ten of them), pairs kept as pairs. Nothing is judged here: rules and tolerances are the ledger's.
 """
 
 import hashlib
@@ -23,7 +23,8 @@ FLIPS = 9_999
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval and what made it. A logical result has value 1.0 (holds) or 0.0 (does not), method "logic".
+    """A value with its interval and what made it. A logical result has value 1.0 (holds) or 0.0 (does not),
+    method "logic".
 
     value    the point
     low high the interval's ends, None where there is no interval (a logical or exact result, a single draw)
@@ -63,7 +64,8 @@ def logic(holds: bool, *, n: int | None = None) -> Estimate:
 
 
 def proportion(successes: int, n: int, *, level: float = 0.95, seeds: tuple[int, ...] = ()) -> Estimate:
-    """The share of successes among n, with Wilson's interval. Its sample is the two counts, so it has no `draws`.
+    """The share of successes among n, with Wilson's interval. Its sample is the two counts, so it has no
+    `draws`.
 
     >>> share = proportion(19, 20)
     >>> f"{share.value:.2f} [{share.low:.3f}, {share.high:.3f}]"
@@ -76,16 +78,22 @@ def proportion(successes: int, n: int, *, level: float = 0.95, seeds: tuple[int,
 
 
 def mean(values: ArrayLike, *, level: float = 0.95, seed: int = 0, seeds: tuple[int, ...] = ()) -> Estimate:
-    """The mean of values [n], with the percentile interval of a bootstrap over them; n = 1 has no interval."""
+    """The mean of values [n], with the percentile interval of a bootstrap over them; n = 1 has no
+    interval.
+    """
     return summaries({"": values}, level=level, seed=seed, seeds=seeds)[""]
 
 
 def spread(values: ArrayLike, *, level: float = 0.95, seed: int = 0, seeds: tuple[int, ...] = ()) -> Estimate:
-    """The standard deviation (ddof = 1) of values [n], n >= 2, with the percentile interval of a bootstrap over them."""
+    """The standard deviation (ddof = 1) of values [n], n >= 2, with the percentile interval of a bootstrap
+    over them.
+    """
     return summaries({"": values}, statistic="sd", level=level, seed=seed, seeds=seeds)[""]
 
 
-def paired_difference(after: ArrayLike, before: ArrayLike, *, level: float = 0.95, seed: int = 0, seeds: tuple[int, ...] = ()) -> Estimate:
+def paired_difference(
+    after: ArrayLike, before: ArrayLike, *, level: float = 0.95, seed: int = 0, seeds: tuple[int, ...] = ()
+) -> Estimate:
     """The mean of after - before, both [n] on the same images: bootstrap over the pairs, p by flipping signs.
 
     On outcomes of 0 and 1 the test is McNemar's.
@@ -96,23 +104,41 @@ def paired_difference(after: ArrayLike, before: ArrayLike, *, level: float = 0.9
     return summaries({"": a - b}, level=level, seed=seed, seeds=seeds, test=True)[""]
 
 
-def summaries(columns: Mapping[str, ArrayLike], *, statistic: Literal["mean", "sd"] = "mean", level: float = 0.95, seed: int = 0,
-              seeds: tuple[int, ...] = (), test: bool = False) -> dict[str, Estimate]:
-    """`mean` or `spread` of many columns at once: those of equal length share their resamples, so that images stay together.
+def summaries(
+    columns: Mapping[str, ArrayLike],
+    *,
+    statistic: Literal["mean", "sd"] = "mean",
+    level: float = 0.95,
+    seed: int = 0,
+    seeds: tuple[int, ...] = (),
+    test: bool = False,
+) -> dict[str, Estimate]:
+    """`mean` or `spread` of many columns at once: those of equal length share their resamples, so that images
+    stay together.
 
     columns  name -> values [n]
-    test     of a mean: also p of "each value is as likely positive as negative", two-sided, over 9,999 sign flips
+    test     of a mean: also p of "each value is as likely positive as negative", two-sided, over 9,999 sign
+             flips
     """
     samples = {name: _sample(values) for name, values in columns.items()}
     found: dict[str, Estimate] = {}
     for n in {len(sample) for sample in samples.values()}:
         names = [name for name, sample in samples.items() if len(sample) == n]
-        found.update(zip(names, _summaries(np.stack([samples[name] for name in names]).T, statistic, _level(level), seed, seeds, test), strict=True))
+        found.update(
+            zip(
+                names,
+                _summaries(
+                    np.stack([samples[name] for name in names]).T, statistic, _level(level), seed, seeds, test
+                ),
+                strict=True,
+            )
+        )
     return {name: found[name] for name in columns}
 
 
 def prediction_half_width(sd: float, k: int, level: float = 0.95) -> float:
-    """Half the interval in which one more draw lies, after k draws of standard deviation sd: t sd sqrt(1 + 1/k).
+    """Half the interval in which one more draw lies, after k draws of standard deviation sd: t sd sqrt(1 +
+    1/k).
 
     >>> round(prediction_half_width(1.0, 3), 3)
     4.968
@@ -122,17 +148,35 @@ def prediction_half_width(sd: float, k: int, level: float = 0.95) -> float:
     return float(stats.t.ppf((1 + _level(level)) / 2, k - 1)) * _finite(sd) * math.sqrt(1 + 1 / k)
 
 
-def _summaries(table: Floats, statistic: str, level: float, seed: int, seeds: tuple[int, ...], test: bool) -> list[Estimate]:
+def _summaries(
+    table: Floats, statistic: str, level: float, seed: int, seeds: tuple[int, ...], test: bool
+) -> list[Estimate]:
     n = len(table)
     if statistic == "sd" and n < 2:
         raise ValueError("a standard deviation needs at least two values")
     centre = table.mean(axis=0)
     values, shift = (centre, centre) if statistic == "mean" else (table.std(axis=0, ddof=1), 0.0 * centre)
     interval = n > 1
-    ends = _percentiles(table - centre, statistic, level, seed) + shift if interval else np.zeros((2, len(values)))
+    ends = (
+        _percentiles(table - centre, statistic, level, seed) + shift
+        if interval
+        else np.zeros((2, len(values)))
+    )
     p = _flipped(table, seed) if test else values
-    return [Estimate(float(values[i]), float(ends[0, i]) if interval else None, float(ends[1, i]) if interval else None, level if interval else None,
-                     f"bootstrap {statistic}", n, tuple(seeds), float(p[i]) if test else None, _digest(table[:, i])) for i in range(len(values))]
+    return [
+        Estimate(
+            float(values[i]),
+            float(ends[0, i]) if interval else None,
+            float(ends[1, i]) if interval else None,
+            level if interval else None,
+            f"bootstrap {statistic}",
+            n,
+            tuple(seeds),
+            float(p[i]) if test else None,
+            _digest(table[:, i]),
+        )
+        for i in range(len(values))
+    ]
 
 
 def _percentiles(centred: Floats, statistic: str, level: float, seed: int) -> Floats:
@@ -145,12 +189,18 @@ def _percentiles(centred: Floats, statistic: str, level: float, seed: int) -> Fl
         index = rng.integers(n, size=(len(part), n)) + n * np.arange(len(part))[:, None]
         weights = np.bincount(index.ravel(), minlength=index.size).reshape(index.shape) / n
         means = weights @ centred
-        part[:] = means if statistic == "mean" else np.sqrt(np.maximum(weights @ centred**2 - means**2, 0) * n / (n - 1))
+        part[:] = (
+            means
+            if statistic == "mean"
+            else np.sqrt(np.maximum(weights @ centred**2 - means**2, 0) * n / (n - 1))
+        )
     return np.asarray(np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0))
 
 
 def _flipped(table: Floats, seed: int) -> Floats:
-    """Two-sided p [columns]: the share of sign flips, the given signs among them, whose sum is as far from 0."""
+    """Two-sided p [columns]: the share of sign flips, the given signs among them, whose sum is as far from
+    0.
+    """
     n = len(table)
     rng = np.random.default_rng(seed)
     observed = np.abs(table.sum(axis=0)) * (1 - 1e-12)
@@ -169,7 +219,10 @@ def _rows(n: int) -> int:
 def _sample(values: ArrayLike) -> Floats:
     sample = np.asarray(values, dtype=np.float64)
     if sample.ndim != 1 or not sample.size or not np.isfinite(sample).all():
-        raise ValueError(f"a sample is one axis of finite numbers, at least one; got shape {sample.shape}, {(~np.isfinite(sample)).sum()} not finite")
+        raise ValueError(
+            f"a sample is one axis of finite numbers, at least one; got shape {sample.shape}, "
+            f"{(~np.isfinite(sample)).sum()} not finite"
+        )
     return sample
 
 

@@ -12,9 +12,10 @@ _OPERATORS: list[torch.library.Library] = []  # an operator lives as long as its
 def import_torchvision() -> ModuleType:
     """The torchvision module.
 
-    A CUDA build beside a CPU torch cannot load its compiled operators, and its import ends at the first one that it
-    describes. Then the two that it asks for are declared, without a body, and the import is made again: models, data
-    sets and transforms work, an operator such as non-maximum suppression raises when it is called.
+    A CUDA build beside a CPU torch cannot load its compiled operators, and its import ends at the first one
+    that it describes. Then the two that it asks for are declared, without a body, and the import is made
+    again: models, data sets and transforms work, an operator such as non-maximum suppression raises when it
+    is called.
     """
     try:
         return importlib.import_module("torchvision")

@@ -1,4 +1,6 @@
-"""Every test has a store of its own and no real data; `book` is a small book whose one chapter runs in a few seconds."""
+"""Every test has a store of its own and no real data; `book` is a small book whose one chapter runs in a few
+seconds.
+"""
 
 import textwrap
 
@@ -22,7 +24,9 @@ device: str = "auto"
 ```
 """
 BEGIN = 'from causalnb.notebook import begin\nfrom causalnb.statistics import exact\nrun = begin("ace")'
-MEASURE = 'run.section("one")\nrun.measure("small.eps", exact(run.p.eps), what="the budget")\nrun.values("small.*")'
+MEASURE = (
+    'run.section("one")\nrun.measure("small.eps", exact(run.p.eps), what="the budget")\nrun.values("small.*")'
+)
 
 
 def text(*cells):
@@ -41,7 +45,9 @@ def alone(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def book(tmp_path, monkeypatch):
-    """A function that writes the chapter's cells (default: begin, one measurement, finish) and returns the book's folder; it has these cells."""
+    """A function that writes the chapter's cells (default: begin, one measurement, finish) and returns the
+    book's folder; it has these cells.
+    """
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: x\n")
     monkeypatch.chdir(tmp_path)

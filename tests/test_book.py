@@ -56,16 +56,38 @@ rows:
    decided_by: {measurements: [small.share]}}
 - {id: C1, kind: control, location: ours, statement: It holds, rule: {type: equal}, decided_by: {measurements: [small.check]}}
 """
-VALUES = {"small.value": Estimate(0.52, 0.5, 0.54, 0.95, "bootstrap mean", n=100, seeds=(0,)), "small.share": Estimate(0.25, 0.2, 0.3, 0.95, "wilson", n=80),
-          "small.check": logic(True)}
+VALUES = {
+    "small.value": Estimate(0.52, 0.5, 0.54, 0.95, "bootstrap mean", n=100, seeds=(0,)),
+    "small.share": Estimate(0.25, 0.2, 0.3, 0.95, "wilson", n=80),
+    "small.check": logic(True),
+}
 
 
 def a_record(cells, profile="laptop", **changed):
-    measured = {id: record.Measurement(estimate=one, what="a thing") for id, one in (VALUES | changed).items()}
+    measured = {
+        id: record.Measurement(estimate=one, what="a thing") for id, one in (VALUES | changed).items()
+    }
     return record.Record(
-        chapter="ace", profile=profile, edition="0.1.0", parameters={"profile": profile, "n_images": 100}, measurements=measured, sections=[],
-        source_digest="0", sources={"notebook": cells}, environment={"versions": record.versions(), "accelerator": ""}, seeds=[0], device="cpu", threads=1,
-        data={}, store=[], started="2026-11-20T10:00:00+00:00", finished="2026-11-20T10:41:12+00:00", seconds=2472.0, cpu_seconds=2400.0, peak_memory=10**9)
+        chapter="ace",
+        profile=profile,
+        edition="0.1.0",
+        parameters={"profile": profile, "n_images": 100},
+        measurements=measured,
+        sections=[],
+        source_digest="0",
+        sources={"notebook": cells},
+        environment={"versions": record.versions(), "accelerator": ""},
+        seeds=[0],
+        device="cpu",
+        threads=1,
+        data={},
+        store=[],
+        started="2026-11-20T10:00:00+00:00",
+        finished="2026-11-20T10:41:12+00:00",
+        seconds=2472.0,
+        cpu_seconds=2400.0,
+        peak_memory=10**9,
+    )
 
 
 @pytest.fixture
@@ -73,7 +95,9 @@ def small(tmp_path, monkeypatch):
     """A book with one small chapter, executed and published by hand; what it prints is 0.5."""
     (tmp_path / "notebooks").mkdir()
     toc = (ROOT / "_toc.yml").read_text(encoding="utf-8").splitlines(keepends=True)
-    (tmp_path / "_toc.yml").write_text("".join(line for line in toc if "_generated" not in line or "/ace/" in line), encoding="utf-8")
+    (tmp_path / "_toc.yml").write_text(
+        "".join(line for line in toc if "_generated" not in line or "/ace/" in line), encoding="utf-8"
+    )
     (tmp_path / "notebooks" / "01_ace.md").write_text(TEXT)
     monkeypatch.chdir(tmp_path)
     judge_by(monkeypatch, "0.5")
@@ -82,27 +106,39 @@ def small(tmp_path, monkeypatch):
 
 
 def judge_by(monkeypatch, printed):
-    monkeypatch.setattr(ledger, "load", lambda chapter: ledger.parse(chapter, LEDGER.replace("PRINTED", printed)))
+    monkeypatch.setattr(
+        ledger, "load", lambda chapter: ledger.parse(chapter, LEDGER.replace("PRINTED", printed))
+    )
 
 
 def publish(root, folder="book/published/ace/laptop-cpu", **changed):
     """An executed notebook and its record, as a run leaves them."""
     one = runner.chapter("ace")
     node = runner.convert(one)
-    injected = nbformat.v4.new_code_cell('# Parameters\nprofile = "laptop"', metadata={"tags": ["injected-parameters"]})
+    injected = nbformat.v4.new_code_cell(
+        '# Parameters\nprofile = "laptop"', metadata={"tags": ["injected-parameters"]}
+    )
     node.cells.insert(2, injected)
     for count, cell in enumerate(cell for cell in node.cells if cell.cell_type == "code"):
         cell.execution_count = count + 1
-        cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": f"<p>as it was then: undecided, in {root}/runs</p>"})]
+        cell.outputs = [
+            nbformat.v4.new_output(
+                "display_data", {"text/html": f"<p>as it was then: undecided, in {root}/runs</p>"}
+            )
+        ]
     (root / folder).mkdir(parents=True)
     nbformat.write(node, root / folder / "ace.ipynb")
-    a_record(runner.cells(one), Path(folder).name.partition("-")[0], **changed).write(root / folder / "record.json")
+    a_record(runner.cells(one), Path(folder).name.partition("-")[0], **changed).write(
+        root / folder / "record.json"
+    )
 
 
 def page(root):
     pages.write(root)
     folder = root / "book" / "_generated" / "ace"
-    return nbformat.read(folder / "page.ipynb", as_version=4), {file.name: file.read_text() for file in folder.iterdir()}
+    return nbformat.read(folder / "page.ipynb", as_version=4), {
+        file.name: file.read_text() for file in folder.iterdir()
+    }
 
 
 def test_a_page_shows_the_verdicts_of_the_ledger_as_it_is_now(small, monkeypatch):
@@ -114,7 +150,9 @@ def test_a_page_shows_the_verdicts_of_the_ledger_as_it_is_now(small, monkeypatch
     judge_by(monkeypatch, "0.9")
     after = "".join(text for name, text in page(small)[1].items() if name.startswith("cell"))
     assert after.count('data-v="not-reproduced"') > before
-    assert "as it was then" in "".join(str(cell.get("outputs")) for cell in node.cells), "other cells keep their outputs"
+    assert "as it was then" in "".join(str(cell.get("outputs")) for cell in node.cells), (
+        "other cells keep their outputs"
+    )
 
 
 def test_prose_is_todays_while_the_code_is_unchanged_and_the_executed_one_afterwards(small):
@@ -124,7 +162,10 @@ def test_prose_is_todays_while_the_code_is_unchanged_and_the_executed_one_afterw
     assert "Better prose" in node.cells[0].source
     assert "fresh" in files["cell3.html"]
     assert [cell.metadata.get("tags") for cell in node.cells if cell.cell_type == "code"] == [
-        ["parameters", "hide-input"], ["injected-parameters", "hide-input"], ["hide-input"]]
+        ["parameters", "hide-input"],
+        ["injected-parameters", "hide-input"],
+        ["hide-input"],
+    ]
     source.write_text(TEXT.replace("Some prose", "Better prose").replace("1 + 1", "1 + 2"))
     node, files = page(small)
     assert "Some prose" in node.cells[0].source
@@ -139,7 +180,9 @@ def test_a_page_and_its_downloads_name_no_folder_of_this_machine(small):
     assert "in runs" in files["ace.ipynb"]
 
 
-@pytest.mark.parametrize("source", ["x = run.card()", "run.card\n", "run.card(); run.card()", "other.card()", "run.section('one')"])
+@pytest.mark.parametrize(
+    "source", ["x = run.card()", "run.card\n", "run.card(); run.card()", "other.card()", "run.section('one')"]
+)
 def test_only_a_single_call_of_a_known_verb_is_replaced(small, source):
     shown = pages.show(runner.chapter("ace"))
     assert pages.judged(nbformat.v4.new_code_cell(source), shown) == ""
@@ -148,7 +191,9 @@ def test_only_a_single_call_of_a_known_verb_is_replaced(small, source):
 
 def test_without_an_execution_there_is_a_sentence_and_a_quick_one_is_shown_as_local(small):
     shutil.rmtree(small / "book" / "published")
-    with pytest.raises(UserError, match=r"ace has no execution to show: run `causalnb run ace`, or `make book`"):
+    with pytest.raises(
+        UserError, match=r"ace has no execution to show: run `causalnb run ace`, or `make book`"
+    ):
         pages.write(small)
     publish(small, "runs/ace/quick")
     assert "none is published" in page(small)[0].cells[0].source
@@ -191,44 +236,77 @@ def test_every_row_stands_on_the_scorecard_and_controls_are_in_no_count(small):
     generated = small / "book" / "_generated"
     rows = (generated / "rows.html").read_text()
     assert all(f'id="ace-{id}"' in rows for id in ("t1.a", "t1.b", "T1", "C1"))
-    assert 'aria-label="2 printed cells: 1 reproduced, 1 not run"' in (generated / "scorecard.html").read_text()
+    assert (
+        'aria-label="2 printed cells: 1 reproduced, 1 not run"' in (generated / "scorecard.html").read_text()
+    )
 
 
-# The role --------------------------------------------------------------------------------------------------------
+# The role
+# --------------------------------------------------------------------------------------------------------
 
 
 def role(root, text):
-    env = SimpleNamespace(docname="book/_generated/ace/page", srcdir=str(root), temp_data={}, note_dependency=lambda file: None)
+    env = SimpleNamespace(
+        docname="book/_generated/ace/page", srcdir=str(root), temp_data={}, note_dependency=lambda file: None
+    )
     reporter = SimpleNamespace(error=lambda told, line: told)
-    return extension.measured("measured", "", text, 3, SimpleNamespace(document=SimpleNamespace(settings=SimpleNamespace(env=env)), reporter=reporter))
+    return extension.measured(
+        "measured",
+        "",
+        text,
+        3,
+        SimpleNamespace(document=SimpleNamespace(settings=SimpleNamespace(env=env)), reporter=reporter),
+    )
 
 
 def test_a_number_in_prose_comes_from_the_record_of_its_chapter_or_of_the_named_one(small):
     pages.write(small)
-    shown = {text: role(small, text)[0][0].astext() for text in ("small.value", "ace.small.value:.1f", "small.share:.1%")}
-    assert [">0.52<" in shown["small.value"], ">0.5<" in shown["ace.small.value:.1f"], ">25.0%<" in shown["small.share:.1%"]] == [True] * 3
+    shown = {
+        text: role(small, text)[0][0].astext()
+        for text in ("small.value", "ace.small.value:.1f", "small.share:.1%")
+    }
+    assert [
+        ">0.52<" in shown["small.value"],
+        ">0.5<" in shown["ace.small.value:.1f"],
+        ">25.0%<" in shown["small.share:.1%"],
+    ] == [True] * 3
     assert role(small, "small.valeu") == ([], ["no record of this book has a measurement small.valeu"])
 
 
-# The site --------------------------------------------------------------------------------------------------------
+# The site
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_whatever_leads_nowhere_or_asks_the_network_is_found(tmp_path):
     (tmp_path / "b.html").write_text('<p id="there">x</p>')
     (tmp_path / "a.html").write_text(
-        '<script src="https://cdn.example/x.js"></script><link rel="stylesheet" href="gone.css"><link rel="canonical" href="https://x.example/">'
-        '<a href="https://doi.org/1">fine</a><a href="b.html#there">fine</a><a href="#top">x</a><a href="c.html">x</a><a href="b.html#here">x</a>'
-        '<i id="i"></i><i id="i"></i><button popovertarget="p"></button><button popovertarget="i"></button>')
+        '<script src="https://cdn.example/x.js"></script><link rel="stylesheet" href="gone.css"><link '
+        'rel="canonical" href="https://x.example/">'
+        '<a href="https://doi.org/1">fine</a><a href="b.html#there">fine</a><a href="#top">x</a><a '
+        'href="c.html">x</a><a href="b.html#here">x</a>'
+        '<i id="i"></i><i id="i"></i><button popovertarget="p"></button><button popovertarget="i"></button>'
+    )
     assert sorted(site.broken(tmp_path)) == [
-        "a.html: #top has no such place", "a.html: b.html#here has no such place", "a.html: c.html leads nowhere", "a.html: gone.css leads nowhere",
-        "a.html: https://cdn.example/x.js would be fetched", "a.html: id i stands twice", "a.html: popover p is missing"]
+        "a.html: #top has no such place",
+        "a.html: b.html#here has no such place",
+        "a.html: c.html leads nowhere",
+        "a.html: gone.css leads nowhere",
+        "a.html: https://cdn.example/x.js would be fetched",
+        "a.html: id i stands twice",
+        "a.html: popover p is missing",
+    ]
 
 
 def test_a_small_book_is_built_whole_strictly_and_without_ghosts(small, monkeypatch):
     """About ten seconds."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     shutil.copy(ROOT / "_config.yml", small)
-    shutil.copytree(ROOT / "book", small / "book", dirs_exist_ok=True, ignore=shutil.ignore_patterns("_generated", "published"))
+    shutil.copytree(
+        ROOT / "book",
+        small / "book",
+        dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns("_generated", "published"),
+    )
     ghost = small / "_build" / "html" / "ghost.html"
     ghost.parent.mkdir(parents=True)
     ghost.write_text("boo")
@@ -237,8 +315,15 @@ def test_a_small_book_is_built_whole_strictly_and_without_ghosts(small, monkeypa
     assert first.is_file() and not ghost.exists()
     assert 'popovertarget="m-1">0.52<' in html and html.count('id="m-1"') == 1 and 'id="m-3"' not in html
     assert "THEBE_JS_URL" not in html and "mathjax/tex-chtml-full.js" in html
-    assert {Path(file).name for file in first.parent.rglob("_downloads/*/*")} == {"ace.ipynb", "01_ace.md", "record.json"}
-    assert "as it was then" in (first.parent / "_sources" / "book" / "_generated" / "ace" / "page.ipynb").read_text(), "the executed notebook is offered"
+    assert {Path(file).name for file in first.parent.rglob("_downloads/*/*")} == {
+        "ace.ipynb",
+        "01_ace.md",
+        "record.json",
+    }
+    assert (
+        "as it was then"
+        in (first.parent / "_sources" / "book" / "_generated" / "ace" / "page.ipynb").read_text()
+    ), "the executed notebook is offered"
     assert not [file for file in first.parent.rglob("*.html") if str(small) in file.read_text()]
     (small / "book" / "status.md").write_text("# Status\n\n{measured}`ace.small.valeu` and [x](nowhere.md)\n")
     with pytest.raises(UserError, match=r"(?s)The site has faults: book/status.md:3: .*small.valeu.*nowhere"):
@@ -270,13 +355,17 @@ def other() -> None: ...
 
 def test_the_page_of_functions_shows_signatures_and_docstrings_of_what_a_package_gives(tmp_path):
     (tmp_path / "pack").mkdir()
-    (tmp_path / "pack" / "__init__.py").write_text('"""A package.\n\nMore."""\nfrom pack.deep import Thing, verb\n')
+    (tmp_path / "pack" / "__init__.py").write_text(
+        '"""A package.\n\nMore."""\nfrom pack.deep import Thing, verb\n'
+    )
     (tmp_path / "pack" / "deep.py").write_text(DEEP)
     begun = "```{code-block} python\n:class: cn-wrap\n\n"
     assert api.markdown(tmp_path, ("pack",)) == (
-        f'## pack\n\nA package.\n\n### Thing\n\n{begun}class Thing:\n    """A thing."""\n    size: int = 3\n\n'
+        f'## pack\n\nA package.\n\n### Thing\n\n{begun}class Thing:\n    """A thing."""\n    size: int = '
+        "3\n\n"
         f'    def act(self) -> None:\n        """Act."""\n```\n\n'
-        f'### verb\n\n{begun}def verb(x: int, *,\n         y: int = 2) -> int:\n    """Do it."""\n```\n')
+        f'### verb\n\n{begun}def verb(x: int, *,\n         y: int = 2) -> int:\n    """Do it."""\n```\n'
+    )
 
 
 def test_the_toc_names_every_chapter_and_every_page_is_there():
@@ -286,7 +375,9 @@ def test_the_toc_names_every_chapter_and_every_page_is_there():
     assert all((ROOT / f"{name}.md").is_file() for name in written)
     assert sorted(f"book/{file.stem}" for file in (ROOT / "book").glob("*.md")) == sorted(written)
     chapters = [file.stem.partition("_")[2] for file in sorted((ROOT / "notebooks").glob("*.md"))]
-    assert [name for name in names if "_generated" in name] == [f"book/_generated/{name}/page" for name in chapters]
+    assert [name for name in names if "_generated" in name] == [
+        f"book/_generated/{name}/page" for name in chapters
+    ]
 
 
 def test_the_offline_copy_of_mathjax_is_whole_and_small():

@@ -32,8 +32,16 @@ def test_a_wrong_parameter_prints_one_line_and_fails(book, monkeypatch, capsys):
     assert err[0].startswith("epss is not a parameter of this chapter")
 
 
-@pytest.mark.parametrize("pair, sentence", [("eps=-1", "eps = -1 is not possible"), ("n_images=0", "n_images = 0"), ("data=mnits", "data = 'mnits'"),
-                                            ("eps", "-p eps is not possible: give a parameter as NAME=VALUE"), ("device=cuda:77", "device = 'cuda:77'")])
+@pytest.mark.parametrize(
+    "pair, sentence",
+    [
+        ("eps=-1", "eps = -1 is not possible"),
+        ("n_images=0", "n_images = 0"),
+        ("data=mnits", "data = 'mnits'"),
+        ("eps", "-p eps is not possible: give a parameter as NAME=VALUE"),
+        ("device=cuda:77", "device = 'cuda:77'"),
+    ],
+)
 def test_every_impossible_value_is_one_line(book, monkeypatch, capsys, pair, sentence):
     code, out, err = causalnb(monkeypatch, capsys, "run", "ace", "-p", pair)
     assert (code, out, len(err)) == (1, [], 1)
@@ -68,28 +76,65 @@ def test_data_lists_every_set_and_store_is_empty_at_first(monkeypatch, capsys):
 
 @pytest.fixture
 def mine(book, monkeypatch):
-    """The arguments that attack a network of one's own: "linear", which knows the digits by their means, with pixels from -1 to 1."""
+    """The arguments that attack a network of one's own: "linear", which knows the digits by their means, with
+    pixels from -1 to 1.
+    """
     train = data.load("digits8", "train")
-    means = torch.stack([2 * train.images[train.labels == label].mean(dim=0).flatten() - 1 for label in range(10)])
+    means = torch.stack(
+        [2 * train.images[train.labels == label].mean(dim=0).flatten() - 1 for label in range(10)]
+    )
     save_file({"1.weight": 2 * means, "1.bias": -means.square().sum(dim=1)}, book() / "mine.safetensors")
 
     def linear(*, classes, channels, size, seed):
         return nn.Sequential(nn.Flatten(), nn.Linear(channels * size**2, classes))
 
     monkeypatch.setitem(models.ARCHITECTURES, "linear", linear)
-    return ["attack", "--model", "mine.safetensors", "--architecture", "linear", "--data", "digits8", "--eps", "8/255", "--n-images", "10"]
+    return [
+        "attack",
+        "--model",
+        "mine.safetensors",
+        "--architecture",
+        "linear",
+        "--data",
+        "digits8",
+        "--eps",
+        "8/255",
+        "--n-images",
+        "10",
+    ]
 
 
 def test_a_model_of_one_s_own_is_attacked_and_leaves_a_record(mine, monkeypatch, capsys):
     code, out, _ = causalnb(monkeypatch, capsys, *mine, "--mean", "0.5", "--std", "0.5")
     content = json.loads(Path("runs/attack/mine-short.json").read_text(encoding="utf-8"))
-    assert code == 0 and out[0].startswith("clean accuracy ") and out[0].endswith("n = 10") and out[-1] == "record: runs/attack/mine-short.json"
-    assert any(line.startswith("sanity panel: ") for line in out) and any(line.startswith("fgsm  ") for line in out)
-    expected = {"model": mine[2], "architecture": "linear", "data": "digits8", "norm": "linf", "eps": 8 / 255, "suite": "short", "seed": 0, "n": 10}
-    assert expected.items() <= content.items() and content["model_digest"] == record.file_digest(Path(mine[2]))
+    assert (
+        code == 0
+        and out[0].startswith("clean accuracy ")
+        and out[0].endswith("n = 10")
+        and out[-1] == "record: runs/attack/mine-short.json"
+    )
+    assert any(line.startswith("sanity panel: ") for line in out) and any(
+        line.startswith("fgsm  ") for line in out
+    )
+    expected = {
+        "model": mine[2],
+        "architecture": "linear",
+        "data": "digits8",
+        "norm": "linf",
+        "eps": 8 / 255,
+        "suite": "short",
+        "seed": 0,
+        "n": 10,
+    }
+    assert expected.items() <= content.items() and content["model_digest"] == record.file_digest(
+        Path(mine[2])
+    )
     some = data.draw(data.load("digits8", "test"), 10, seed=0)
     net = models.load(mine[2], "linear", classes=10, channels=1, size=8, mean=(0.5,), std=(0.5,))
-    assert content["verdicts"]["correct"] == (training.predict(net, some.images).argmax(dim=1) == some.labels).int().tolist()
+    assert (
+        content["verdicts"]["correct"]
+        == (training.predict(net, some.images).argmax(dim=1) == some.labels).int().tolist()
+    )
     assert content["clean"]["value"] == sum(content["verdicts"]["correct"]) / 10 > 0.5
 
 
@@ -103,20 +148,50 @@ def test_what_is_asked_of_an_attack_is_what_is_attacked(mine, monkeypatch, capsy
         def write(self, path):
             return path
 
-    monkeypatch.setattr("causalnb.attacks.report.report", lambda net, images, **given: asked.update(given, net=net, images=images) or Done())
-    code, out, _ = causalnb(monkeypatch, capsys, *mine, "--norm", "l2", "--suite", "rand", "--seed", "3", "--n-images", "9999", "--output", "deep/mine.json")
-    assert (code, out) == (0, ["done", "", "record: deep/mine.json"]) and len(asked["images"]) == len(data.load("digits8", "test"))
-    assert (asked["norm"], asked["suite"], asked["seed"], asked["eps"]) == ("l2", "rand", 3, 8 / 255) and isinstance(asked["net"], nn.Sequential)
+    monkeypatch.setattr(
+        "causalnb.attacks.report.report",
+        lambda net, images, **given: asked.update(given, net=net, images=images) or Done(),
+    )
+    code, out, _ = causalnb(
+        monkeypatch,
+        capsys,
+        *mine,
+        "--norm",
+        "l2",
+        "--suite",
+        "rand",
+        "--seed",
+        "3",
+        "--n-images",
+        "9999",
+        "--output",
+        "deep/mine.json",
+    )
+    assert (code, out) == (0, ["done", "", "record: deep/mine.json"]) and len(asked["images"]) == len(
+        data.load("digits8", "test")
+    )
+    assert (asked["norm"], asked["suite"], asked["seed"], asked["eps"]) == (
+        "l2",
+        "rand",
+        3,
+        8 / 255,
+    ) and isinstance(asked["net"], nn.Sequential)
 
 
-@pytest.mark.parametrize("changed, sentence", [
-    (("--eps", "much"), "eps = 'much' is not possible: give a number such as 0.3"),
-    (("--suite", "plus"), "suite = 'plus' is not possible: it is one of short, "),
-    (("--norm", "l1"), "norm = 'l1' is not possible: it is one of linf, l2."),
-    (("--mean", "grey", "--std", "1"), "mean = 'grey' is not possible: give one number"),
-    (("--mean", "0.5"), "mean = (0.5,) and std = None do not fit images of 1 channels"), (("--data", "mnits"), "mnits is neither a data set nor a folder"),
-    (("--model", "gone.safetensors"), "gone.safetensors cannot be read"),
-    (("--n-images", "0"), "n_images = 0 is not possible"), (("--architecture", "lenet"), "LeNet cannot take images of 8 x 8 pixels")])
+@pytest.mark.parametrize(
+    "changed, sentence",
+    [
+        (("--eps", "much"), "eps = 'much' is not possible: give a number such as 0.3"),
+        (("--suite", "plus"), "suite = 'plus' is not possible: it is one of short, "),
+        (("--norm", "l1"), "norm = 'l1' is not possible: it is one of linf, l2."),
+        (("--mean", "grey", "--std", "1"), "mean = 'grey' is not possible: give one number"),
+        (("--mean", "0.5"), "mean = (0.5,) and std = None do not fit images of 1 channels"),
+        (("--data", "mnits"), "mnits is neither a data set nor a folder"),
+        (("--model", "gone.safetensors"), "gone.safetensors cannot be read"),
+        (("--n-images", "0"), "n_images = 0 is not possible"),
+        (("--architecture", "lenet"), "LeNet cannot take images of 8 x 8 pixels"),
+    ],
+)
 def test_what_cannot_be_attacked_is_one_line(mine, monkeypatch, capsys, changed, sentence):
     code, out, err = causalnb(monkeypatch, capsys, *mine, *changed)
     assert (code, out, len(err)) == (1, [], 1) and err[0].startswith(sentence)
@@ -131,7 +206,10 @@ def test_spread_keeps_what_the_chapter_measured_and_says_where(book, monkeypatch
     shutil.copy(ROOT / "causalnb" / "chapters" / "ace" / "ledger.yaml", tmp_path)
     monkeypatch.setattr("causalnb.ledger.rows._spreads_of", lambda chapter: tmp_path / f"{chapter}.json")
     assert causalnb(monkeypatch, capsys, "spread", "01") == (0, ["2 spreads: ace.json"], [])
-    assert json.loads((tmp_path / "ace.json").read_text()) == {"ace.seed": {"sd": 101.0, "k": 3}, "other": {"sd": 0.5, "k": 3}}
+    assert json.loads((tmp_path / "ace.json").read_text()) == {
+        "ace.seed": {"sd": 101.0, "k": 3},
+        "other": {"sd": 0.5, "k": 3},
+    }
 
 
 def test_spread_of_a_chapter_that_measures_none_is_one_line(book, monkeypatch, capsys):
@@ -141,6 +219,8 @@ def test_spread_of_a_chapter_that_measures_none_is_one_line(book, monkeypatch, c
 
 
 def test_the_command_s_help_needs_no_traceback():
-    shown = subprocess.run([sys.executable, "-m", "causalnb", "--help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        [sys.executable, "-m", "causalnb", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     for verb in ("run", "convert", "status", "compare", "store", "data", "judge", "attack", "book"):
         assert verb in shown

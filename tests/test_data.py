@@ -41,7 +41,9 @@ def idx(array):
 
 
 def mnist_files(seed=0):
-    """Name -> bytes of a set of 40 train and 20 test images, every digit equally often; image k is flat, of grey k."""
+    """Name -> bytes of a set of 40 train and 20 test images, every digit equally often; image k is flat, of
+    grey k.
+    """
     files = {}
     for split, n in (("train", 40), ("t10k", 20)):
         grey = np.arange(n, dtype=np.uint8) + seed
@@ -77,15 +79,22 @@ def pictures(root, split, classes=("cat", "dog"), size=(12, 8), mode="RGB", n=2)
     for k, name in enumerate(classes):
         (root / split / name).mkdir(parents=True)
         for i in range(n):
-            Image.new(mode, size, (40 * k, 10 * i, 7) if mode == "RGB" else 40 * k + i).save(root / split / name / f"{i}.png")
+            Image.new(mode, size, (40 * k, 10 * i, 7) if mode == "RGB" else 40 * k + i).save(
+                root / split / name / f"{i}.png"
+            )
 
 
-# Real sets ------------------------------------------------------------------------------------------------------------
+# Real sets
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_mnist_comes_as_float_images_in_file_order(mnist):
     test = data.load("mnist", "test")
-    assert test.images.shape == (20, 1, 28, 28) and test.images.dtype == torch.float32 and test.labels.dtype == torch.int64
+    assert (
+        test.images.shape == (20, 1, 28, 28)
+        and test.images.dtype == torch.float32
+        and test.labels.dtype == torch.int64
+    )
     assert torch.allclose(test.images[:, 0, 5, 5], torch.arange(20) / 255)
     assert test.labels.tolist() == [*range(10), *range(10)] and len(test.classes) == 10
     assert len(data.load("mnist", "train")) == 40
@@ -105,7 +114,10 @@ def test_cifar10_comes_channels_first(root, monkeypatch):
     for name in (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"):
         (folder / name).write_bytes(pickle.dumps({"data": pixels, "labels": [8, 1]}))
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
-    with pytest.raises(UserError, match="cifar10 cannot be read .*corrupted.*damaged; remove them and run `causalnb data cifar10`"):
+    with pytest.raises(
+        UserError,
+        match="cifar10 cannot be read .*corrupted.*damaged; remove them and run `causalnb data cifar10`",
+    ):
         data.load("cifar10")
     monkeypatch.setattr(cifar, "train_list", [[f"data_batch_{k}", None] for k in range(1, 6)])
     monkeypatch.setattr(cifar, "test_list", [["test_batch", None]])
@@ -116,8 +128,17 @@ def test_cifar10_comes_channels_first(root, monkeypatch):
 
 
 def test_both_splits_carry_the_digest_of_the_whole_set_and_a_view_has_its_own(mnist):
-    digests = {(name, split): data.load(name, split).digest for name in ("mnist", "mnist37") for split in ("train", "test")}
-    assert digests["mnist", "train"] == digests["mnist", "test"] != digests["mnist37", "test"] == digests["mnist37", "train"]
+    digests = {
+        (name, split): data.load(name, split).digest
+        for name in ("mnist", "mnist37")
+        for split in ("train", "test")
+    }
+    assert (
+        digests["mnist", "train"]
+        == digests["mnist", "test"]
+        != digests["mnist37", "test"]
+        == digests["mnist37", "train"]
+    )
     assert re.fullmatch("[0-9a-f]{16}", digests["mnist", "train"])
 
 
@@ -152,8 +173,10 @@ def test_a_set_that_is_absent_and_offline_is_one_sentence(root, no_network):
         with pytest.raises(UserError) as refused:
             ask("mnist")
         assert str(refused.value) == (
-            f"mnist is not at hand: looked for MNIST/raw/train-images-idx3-ubyte under {root}, and the download failed (<urlopen error no route to host>). "
-            "Put its 4 files there, or run `causalnb data mnist` where there is a network.")
+            f"mnist is not at hand: looked for MNIST/raw/train-images-idx3-ubyte under {root}, and the "
+            "download failed (<urlopen error no route to host>). "
+            "Put its 4 files there, or run `causalnb data mnist` where there is a network."
+        )
 
 
 def test_a_set_that_is_absent_is_downloaded_with_its_checksum(root, monkeypatch):
@@ -168,20 +191,31 @@ def test_a_set_that_is_absent_is_downloaded_with_its_checksum(root, monkeypatch)
     loader = vision.import_torchvision().datasets.MNIST
     with pytest.raises(UserError, match="corrupted"):
         data.require("mnist")
-    monkeypatch.setattr(loader, "resources", [(name, hashlib.md5(content).hexdigest()) for name, content in packed.items()])
+    monkeypatch.setattr(
+        loader, "resources", [(name, hashlib.md5(content).hexdigest()) for name, content in packed.items()]
+    )
     assert len(data.load("mnist", "test")) == 20
-    assert {row["name"] for row in data.describe() if row["megabytes"] and row["present"]} == {"mnist", "mnist37"}
+    assert {row["name"] for row in data.describe() if row["megabytes"] and row["present"]} == {
+        "mnist",
+        "mnist37",
+    }
 
 
 def test_damaged_files_are_the_users_to_mend(mnist):
     file = mnist / "train-images-idx3-ubyte"
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(UserError, match=rf"mnist cannot be read .*its files in {mnist} are damaged; remove them"):
+    with pytest.raises(
+        UserError, match=rf"mnist cannot be read .*its files in {mnist} are damaged; remove them"
+    ):
         data.load("mnist", "test")
 
 
 def test_an_unknown_name_is_met_with_the_nearest_and_all_names():
-    with pytest.raises(UserError, match=r"mnits is neither a data set nor a folder \(did you mean mnist\?\): give one of digits, .*, or the path"):
+    with pytest.raises(
+        UserError,
+        match=r"mnits is neither a data set nor a folder \(did you mean mnist\?\): give one of digits, .*, "
+        r"or the path",
+    ):
         data.require("mnits")
     with pytest.raises(UserError, match="neither a data set nor a folder"):
         data.require("/nowhere")
@@ -195,11 +229,18 @@ def test_describe_tells_what_is_there(root):
 
 
 def test_importing_the_package_imports_neither_torchvision_nor_sklearn():
-    code = "import sys, causalnb.data, causalnb.models; print({'torchvision', 'sklearn', 'PIL'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+    code = (
+        "import sys, causalnb.data, causalnb.models; print({'torchvision', 'sklearn', 'PIL'} & "
+        "set(sys.modules))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "set()\n"
+    )
 
 
-# Embedded sets --------------------------------------------------------------------------------------------------------
+# Embedded sets
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_digits_are_scikit_learns_divided_without_loss_and_by_class():
@@ -207,7 +248,9 @@ def test_digits_are_scikit_learns_divided_without_loss_and_by_class():
 
     train, test, whole = data.load("digits8", "train"), data.load("digits8", "test"), load_digits()
     ours = torch.cat([train.images, test.images])[:, 0] * 16
-    assert Counter(i.numpy().tobytes() for i in ours) == Counter(i.astype("f4").tobytes() for i in whole.images)
+    assert Counter(i.numpy().tobytes() for i in ours) == Counter(
+        i.astype("f4").tobytes() for i in whole.images
+    )
     assert train.images.max() == 1
     for k, n in enumerate(np.bincount(whole.target)):
         assert int((test.labels == k).sum()) == n // 4
@@ -217,14 +260,19 @@ def test_digits_are_scikit_learns_divided_without_loss_and_by_class():
 def test_digits_are_enlarged_bilinearly_with_a_digest_of_their_own():
     small, large = data.load("digits8", "test"), data.load("digits", "test")
     assert large.images.shape == (445, 1, 28, 28) and small.digest != large.digest
-    assert torch.allclose(large.images[:, 0, 0, 0], small.images[:, 0, 0, 0])  # the corner lies outside the outermost centres
+    assert torch.allclose(
+        large.images[:, 0, 0, 0], small.images[:, 0, 0, 0]
+    )  # the corner lies outside the outermost centres
     y = (13 + 0.5) * 8 / 28 - 0.5
     low, share = math.floor(y), y - math.floor(y)
     rows = small.images[:, 0, low] * (1 - share) + small.images[:, 0, low + 1] * share
-    assert torch.allclose(large.images[:, 0, 13, 13], rows[:, low] * (1 - share) + rows[:, low + 1] * share, atol=1e-6)
+    assert torch.allclose(
+        large.images[:, 0, 13, 13], rows[:, low] * (1 - share) + rows[:, low + 1] * share, atol=1e-6
+    )
 
 
-# Folders of images ----------------------------------------------------------------------------------------------------
+# Folders of images
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_a_folder_is_scaled_and_cropped_to_the_shorter_side_of_its_first_image(tmp_path):
@@ -232,7 +280,11 @@ def test_a_folder_is_scaled_and_cropped_to_the_shorter_side_of_its_first_image(t
     pictures(tmp_path, "val", size=(40, 60), n=1)
     train, test = data.load(str(tmp_path), "train"), data.load(str(tmp_path), "test")
     assert train.images.shape == (4, 3, 8, 8) and test.images.shape == (2, 3, 8, 8)
-    assert train.classes == ("cat", "dog") and train.labels.tolist() == [0, 0, 1, 1] and train.digest == test.digest
+    assert (
+        train.classes == ("cat", "dog")
+        and train.labels.tolist() == [0, 0, 1, 1]
+        and train.digest == test.digest
+    )
     assert torch.allclose(train.images[3, :, 4, 4] * 255, torch.tensor([40.0, 10.0, 7.0]))
     assert train.name == tmp_path.name
 
@@ -276,24 +328,39 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path):
         data.load(str(tmp_path / "other"), "train")
 
 
-# The draw -------------------------------------------------------------------------------------------------------------
+# The draw
+#
+#
+# -------------------------------------------------------------------------------------------------------------
 
 
 def labelled(*sizes):
     labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
     numbers = torch.arange(len(labels), dtype=torch.float32)
-    return data.Images("toy", "test", numbers.view(-1, 1, 1, 1), labels, tuple(map(str, range(len(sizes)))), "d", {"number": numbers})
+    return data.Images(
+        "toy",
+        "test",
+        numbers.view(-1, 1, 1, 1),
+        labels,
+        tuple(map(str, range(len(sizes)))),
+        "d",
+        {"number": numbers},
+    )
 
 
 def test_a_draw_is_balanced_without_replacement_and_carries_labels_and_factors():
     drawn = data.draw(labelled(50, 20, 30), 30, seed=0)
     assert drawn.labels.bincount().tolist() == [10, 10, 10] and drawn.images.unique().numel() == 30
     assert torch.equal(drawn.images.flatten(), drawn.factors["number"]) and drawn.digest == "d"
-    assert torch.equal(drawn.labels, torch.bucketize(drawn.factors["number"], torch.tensor([50, 70]), right=True))
+    assert torch.equal(
+        drawn.labels, torch.bucketize(drawn.factors["number"], torch.tensor([50, 70]), right=True)
+    )
 
 
 def test_the_remainder_goes_to_classes_that_the_seed_chooses():
-    counts = torch.stack([data.draw(labelled(9, 9, 9), 10, seed=seed).labels.bincount() for seed in range(30)])
+    counts = torch.stack(
+        [data.draw(labelled(9, 9, 9), 10, seed=seed).labels.bincount() for seed in range(30)]
+    )
     assert sorted(counts[0].tolist()) == [3, 3, 4] and (counts.sum(0) > 90).all()
 
 
@@ -309,7 +376,9 @@ def test_a_draw_is_shuffled_repeats_with_its_seed_and_leaves_the_global_generato
     first, again, other = (data.draw(labelled(40, 40), 40, seed=seed) for seed in (3, 3, 4))
     assert torch.rand(1) == expected
     assert torch.equal(first.images, again.images) and not torch.equal(first.images, other.images)
-    assert (first.labels.diff() != 0).sum() > 5 and (first.labels.view(-1, 2).sum(1) != 1).any()  # neither by class nor in turn
+    assert (first.labels.diff() != 0).sum() > 5 and (
+        first.labels.view(-1, 2).sum(1) != 1
+    ).any()  # neither by class nor in turn
 
 
 def test_every_image_is_as_likely_as_the_others_of_its_class():
@@ -321,11 +390,17 @@ def test_every_image_is_as_likely_as_the_others_of_its_class():
 
 @pytest.mark.parametrize("n", [0, 6])
 def test_a_draw_of_more_than_there_is_names_n_images(n):
-    with pytest.raises(UserError, match=f"n_images = {n} is not possible: toy has 5 test images, so give a number from 1 to 5."):
+    with pytest.raises(
+        UserError,
+        match=f"n_images = {n} is not possible: toy has 5 test images, so give a number from 1 to 5.",
+    ):
         data.draw(labelled(2, 3), n, seed=0)
 
 
-# Shapes ---------------------------------------------------------------------------------------------------------------
+# Shapes
+#
+#
+# ---------------------------------------------------------------------------------------------------------------
 
 CUES = ("corner", "brightness", "texture")
 
@@ -400,7 +475,9 @@ def test_do_of_the_content_changes_the_label_and_keeps_the_place():
     toy = data.shapes(20, rho=1.0)
     other = data.do(toy, content=(toy.labels + 1) % 4)
     assert torch.equal(other.labels, (toy.labels + 1) % 4)
-    assert torch.equal(other.factors["corner"], toy.factors["corner"]) and torch.equal(other.factors["noise"], toy.factors["noise"])
+    assert torch.equal(other.factors["corner"], toy.factors["corner"]) and torch.equal(
+        other.factors["noise"], toy.factors["noise"]
+    )
 
 
 def test_do_refuses_a_factor_that_is_not_there():
@@ -411,18 +488,28 @@ def test_do_refuses_a_factor_that_is_not_there():
 def test_textures_have_a_period_of_four_pixels_and_no_mean_and_differ():
     toy = data.do(data.shapes(4, cue="texture", size=16), texture=torch.arange(4), intensity=0.35, noise=0.0)
     waves = ((toy.images[:, 0] - 0.35) / 0.15).round()
-    assert waves.abs().eq(1).all() and torch.equal(waves.roll(4, 1), waves) and torch.equal(waves.roll(4, 2), waves)
+    assert (
+        waves.abs().eq(1).all()
+        and torch.equal(waves.roll(4, 1), waves)
+        and torch.equal(waves.roll(4, 2), waves)
+    )
     alike = waves.flatten(1) @ waves.flatten(1).T / 256
     assert torch.equal(waves.sum((1, 2)), torch.zeros(4)) and torch.equal(alike.diag(), torch.ones(4))
-    assert (alike - torch.eye(4)).abs().max() == 0.5  # a checkerboard and diagonals of one period share three pixels in four
-    assert torch.equal(waves[0], waves[0][:, :1].expand(16, 16)) and torch.equal(waves[1], waves[1][:1].expand(16, 16))
+    assert (
+        alike - torch.eye(4)
+    ).abs().max() == 0.5  # a checkerboard and diagonals of one period share three pixels in four
+    assert torch.equal(waves[0], waves[0][:, :1].expand(16, 16)) and torch.equal(
+        waves[1], waves[1][:1].expand(16, 16)
+    )
 
 
 @pytest.mark.parametrize("cue", CUES)
 def test_shapes_repeat_with_their_seed_and_rho_moves_the_cue_alone(cue):
     torch.manual_seed(0)
     np.random.seed(0)
-    weak, again, strong, other = (data.shapes(40, cue=cue, rho=rho, seed=seed) for rho, seed in ((0, 5), (0, 5), (1, 5), (0, 6)))
+    weak, again, strong, other = (
+        data.shapes(40, cue=cue, rho=rho, seed=seed) for rho, seed in ((0, 5), (0, 5), (1, 5), (0, 6))
+    )
     torch_next, numpy_next = torch.rand(1), np.random.rand()
     torch.manual_seed(0)
     np.random.seed(0)
@@ -433,7 +520,9 @@ def test_shapes_repeat_with_their_seed_and_rho_moves_the_cue_alone(cue):
 
 
 def test_impossible_shapes_are_refused():
-    with pytest.raises(ValueError, match="rho = 1.5: a cue is one of corner, brightness, texture, rho a probability"):
+    with pytest.raises(
+        ValueError, match="rho = 1.5: a cue is one of corner, brightness, texture, rho a probability"
+    ):
         data.shapes(3, rho=1.5)
     with pytest.raises(ValueError, match="cue = 'colour'"):
         data.shapes(3, cue="colour")
@@ -441,22 +530,34 @@ def test_impossible_shapes_are_refused():
 
 def test_loaded_shapes_are_two_parts_of_one_set():
     train, test = data.load("shapes", "train"), data.load("shapes", "test")
-    assert (len(train), len(test)) == (4000, 1000) and train.digest == test.digest and (train.split, test.split) == ("train", "test")
+    assert (
+        (len(train), len(test)) == (4000, 1000)
+        and train.digest == test.digest
+        and (train.split, test.split) == ("train", "test")
+    )
     assert not torch.equal(train.factors["centre_x"][:1000], test.factors["centre_x"])
 
 
-# The record -----------------------------------------------------------------------------------------------------------
+# The record
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_fingerprint_sees_names_types_shapes_and_values():
     base = {"a": torch.zeros(2, 3), "b": torch.ones(1)}
-    variants = [{"a": base["a"], "c": base["b"]}, base | {"a": torch.zeros(2, 3).int()}, base | {"a": torch.zeros(3, 2)}, base | {"b": torch.zeros(1)}]
+    variants = [
+        {"a": base["a"], "c": base["b"]},
+        base | {"a": torch.zeros(2, 3).int()},
+        base | {"a": torch.zeros(3, 2)},
+        base | {"b": torch.zeros(1)},
+    ]
     assert len({images_module.fingerprint(one) for one in (base, *variants)}) == 5
     assert images_module.fingerprint(dict(reversed(base.items()))) == images_module.fingerprint(base)
 
 
 def test_images_print_without_their_pixels():
-    assert repr(replace(labelled(1), name="x")) == "Images(name='x', split='test', classes=('0',), digest='d')"
+    assert (
+        repr(replace(labelled(1), name="x")) == "Images(name='x', split='test', classes=('0',), digest='d')"
+    )
 
 
 @pytest.mark.parametrize("module", [images_module, scenes, sets])

@@ -13,10 +13,18 @@ CHOICES = {"image": ["a 7", "a 2"], "attack": ["FGSM", "PGD", "C&W"]}
 
 
 def drawn_at_random(choices, shape=(5, 3), seed=0):
-    """A tile for every combination, no two alike: an image, effects between -1 and 1 times its place in the order, and a sentence."""
+    """A tile for every combination, no two alike: an image, effects between -1 and 1 times its place in the
+    order, and a sentence.
+    """
     source = torch.Generator().manual_seed(seed)
-    return {names: fragments.Tile(torch.rand(shape, generator=source), place * (2 * torch.rand(shape, generator=source) - 1), f"shows {names}")
-            for place, names in enumerate(product(*choices.values()), 1)}
+    return {
+        names: fragments.Tile(
+            torch.rand(shape, generator=source),
+            place * (2 * torch.rand(shape, generator=source) - 1),
+            f"shows {names}",
+        )
+        for place, names in enumerate(product(*choices.values()), 1)
+    }
 
 
 def held(source):
@@ -35,18 +43,27 @@ def test_every_combination_finds_its_image_its_map_in_levels_and_its_sentence():
     tiles = drawn_at_random(CHOICES)
     shown = held(fragments.explorer(CHOICES, tiles, "", "A message.", "Alt"))
     images, maps = (levels(layer["levels"], (5, 3)) for layer in shown["layers"])
-    for (which, whose, (low, high, said)), names in zip(shown["tiles"], product(*CHOICES.values()), strict=True):
+    for (which, whose, (low, high, said)), names in zip(
+        shown["tiles"], product(*CHOICES.values()), strict=True
+    ):
         one, largest = tiles[names], tiles[names].effects.abs().max()
         assert torch.equal(images[which], (15 * one.image).round().long())
-        assert (7 * one.effects / largest - (maps[whose] - 7)).abs().max() <= 0.5001 and (maps[whose] - 7).abs().max() == 7
+        assert (7 * one.effects / largest - (maps[whose] - 7)).abs().max() <= 0.5001 and (
+            maps[whose] - 7
+        ).abs().max() == 7
         assert (low, high, said) == (f"−{largest:.2g}", f"{largest:.2g}", one.said)
 
 
 def test_levels_have_the_colours_of_figures_and_none_is_the_middle():
-    images, maps = held(fragments.explorer(CHOICES, drawn_at_random(CHOICES), "", "A message.", "Alt"))["layers"]
+    images, maps = held(fragments.explorer(CHOICES, drawn_at_random(CHOICES), "", "A message.", "Alt"))[
+        "layers"
+    ]
     assert [len(images["colours"]), images["colours"][0], images["colours"][15]] == [16, [0] * 3, [255] * 3]
     seen = [to_hex([channel / 255 for channel in colour]) for colour in maps["colours"]]
-    assert (len(seen), seen[0], seen[7], seen[14]) == (15, *(figstyle.EFFECT_STOPS[i].lower() for i in (0, 3, 6)))
+    assert (len(seen), seen[0], seen[7], seen[14]) == (
+        15,
+        *(figstyle.EFFECT_STOPS[i].lower() for i in (0, 3, 6)),
+    )
 
 
 def test_a_map_without_effects_is_the_middle_everywhere():
@@ -58,7 +75,10 @@ def test_a_map_without_effects_is_the_middle_everywhere():
 
 def test_pictures_that_are_alike_are_stored_once_and_images_apart_from_maps():
     tiles = drawn_at_random(CHOICES)
-    same = {names: fragments.Tile(tiles[names[0], "FGSM"].image, tiles["a 7", names[1]].effects, "") for names in tiles}
+    same = {
+        names: fragments.Tile(tiles[names[0], "FGSM"].image, tiles["a 7", names[1]].effects, "")
+        for names in tiles
+    }
     shown = held(fragments.explorer(CHOICES, same, "", "A message.", "Alt"))
     assert [len(levels(layer["levels"], (5, 3))) for layer in shown["layers"]] == [2, 3]
     assert [one[:2] for one in shown["tiles"]] == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
@@ -67,19 +87,29 @@ def test_pictures_that_are_alike_are_stored_once_and_images_apart_from_maps():
 def test_a_hundred_different_pictures_of_mnists_size_stay_under_60_kilobytes():
     choices = {"image": [f"a {i}" for i in range(10)], "reading": [f"R{i}" for i in range(9)]}
     tiles = drawn_at_random(choices, (28, 28))
-    tiles = {names: fragments.Tile(tiles[names[0], "R0"].image, one.effects, "predicted 3; S 0.61, flipped: no") for names, one in tiles.items()}
+    tiles = {
+        names: fragments.Tile(tiles[names[0], "R0"].image, one.effects, "predicted 3; S 0.61, flipped: no")
+        for names, one in tiles.items()
+    }
     page = fragments.explorer(choices, tiles, "", "A message.", "Alt")
     assert sum(len(levels(layer["levels"], (28, 28))) for layer in held(page)["layers"]) == 100
     assert len(page.encode()) < 60_000
 
 
-@pytest.mark.parametrize(("change", "told"), [
-    (lambda tiles: tiles.pop(("a 2", "PGD")), "every combination.*a 2.*PGD"),
-    (lambda tiles: tiles.update({("a 3", "PGD"): tiles["a 2", "PGD"]}), "every combination.*a 3.*PGD"),
-    (lambda tiles: tiles.update({("a 2", "PGD"): drawn_at_random(CHOICES, (3, 5))["a 2", "PGD"]}), r"\(3, 5\)"),
-    (lambda tiles: tiles.update(drawn_at_random(CHOICES, (1, 5, 3))), r"\(1, 5, 3\)"),
-    (lambda tiles: tiles["a 2", "PGD"].image.mul_(255), "outside its range"),
-    (lambda tiles: tiles["a 2", "PGD"].effects[0].fill_(float("nan")), "outside its range")])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda tiles: tiles.pop(("a 2", "PGD")), "every combination.*a 2.*PGD"),
+        (lambda tiles: tiles.update({("a 3", "PGD"): tiles["a 2", "PGD"]}), "every combination.*a 3.*PGD"),
+        (
+            lambda tiles: tiles.update({("a 2", "PGD"): drawn_at_random(CHOICES, (3, 5))["a 2", "PGD"]}),
+            r"\(3, 5\)",
+        ),
+        (lambda tiles: tiles.update(drawn_at_random(CHOICES, (1, 5, 3))), r"\(1, 5, 3\)"),
+        (lambda tiles: tiles["a 2", "PGD"].image.mul_(255), "outside its range"),
+        (lambda tiles: tiles["a 2", "PGD"].effects[0].fill_(float("nan")), "outside its range"),
+    ],
+)
 def test_tiles_that_do_not_fill_the_choices_are_refused(change, told):
     tiles = drawn_at_random(CHOICES)
     change(tiles)
@@ -92,7 +122,10 @@ def test_a_label_names_each_choice_and_two_figures_share_no_id():
     for seed in (0, 1):
         source = fragments.explorer(CHOICES, drawn_at_random(CHOICES, seed=seed), "", "A message.", "Alt")
         named = re.findall(r'<label for="([^"]+)">(\w+)</label><select id="([^"]+)">', source)
-        assert [(name, label == select) for label, name, select in named] == [("image", True), ("attack", True)]
+        assert [(name, label == select) for label, name, select in named] == [
+            ("image", True),
+            ("attack", True),
+        ]
         ids += re.findall(r' id="([^"]+)"', source)
     assert len(ids) == len(set(ids)) == 4
     assert "<option>FGSM</option><option>PGD</option><option>C&amp;W</option>" in source
@@ -101,8 +134,14 @@ def test_a_label_names_each_choice_and_two_figures_share_no_id():
 def test_what_a_reader_chooses_and_is_told_is_escaped():
     name, option, said = "<i>attack</i>", "</select><u>C&W</u>", "</script><u>'said' & done</u>"
     tiles = {(option,): fragments.Tile(torch.zeros(1, 1), torch.ones(1, 1), said)}
-    source = fragments.explorer({name: [option]}, tiles, "<svg></svg>", "A <u>message</u>. More.", 'S "<u>" & <falls>')
-    assert "<u>" not in source and "<i>attack" not in source and source.count("</script>") == source.count("</select>") == 1
+    source = fragments.explorer(
+        {name: [option]}, tiles, "<svg></svg>", "A <u>message</u>. More.", 'S "<u>" & <falls>'
+    )
+    assert (
+        "<u>" not in source
+        and "<i>attack" not in source
+        and source.count("</script>") == source.count("</select>") == 1
+    )
     assert held(source)["tiles"][0][2][2] == said
     assert 'role="group" aria-label="S &#34;&lt;u&gt;&#34; &amp; &lt;falls&gt;"' in source
     assert '<div class="cn-static"><svg></svg></div>' in source

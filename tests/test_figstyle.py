@@ -30,7 +30,9 @@ def test_text_stays_text_and_takes_the_ink_of_the_page():
 
 def test_the_alt_text_is_the_label_of_an_image_and_is_escaped():
     svg = figstyle.inline_svg(lines(), 'S "rises" & <falls>', "a1")
-    assert svg.startswith('<svg class="cn-svg" role="img" aria-label="S &quot;rises&quot; &amp; &lt;falls&gt;"')
+    assert svg.startswith(
+        '<svg class="cn-svg" role="img" aria-label="S &quot;rises&quot; &amp; &lt;falls&gt;"'
+    )
 
 
 def test_two_figures_of_one_page_share_no_id_and_refer_to_their_own():
@@ -59,7 +61,9 @@ def test_an_image_keeps_its_own_pixels():
 def test_a_figure_too_large_for_svg_becomes_a_png_of_twice_its_width_on_white():
     with figstyle.style():
         figure = Figure(figsize=(3, 2))
-        figure.subplots().scatter(*numpy.random.default_rng(0).random((2, 6000)), c=numpy.arange(6000), marker="o")
+        figure.subplots().scatter(
+            *numpy.random.default_rng(0).random((2, 6000)), c=numpy.arange(6000), marker="o"
+        )
     image = figstyle.inline_svg(figure, 'A "cloud"', "a1")
     width = int(re.search(r'width="(\d+)"', image)[1])
     content = base64.b64decode(re.search(r"base64,([^\"]+)", image)[1])

@@ -24,11 +24,15 @@ def images(split="train", n=96, seed=0):
 def mlp(seed=0):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2))
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2)
+        )
 
 
 def same(a, b):
-    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    return all(
+        torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
 
 
 class Killed(Exception):
@@ -36,7 +40,9 @@ class Killed(Exception):
 
 
 def counted(steps, last=None):
-    """The cross-entropy; each step goes into the list `steps`, and the one after `last` of them is the end."""
+    """The cross-entropy; each step goes into the list `steps`, and the one after `last` of them is the
+    end.
+    """
 
     def loss(model, images, labels):
         if len(steps) == last:
@@ -55,7 +61,10 @@ def walk(loss=cross_entropy):
 def by_fits():
     """The model, and the accuracies after all epochs, of the same walk by two calls of `fit`."""
     model = mlp()
-    histories = [fit(model, images(), loss, recipe, evaluate=lambda now: accuracy(now, images("test", seed=1))).history for loss, recipe in walk()]
+    histories = [
+        fit(model, images(), loss, recipe, evaluate=lambda now: accuracy(now, images("test", seed=1))).history
+        for loss, recipe in walk()
+    ]
     return model, [epoch["value"] for history in histories for epoch in history]
 
 
@@ -88,14 +97,32 @@ def test_the_second_who_asks_gets_weights_and_curve_from_the_store_whatever_the_
 
 @pytest.mark.parametrize("changed", ["what", "recipe", "order", "stages", "data"])
 def test_another_network_recipe_walk_or_data_set_is_an_entry_of_its_own(tmp_path, changed):
-    recipes = {"recipe": [FIRST, SECOND.model_copy(update={"weight_decay": 0.1})], "order": [SECOND, FIRST], "stages": [FIRST]}.get(changed, [FIRST, SECOND])
+    recipes = {
+        "recipe": [FIRST, SECOND.model_copy(update={"weight_decay": 0.1})],
+        "order": [SECOND, FIRST],
+        "stages": [FIRST],
+    }.get(changed, [FIRST, SECOND])
     store, other = Store(tmp_path), WHAT | ({"seed": 1} if changed == "what" else {})
     fitted(store, WHAT, mlp(), walk(), images())
-    fitted(store, other, mlp(), [(cross_entropy, recipe) for recipe in recipes], replace(images(), digest="other") if changed == "data" else images())
+    fitted(
+        store,
+        other,
+        mlp(),
+        [(cross_entropy, recipe) for recipe in recipes],
+        replace(images(), digest="other") if changed == "data" else images(),
+    )
     assert [use.made for use in store.uses] == [True, True] and len(store.entries()) == 2
 
 
-@pytest.mark.parametrize(("code", "entries"), [(("causalnb.training",), 2), (("causalnb.data", "causalnb.training"), 2), (("causalnb.data",), 1), ((), 1)])
+@pytest.mark.parametrize(
+    ("code", "entries"),
+    [
+        (("causalnb.training",), 2),
+        (("causalnb.data", "causalnb.training"), 2),
+        (("causalnb.data",), 1),
+        ((), 1),
+    ],
+)
 def test_an_edit_trains_anew_only_where_the_module_is_named(tmp_path, monkeypatch, code, entries):
     store, edition = Store(tmp_path), {"causalnb.training": "as it was", "causalnb.data": "as it is"}
     monkeypatch.setattr(record, "module_digest", lambda *names: " ".join(edition[name] for name in names))
@@ -108,15 +135,22 @@ def test_an_edit_trains_anew_only_where_the_module_is_named(tmp_path, monkeypatc
 def test_the_key_of_weights_without_code_is_what_recipes_and_data_so_that_carried_ones_are_found(tmp_path):
     store = Store(tmp_path)
     fitted(store, WHAT, mlp(), walk(), images())
-    assert [entry.key for entry in store.entries()] == [{**WHAT, "recipes": [FIRST.model_dump(), SECOND.model_dump()], "data": "digest"}]
+    assert [entry.key for entry in store.entries()] == [
+        {**WHAT, "recipes": [FIRST.model_dump(), SECOND.model_dump()], "data": "digest"}
+    ]
 
 
-@pytest.mark.parametrize(("killed_after", "left"), [
-    (STEPS // 2, STEPS * (FIRST.epochs + SECOND.epochs)),
-    (STEPS * FIRST.epochs, STEPS * SECOND.epochs),
-    (STEPS * (FIRST.epochs + 1) + 2, STEPS * (SECOND.epochs - 1)),
-])
-def test_killed_and_begun_again_trains_only_what_was_left_and_ends_the_same_bit_for_bit(tmp_path, by_fits, killed_after, left):
+@pytest.mark.parametrize(
+    ("killed_after", "left"),
+    [
+        (STEPS // 2, STEPS * (FIRST.epochs + SECOND.epochs)),
+        (STEPS * FIRST.epochs, STEPS * SECOND.epochs),
+        (STEPS * (FIRST.epochs + 1) + 2, STEPS * (SECOND.epochs - 1)),
+    ],
+)
+def test_killed_and_begun_again_trains_only_what_was_left_and_ends_the_same_bit_for_bit(
+    tmp_path, by_fits, killed_after, left
+):
     steps, model, test = [], mlp(), images("test", seed=1)
     with pytest.raises(Killed):
         fitted(Store(tmp_path), WHAT, mlp(), walk(counted([], killed_after)), images(), test=test)
@@ -130,8 +164,12 @@ def test_the_model_evaluates_afterwards_on_the_device_made_or_reused(tmp_path, m
     asked, to = [], nn.Module.to
     for made in (True, False):
         model, store = mlp().train(), Store(tmp_path)
-        monkeypatch.setattr(nn.Module, "to", lambda module, device: asked.append((module, device)) or to(module, device))
+        monkeypatch.setattr(
+            nn.Module, "to", lambda module, device: asked.append((module, device)) or to(module, device)
+        )
         fitted(store, WHAT, model, walk(), images(), device=torch.device("cpu"))
         assert asked[-1][0] is model and asked[-1][1] == torch.device("cpu")
-        assert [use.made for use in store.uses] == [made] and not any(module.training for module in model.modules())
+        assert [use.made for use in store.uses] == [made] and not any(
+            module.training for module in model.modules()
+        )
         asked.clear()

@@ -1,15 +1,39 @@
 import ast
+import io
+import math
+import tokenize
+from itertools import pairwise
 from pathlib import Path
 
 import causalnb
 
 ROOT = Path(causalnb.__file__).parent
 FLOORS = {
-    "__main__": 11, "cli": 10, "book": 9, "runner": 8, "notebook": 7, "chapters": 6, "attacks": 5, "fitted": 5, "training": 4, "fragments": 4,
-    "data": 3, "models": 3, "ledger": 3, "store": 2, "record": 1,
-    "statistics": 0, "parameters": 0, "figstyle": 0, "console": 0, "paths": 0, "processes": 0, "vision": 0,
+    "__main__": 11,
+    "cli": 10,
+    "book": 9,
+    "runner": 8,
+    "notebook": 7,
+    "chapters": 6,
+    "attacks": 5,
+    "fitted": 5,
+    "training": 4,
+    "fragments": 4,
+    "data": 3,
+    "models": 3,
+    "ledger": 3,
+    "store": 2,
+    "record": 1,
+    "statistics": 0,
+    "parameters": 0,
+    "figstyle": 0,
+    "console": 0,
+    "files": 0,
+    "paths": 0,
+    "processes": 0,
+    "vision": 0,
 }
-LIMIT = 2500
+LIMIT = 3400
 
 
 def module_of(file):
@@ -26,7 +50,11 @@ def imported(file):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
-        yield from (name.split(".")[1] for name in names if name.startswith("causalnb.") and name.split(".")[1] in FLOORS)
+        yield from (
+            name.split(".")[1]
+            for name in names
+            if name.startswith("causalnb.") and name.split(".")[1] in FLOORS
+        )
 
 
 def test_every_module_has_a_floor():
@@ -35,8 +63,13 @@ def test_every_module_has_a_floor():
 
 
 def test_imports_only_point_down_the_floors():
-    wrong = [f"{file.relative_to(ROOT)} imports {name}" for file in ROOT.rglob("*.py") if (here := module_of(file)) in FLOORS
-             for name in imported(file) if name != here and FLOORS[name] >= FLOORS[here]]
+    wrong = [
+        f"{file.relative_to(ROOT)} imports {name}"
+        for file in ROOT.rglob("*.py")
+        if (here := module_of(file)) in FLOORS
+        for name in imported(file)
+        if name != here and FLOORS[name] >= FLOORS[here]
+    ]
     assert wrong == []
 
 
@@ -49,22 +82,39 @@ def test_one_chapter_does_not_import_another():
 
 
 def code_lines(file):
-    """Lines of code: no blank ones, no comments, no docstrings."""
+    """Lines that the code takes at 110 columns, however it is laid out: no blank lines, comments or docstrings."""
     source = file.read_text(encoding="utf-8")
     documented = set()
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and ast.get_docstring(node) is not None
+        ):
             documented |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
-    return sum(bool(line.strip()) and not line.strip().startswith("#") and number not in documented
-               for number, line in enumerate(source.splitlines(), 1))
+    lines, statement = 0, []
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.NEWLINE and statement:
+            width = statement[0].start[1] + sum(len(one.string) for one in statement)
+            width += sum(a.end != b.start for a, b in pairwise(statement))  # the blanks between
+            lines += math.ceil(width / 110)
+            statement = []
+        elif token.string.strip() and token.type != tokenize.COMMENT and token.start[0] not in documented:
+            statement.append(token)
+    return lines
 
 
 def test_the_package_outside_chapters_attacks_and_models_stays_thin(capsys):
-    lines = sum(code_lines(file) for file in ROOT.rglob("*.py") if module_of(file) not in ("chapters", "attacks", "models"))
+    lines = sum(
+        code_lines(file)
+        for file in ROOT.rglob("*.py")
+        if module_of(file) not in ("chapters", "attacks", "models")
+    )
     with capsys.disabled():
         print(f" {lines} lines of code outside chapters, attacks and models ", end="")
     assert lines <= LIMIT
 
 
 def test_no_file_is_longer_than_400_lines():
-    assert [str(file) for file in ROOT.rglob("*.py") if len(file.read_text(encoding="utf-8").splitlines()) > 400] == []
+    assert [
+        str(file) for file in ROOT.rglob("*.py") if len(file.read_text(encoding="utf-8").splitlines()) > 400
+    ] == []

@@ -10,29 +10,72 @@ from causalnb.fragments import elements
 from causalnb.parameters import Parameters, parameter
 from causalnb.statistics import Estimate, logic
 
-PAPER = 'paper: {short: A. 2024, title: "Causes & <effects>", authors: A. Author, venue: V, year: 2024, doi: 10.1/x, claims: [One., "Two, in `code`.", Three.]}'
+PAPER = (
+    'paper: {short: A. 2024, title: "Causes & <effects>", authors: A. Author, venue: V, year: 2024, '
+    "doi: "
+    '10.1/x, claims: [One., "Two, in `code`.", Three.]}'
+)
 FRESH, NEVER = SimpleNamespace(word="fresh", because=()), SimpleNamespace(word="never run", because=())
 STALE = SimpleNamespace(word="stale", because=("causalnb/maps.py", "torch 2.12 → 2.13"))
 VOID = {"br", "input", "img", "wbr", "path"}
 
 
-def row(id, kind="cell", *, printed="0.50", rule="{type: cell}", tol="{of: sd, n: null, seeds: null, why: rounding}", by="id", **more):
+def row(
+    id,
+    kind="cell",
+    *,
+    printed="0.50",
+    rule="{type: cell}",
+    tol="{of: sd, n: null, seeds: null, why: rounding}",
+    by="id",
+    **more,
+):
     table = more.pop("table", "")
     extra = "".join(f", {name}: {value}" for name, value in more.items())
     decided = f", decided_by: {{measurements: ['{id if by == 'id' else by}'], least: laptop}}" if by else ""
-    return (f"- {{id: {id}, kind: {kind}, location: 'Sec. <1>', statement: 'about {id} & <it>', printed: '{printed}', rule: {rule}"
-            + (f", tol: {tol}" if tol else "") + (f", table: {table}" if table else "") + decided + extra + "}")
+    return (
+        f"- {{id: {id}, kind: {kind}, location: 'Sec. <1>', statement: 'about {id} & <it>', printed: "
+        f"'{printed}', rule: {rule}"
+        + (f", tol: {tol}" if tol else "")
+        + (f", table: {table}" if table else "")
+        + decided
+        + extra
+        + "}"
+    )
 
 
 def made(rows, measured, profile="laptop"):
-    """The verdicts on rows, and the record of some measurements, all of them matching the rules as they stand."""
+    """The verdicts on rows, and the record of some measurements, all of them matching the rules as they
+    stand.
+    """
     book = ledger.parse("ace", PAPER + "\nrows:\n" + "\n".join(rows))
     digests = {id: {row.id: row.digest for row in book.rows if row.decides(id)} for id in measured}
-    found = {id: record.Measurement(estimate=one, what=f"what {id} is", rows=digests[id]) for id, one in measured.items()}
+    found = {
+        id: record.Measurement(estimate=one, what=f"what {id} is", rows=digests[id])
+        for id, one in measured.items()
+    }
     one = record.Record(
-        chapter="ace", profile=profile, edition="0.1.0", parameters={"n_images": 100}, measurements=found, sections=[], source_digest="", sources={},
-        environment={"versions": {"torch": "2.13.0"}, "accelerator": ""}, seeds=[0], device="cpu", threads=2, data={}, store=[], commit="0123456789",
-        started="2026-11-20T10:00:00+00:00", finished="2026-11-20T10:41:12+00:00", seconds=2472.0, cpu_seconds=1.0, peak_memory=1_900_000_000)
+        chapter="ace",
+        profile=profile,
+        edition="0.1.0",
+        parameters={"n_images": 100},
+        measurements=found,
+        sections=[],
+        source_digest="",
+        sources={},
+        environment={"versions": {"torch": "2.13.0"}, "accelerator": ""},
+        seeds=[0],
+        device="cpu",
+        threads=2,
+        data={},
+        store=[],
+        commit="0123456789",
+        started="2026-11-20T10:00:00+00:00",
+        finished="2026-11-20T10:41:12+00:00",
+        seconds=2472.0,
+        cpu_seconds=1.0,
+        peak_memory=1_900_000_000,
+    )
     return book, ledger.judge(book, one), one
 
 
@@ -66,24 +109,59 @@ class Read(HTMLParser):
         self.words += data
 
     def all(self, tag, name):
-        return [attributes[name] for found, attributes in self.elements if found == tag and name in attributes]
+        return [
+            attributes[name] for found, attributes in self.elements if found == tag and name in attributes
+        ]
 
 
 def shown():
-    """One reading that fits, one far away, one not measured, many readings that disagree, a claim and an erratum."""
-    rows = [row("t.a", table=place("Clean", "S")), row("t.b", table=place("Clean", "TV")), row("t.c", table=place("PGD", "S")),
-            row("t.d", by="t.d.*", table=place("PGD", "TV")),
-            row("claim.T6", "claim", printed="", tol="", rule='{type: claim, relation: ">", than: 0, why: stated}', quote="'areas & <parts> are sparser'"),
-            row("erratum.E4", "erratum", printed="", tol="", rule="{type: equal}", quote="a mean effect", holds="it is `0`")]
+    """One reading that fits, one far away, one not measured, many readings that disagree, a claim and an
+    erratum.
+    """
+    rows = [
+        row("t.a", table=place("Clean", "S")),
+        row("t.b", table=place("Clean", "TV")),
+        row("t.c", table=place("PGD", "S")),
+        row("t.d", by="t.d.*", table=place("PGD", "TV")),
+        row(
+            "claim.T6",
+            "claim",
+            printed="",
+            tol="",
+            rule='{type: claim, relation: ">", than: 0, why: stated}',
+            quote="'areas & <parts> are sparser'",
+        ),
+        row(
+            "erratum.E4",
+            "erratum",
+            printed="",
+            tol="",
+            rule="{type: equal}",
+            quote="a mean effect",
+            holds="it is `0`",
+        ),
+    ]
     values = {"t.a": 0.501, "t.b": 0.9, "t.d.R1.x": 0.5, "t.d.R2.x": 0.9, "t.d.R3.x": 0.1, "claim.T6": 0.2}
     return made(rows, {id: near(value) for id, value in values.items()} | {"erratum.E4": logic(False)})
 
 
-# Numbers ---------------------------------------------------------------------------------------------------------
+# Numbers
+# ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("x", "decimals", "told"), [(0.66449, 3, "0.664"), (-0.2, 2, "−0.20"), (-0.0001, 3, "0.000"), (3e-16, None, "3 × 10<sup>−16</sup>"),
-                                                     (1e-12, None, "10<sup>−12</sup>"), (0.0, None, "0.00"), (60.324, None, "60.3"), (12345.6, None, "12346")])
+@pytest.mark.parametrize(
+    ("x", "decimals", "told"),
+    [
+        (0.66449, 3, "0.664"),
+        (-0.2, 2, "−0.20"),
+        (-0.0001, 3, "0.000"),
+        (3e-16, None, "3 × 10<sup>−16</sup>"),
+        (1e-12, None, "10<sup>−12</sup>"),
+        (0.0, None, "0.00"),
+        (60.324, None, "60.3"),
+        (12345.6, None, "12346"),
+    ],
+)
 def test_numbers_have_the_decimals_of_what_is_printed_and_a_real_minus(x, decimals, told):
     assert elements.value(x, decimals) == told
 
@@ -96,19 +174,31 @@ def test_an_interval_in_a_cell_has_no_leading_zeros_and_no_brackets():
 def test_what_comes_from_outside_is_escaped_wherever_it_is_shown():
     book, verdicts, run = shown()
     part = fragments.Part("1", "ace", "A <title>", "a.html", "It's <so>.", book.paper, verdicts)
-    pages = [fragments.card(book.paper, verdicts, run, STALE), fragments.verdicts(verdicts, (), run), fragments.parts([part]), fragments.matrix([part]),
-             fragments.rows([part]), fragments.status([("<x>", run, STALE)], "A <y>. So."), fragments.note("t.a", run, "m-1"), fragments.figure("", "A `<z>`.")]
+    pages = [
+        fragments.card(book.paper, verdicts, run, STALE),
+        fragments.verdicts(verdicts, (), run),
+        fragments.parts([part]),
+        fragments.matrix([part]),
+        fragments.rows([part]),
+        fragments.status([("<x>", run, STALE)], "A <y>. So."),
+        fragments.note("t.a", run, "m-1"),
+        fragments.figure("", "A `<z>`."),
+    ]
     for page in pages:
         assert not re.search(r"<(it|1|effects|title|so|x|y|z|parts)>", page)
         Read(page)
 
 
-# Verdicts --------------------------------------------------------------------------------------------------------
+# Verdicts
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_a_verdict_is_symbol_and_word_and_the_symbol_is_hidden_from_screen_readers():
     symbol = '<span class="cn-s" aria-hidden="true">✕</span>'
-    assert fragments.verdict("not reproduced") == f'<span class="cn-v" data-v="not-reproduced">{symbol} not reproduced</span>'
+    assert (
+        fragments.verdict("not reproduced")
+        == f'<span class="cn-v" data-v="not-reproduced">{symbol} not reproduced</span>'
+    )
 
 
 def test_a_bar_draws_what_occurs_and_its_key_lists_all_six():
@@ -116,24 +206,41 @@ def test_a_bar_draws_what_occurs_and_its_key_lists_all_six():
     drawn = Read(fragments.bar(of))
     assert drawn.all("i", "style") == ["--n:3", "--n:1"]
     assert drawn.all("div", "aria-label") == ["4 printed cells: 3 reproduced, 1 not run"]
-    assert Read(fragments.key(of)).words == "✓ 3 reproduced✕ 0 not reproduced◐ 0 undecided⊘ 0 cannot judge→ 0 transferred○ 1 not run"
+    assert (
+        Read(fragments.key(of)).words
+        == "✓ 3 reproduced✕ 0 not reproduced◐ 0 undecided⊘ 0 cannot judge→ 0 transferred○ 1 not run"
+    )
 
 
 def test_the_card_counts_printed_cells_alone_and_tells_the_run():
     book, verdicts, run = shown()
     card = Read(fragments.card(book.paper, verdicts, run, FRESH))
-    assert card.all("div", "aria-label") == ["4 printed cells: 1 reproduced, 1 not reproduced, 1 cannot judge, 1 not run"]
-    assert all(told in card.words for told in ("20 November 2026", "CPU, 2 threads", "41 min 12 s", "● fresh", "causalnb run ace --profile laptop"))
+    assert card.all("div", "aria-label") == [
+        "4 printed cells: 1 reproduced, 1 not reproduced, 1 cannot judge, 1 not run"
+    ]
+    assert all(
+        told in card.words
+        for told in (
+            "20 November 2026",
+            "CPU, 2 threads",
+            "41 min 12 s",
+            "● fresh",
+            "causalnb run ace --profile laptop",
+        )
+    )
     assert "<code>code</code>" in fragments.card(book.paper, verdicts, run, FRESH)
     assert "never run" in fragments.card(book.paper, ledger.judge(book, None), None, NEVER)
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(38.2, "38 s"), (2472, "41 min 12 s"), (8040, "2 h 14 min"), (59.9, "1 min 00 s")])
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(38.2, "38 s"), (2472, "41 min 12 s"), (8040, "2 h 14 min"), (59.9, "1 min 00 s")]
+)
 def test_durations_read_as_one_says_them(seconds, told):
     assert fragments.duration(seconds) == told
 
 
-# The strip -------------------------------------------------------------------------------------------------------
+# The strip
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_a_strip_places_point_and_interval_in_tolerances():
@@ -153,13 +260,16 @@ def test_many_readings_are_a_stroke_each_and_those_off_the_scale_an_arrow():
     assert drawn.all("span", "class") == ["cn-strip many hi"]
 
 
-# A table done again ----------------------------------------------------------------------------------------------
+# A table done again
+# ----------------------------------------------------------------------------------------------
 
 
 def cells(source):
     """Column -> the words of its cells."""
     parts = re.findall(r'<td role="cell" data-col="([^"]+)" data-v="([^"]+)">(.*?)</td>', source, re.DOTALL)
-    return {(name.replace("\n", " "), word): " ".join(Read(inside).words.split()) for name, word, inside in parts}
+    return {
+        (name.replace("\n", " "), word): " ".join(Read(inside).words.split()) for name, word, inside in parts
+    }
 
 
 def test_a_cell_says_printed_ours_interval_and_verdict_with_the_decimals_of_printed():
@@ -191,7 +301,15 @@ def test_every_popover_that_a_page_opens_is_there_once():
 def test_a_note_tells_interval_sample_seeds_device_date_and_command():
     _, verdicts, run = shown()
     told = Read(fragments.note("t.a", run, "m-1")).words
-    facts = ["what t.a is", "0.501 [0.500, 0.502], 95 %, bootstrap mean", "100", "0, 1", "CPU, 2 threads", "20 November 2026", "commit 0123456"]
+    facts = [
+        "what t.a is",
+        "0.501 [0.500, 0.502], 95 %, bootstrap mean",
+        "100",
+        "0, 1",
+        "CPU, 2 threads",
+        "20 November 2026",
+        "commit 0123456",
+    ]
     assert not [fact for fact in [*facts, "causalnb run ace --profile laptop"] if fact not in told]
     row = Read(fragments.verdicts(verdicts, ("Table I",), run)).words
     assert "printed ± 0.005. rounding" in row
@@ -199,15 +317,21 @@ def test_a_note_tells_interval_sample_seeds_device_date_and_command():
 
 def test_a_rule_that_changed_after_the_run_is_said():
     book, _, run = shown()
-    old = {id: one.model_copy(update={"rows": {"t.a": "another digest"}}) for id, one in run.measurements.items()}
+    old = {
+        id: one.model_copy(update={"rows": {"t.a": "another digest"}}) for id, one in run.measurements.items()
+    }
     verdicts = ledger.judge(book, run.model_copy(update={"measurements": old}))
     assert "the rule changed after the run" in fragments.verdicts(verdicts[:1], ("Table I",), run)
     assert "the rule changed after the run" not in fragments.verdicts(shown()[1], ("Table I",), run)
 
 
 def test_a_percentage_printed_stands_beside_a_share_in_percent():
-    _, verdicts, run = made([row("a", printed="95.2%", unit="'%'", table=place("LeNet", "accuracy"))], {"a": near(0.952, 0.0008)})
-    assert next(iter(cells(fragments.grid(verdicts, run)).values())).startswith("printed 95.2%✓ours 95.2from 95.1, 95.3")
+    _, verdicts, run = made(
+        [row("a", printed="95.2%", unit="'%'", table=place("LeNet", "accuracy"))], {"a": near(0.952, 0.0008)}
+    )
+    assert next(iter(cells(fragments.grid(verdicts, run)).values())).startswith(
+        "printed 95.2%✓ours 95.2from 95.1, 95.3"
+    )
 
 
 def test_a_table_of_a_ledger_is_drawn_by_its_positions_with_groups_over_columns():
@@ -217,7 +341,8 @@ def test_a_table_of_a_ledger_is_drawn_by_its_positions_with_groups_over_columns(
     assert [a["role"] for tag, a in table.elements if tag == "th"] == ["columnheader"] * 3 + ["rowheader"] * 2
 
 
-# Claims, errata, checks ------------------------------------------------------------------------------------------
+# Claims, errata, checks
+# ------------------------------------------------------------------------------------------
 
 
 RISES = '{type: claim, relation: ">", than: 0, why: stated}'
@@ -225,43 +350,77 @@ RISES = '{type: claim, relation: ">", than: 0, why: stated}'
 
 def said(id, statement, **more):
     """A claim with a statement of its own; `.*` after its id are its readings."""
-    return row(id, "claim", printed="", tol="", rule=RISES, by=f"{id}.*", **more).replace(f"'about {id} & <it>'", f"'{statement}'")
+    return row(id, "claim", printed="", tol="", rule=RISES, by=f"{id}.*", **more).replace(
+        f"'about {id} & <it>'", f"'{statement}'"
+    )
 
 
 def lines(source):
     """The words of each line of the tables."""
-    return ["|".join(" ".join(Read(cell).words.split()) for cell in re.findall(r"<(?:th|td|caption).*?</(?:th|td|caption)>", line))
-            for line in re.findall(r"<caption>.*?</caption>|<tr.*?</tr>", source)]
+    return [
+        "|".join(
+            " ".join(Read(cell).words.split())
+            for cell in re.findall(r"<(?:th|td|caption).*?</(?:th|td|caption)>", line)
+        )
+        for line in re.findall(r"<caption>.*?</caption>|<tr.*?</tr>", source)
+    ]
 
 
 def test_a_claim_stands_in_the_papers_words_over_its_parts():
-    _, verdicts, run = made([said(f"claim.T6.{part}", f"S of {part} rises", quote="sparser") for part in ("a", "b")],
-                            {"claim.T6.a.x": near(0.2), "claim.T6.a.y": near(-0.2), "claim.T6.b.x": near(0.123456)})
+    _, verdicts, run = made(
+        [said(f"claim.T6.{part}", f"S of {part} rises", quote="sparser") for part in ("a", "b")],
+        {"claim.T6.a.x": near(0.2), "claim.T6.a.y": near(-0.2), "claim.T6.b.x": near(0.123456)},
+    )
     source = fragments.verdicts(verdicts, ("claim",), run)
     claims = Read(source)
     assert claims.words.count("sparser") == 1
-    assert lines(source) == ["T6.a S of a rises, n = 100|⊘ cannot judge 1 of 2 readings, −.200 to .200",
-                             "T6.b S of b rises, n = 100|✓ reproduced 0.123 [.122, .124]"]
+    assert lines(source) == [
+        "T6.a S of a rises, n = 100|⊘ cannot judge 1 of 2 readings, −.200 to .200",
+        "T6.b S of b rises, n = 100|✓ reproduced 0.123 [.122, .124]",
+    ]
     assert [a["id"] for _, a in claims.elements if a.get("class") == "part"] == ["claim.T6.a", "claim.T6.b"]
 
 
 def test_statements_that_differ_in_names_alone_stand_once_over_a_table_of_the_names():
-    parts = [("mnist.cw", "MNIST, C&W"), ("mnist.pgd", "MNIST, PGD"), ("cifar.cw", "CIFAR, C&W"), ("cifar.pgd", "CIFAR, PGD")]
-    _, verdicts, run = made([said(f"claim.T6.{id}", f"{names}: S, Eq. (9), rises") for id, names in parts],
-                            {"claim.T6.mnist.cw.x": near(0.2), "claim.T6.mnist.pgd.x": near(-0.2)})
+    parts = [
+        ("mnist.cw", "MNIST, C&W"),
+        ("mnist.pgd", "MNIST, PGD"),
+        ("cifar.cw", "CIFAR, C&W"),
+        ("cifar.pgd", "CIFAR, PGD"),
+    ]
+    _, verdicts, run = made(
+        [said(f"claim.T6.{id}", f"{names}: S, Eq. (9), rises") for id, names in parts],
+        {"claim.T6.mnist.cw.x": near(0.2), "claim.T6.mnist.pgd.x": near(-0.2)},
+    )
     source = fragments.verdicts(verdicts, ("claim",), run)
-    assert lines(source) == ["T6 S, Eq. (9), rises Sec. <1>, n = 100", "|C&W|PGD",
-                             "MNIST|✓ reproduced 0.200 [.199, .201]|✕ not reproduced −0.200 [−.201, −.199]", "CIFAR|○ not run|○ not run"]
+    assert lines(source) == [
+        "T6 S, Eq. (9), rises Sec. <1>, n = 100",
+        "|C&W|PGD",
+        "MNIST|✓ reproduced 0.200 [.199, .201]|✕ not reproduced −0.200 [−.201, −.199]",
+        "CIFAR|○ not run|○ not run",
+    ]
     cells = [a for _, a in Read(source).elements if a.get("class") == "part"]
     assert [(a["id"], a["data-col"], a["data-v"]) for a in cells] == [
-        (f"claim.T6.{id}", names[-3:], word) for (id, names), word in zip(parts, ("reproduced", "not-reproduced", "not-run", "not-run"), strict=True)]
+        (f"claim.T6.{id}", names[-3:], word)
+        for (id, names), word in zip(
+            parts, ("reproduced", "not-reproduced", "not-run", "not-run"), strict=True
+        )
+    ]
 
 
-@pytest.mark.parametrize(("names", "expected"), [
-    (("MNIST", "CIFAR"), ["MNIST", "CIFAR"]), (("MNIST, S", "CIFAR, TV"), ["MNIST, S", "CIFAR, TV"]), (("MNIST", "MNIST"), ["claim.T0", "claim.T1"])])
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("MNIST", "CIFAR"), ["MNIST", "CIFAR"]),
+        (("MNIST, S", "CIFAR, TV"), ["MNIST, S", "CIFAR, TV"]),
+        (("MNIST", "MNIST"), ["claim.T0", "claim.T1"]),
+    ],
+)
 def test_parts_that_no_full_table_holds_stand_in_a_line_each(names, expected):
     _, verdicts, run = made([said(f"claim.T{i}", f"{name}: S rises") for i, name in enumerate(names)], {})
-    assert [line.partition("|")[0] for line in lines(fragments.verdicts(verdicts, ("claim",), run))[1:]] == expected
+    assert [
+        line.partition("|")[0] for line in lines(fragments.verdicts(verdicts, ("claim",), run))[1:]
+    ] == expected
 
 
 def test_what_cannot_be_judged_says_why():
@@ -293,27 +452,45 @@ class Check:
     what: str = "largest |mean of ACE|, `float64`"
 
 
-@pytest.mark.parametrize(("one", "told"), [
-    (Check(3e-16, 1e-12, True, 7), "✓ reproduced\u2002largest |mean of ACE|, float64: 3 × 10−16 < 10−12; n = 7"),
-    (Check(0.2, 1e-3, False), "✕ not reproduced\u2002largest |mean of ACE|, float64: 0.2 > 0.001"),
-    (Check(0.0, 0.0, True), "✓ reproduced\u2002largest |mean of ACE|, float64: 0 = 0")])
+@pytest.mark.parametrize(
+    ("one", "told"),
+    [
+        (
+            Check(3e-16, 1e-12, True, 7),
+            "✓ reproduced\u2002largest |mean of ACE|, float64: 3 × 10−16 < 10−12; n = 7",
+        ),
+        (Check(0.2, 1e-3, False), "✕ not reproduced\u2002largest |mean of ACE|, float64: 0.2 > 0.001"),
+        (Check(0.0, 0.0, True), "✓ reproduced\u2002largest |mean of ACE|, float64: 0 = 0"),
+    ],
+)
 def test_a_check_is_a_line_with_the_number_and_the_bound(one, told):
     assert Read(fragments.check(one)).words == told
 
 
-# Pages about all chapters ----------------------------------------------------------------------------------------
+# Pages about all chapters
+# ----------------------------------------------------------------------------------------
 
 
 def parts():
     book, verdicts, run = shown()
-    return [fragments.Part("1", "ace", "Effects", "ace.html", "A sentence.", book.paper, verdicts),
-            fragments.Part("0", "bench", "Bench", "bench.html", "Ours.", None, [])]
+    return [
+        fragments.Part("1", "ace", "Effects", "ace.html", "A sentence.", book.paper, verdicts),
+        fragments.Part("0", "bench", "Bench", "bench.html", "Ours.", None, []),
+    ]
 
 
 def test_a_count_leads_to_exactly_the_rows_that_it_counts():
     matrix, rows = Read(fragments.matrix(parts())), Read(fragments.rows(parts()))
-    listed = [(a["data-paper"], a["data-kind"], a["data-v"]) for tag, a in rows.elements if tag == "tr" and "data-kind" in a]
-    links = [(a["data-filter"].split(" "), int(a["aria-label"].split()[0])) for tag, a in matrix.elements if tag == "a"]
+    listed = [
+        (a["data-paper"], a["data-kind"], a["data-v"])
+        for tag, a in rows.elements
+        if tag == "tr" and "data-kind" in a
+    ]
+    links = [
+        (a["data-filter"].split(" "), int(a["aria-label"].split()[0]))
+        for tag, a in matrix.elements
+        if tag == "a"
+    ]
     assert len(links) == 8
     for (chapter, kind, word), n in links:
         assert n == sum(kind == k and word == w and chapter in ("", c) for c, k, w in listed)
@@ -334,7 +511,9 @@ def test_the_landing_list_has_a_bar_only_where_cells_are_printed():
 
 def test_the_status_names_the_files_that_made_a_run_stale():
     _, _, run = shown()
-    told = fragments.status([("1 ace", run, FRESH), ("2 next", run, STALE), ("3 last", None, NEVER)], "Runs. All of them.")
+    told = fragments.status(
+        [("1 ace", run, FRESH), ("2 next", run, STALE), ("3 last", None, NEVER)], "Runs. All of them."
+    )
     assert "<b>Runs.</b> All of them." in told and "causalnb/<wbr>maps.py, torch 2.12 → 2.13" in told
     assert "1.9 GB" in told and "○ never run" in told
 
@@ -346,16 +525,24 @@ class Asked(Parameters):
 
 def test_the_run_box_has_a_command_for_each_profile_and_every_parameter():
     box = Read(fragments.run_box("ace", Asked))
-    for told in ("laptop: mnist, fashion_mnist", "causalnb run ace --profile laptop", "papermill ace.ipynb", "causalnb.chapters import ace"):
+    for told in (
+        "laptop: mnist, fashion_mnist",
+        "causalnb run ace --profile laptop",
+        "papermill ace.ipynb",
+        "causalnb.chapters import ace",
+    ):
         assert told in box.words
     assert all(name in box.words for name in Asked.model_fields) and "the attack <budget>" in box.words
     assert len(box.all("button", "hidden")) == 4
 
 
-# Figures ---------------------------------------------------------------------------------------------------------
+# Figures
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_caption_begins_with_its_message_in_bold():
     assert fragments.figure("<svg></svg>", "S rises by 0.2 points. Drawn by `figures.dose`.") == (
-        '<figure class="cn-fig"><svg></svg><figcaption><b>S rises by 0.2 points.</b> Drawn by <code>figures.dose</code>.</figcaption></figure>')
+        '<figure class="cn-fig"><svg></svg><figcaption><b>S rises by 0.2 points.</b> Drawn by '
+        "<code>figures.dose</code>.</figcaption></figure>"
+    )
     assert '<figure class="cn-fig cn-side">' in fragments.figure("", "Message.", side=True)

@@ -36,7 +36,9 @@ def test_begin_refuses_what_is_unknown_impossible_or_absent():
 
 def test_a_device_that_is_not_there_is_a_sentence_that_says_what_to_do(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match="device = 'cuda' is not possible: .* Choose device=cpu or device=auto."):
+    with pytest.raises(
+        UserError, match="device = 'cuda' is not possible: .* Choose device=cpu or device=auto."
+    ):
         begin("ace", device="cuda")
     assert find_device("auto").type == "cpu"
 
@@ -50,7 +52,9 @@ def test_a_measurement_carries_its_rows_its_section_and_its_data():
     one = record.measurements["table.digits.clean.S_mean.R1.logit.true"]
     assert (one.section, one.data) == ("tables", "digits")
     check = record.measurements["check.D4"]
-    assert check.estimate.value == 1.0 and check.rows == {"check.D4": next(row.digest for row in run.ledger.rows if row.id == "check.D4")}
+    assert check.estimate.value == 1.0 and check.rows == {
+        "check.D4": next(row.digest for row in run.ledger.rows if row.id == "check.D4")
+    }
 
 
 def test_measuring_twice_replaces():
@@ -62,9 +66,13 @@ def test_measuring_twice_replaces():
 
 def test_estimates_are_those_measured_whose_whole_id_matches():
     run = begin("ace")
-    made = {id: run.measure(id, exact(float(number))) for number, id in enumerate(("x.b", "x.a", "x.ab", "y.a"))}
+    made = {
+        id: run.measure(id, exact(float(number))) for number, id in enumerate(("x.b", "x.a", "x.ab", "y.a"))
+    }
     assert run.estimates("*") == made and list(run.estimates("x.*")) == ["x.b", "x.a", "x.ab"]
-    assert run.estimates("*.a") == {id: made[id] for id in ("x.a", "y.a")} and run.estimates("x.a") == {"x.a": made["x.a"]}
+    assert run.estimates("*.a") == {id: made[id] for id in ("x.a", "y.a")} and run.estimates("x.a") == {
+        "x.a": made["x.a"]
+    }
     assert run.estimates("x") == run.estimates("") == {}
 
 

@@ -25,7 +25,12 @@ def wheel(tmp_path_factory):
     shutil.copytree(ROOT / "causalnb", folder / "causalnb", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE", "LICENSE-text"):
         shutil.copy(ROOT / name, folder)
-    subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation"], check=True, capture_output=True, cwd=folder)
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation"],
+        check=True,
+        capture_output=True,
+        cwd=folder,
+    )
     return next(folder.glob("dist/causalnb-*.whl"))
 
 
@@ -45,4 +50,8 @@ def test_a_wheel_in_an_environment_of_its_own_finds_ledgers_and_types(wheel, tmp
 def test_a_wheel_holds_the_package_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"causalnb"}
-    assert {"causalnb/chapters/ace/ledger.yaml", "causalnb/fragments/components.html", "causalnb/py.typed"} <= set(names)
+    assert {
+        "causalnb/chapters/ace/ledger.yaml",
+        "causalnb/fragments/components.html",
+        "causalnb/py.typed",
+    } <= set(names)

@@ -83,4 +83,4 @@ def test_tensors_travel_by_value():
 
 def test_a_worker_starts_no_workers():
     for answer, pid in processes.map(nested, [2, 3], workers=2):
-        assert answer == [0, 1, 4][:len(answer)] and pid != os.getpid()
+        assert answer == [0, 1, 4][: len(answer)] and pid != os.getpid()

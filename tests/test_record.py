@@ -11,15 +11,36 @@ from causalnb.statistics import Estimate, exact, logic, mean, paired_difference,
 def a_record(measurements=None, data=None, **changes):
     libraries = record.versions()
     sources = {"notebook": record.cells_digest(["x = 1"]), **record.computing_sources()}
-    fields = dict(chapter="ace", profile="quick", edition="0.1.0", parameters={"seed": 0}, measurements=measurements or {}, sections=[],
-                  source_digest="s", sources=sources, environment={"versions": libraries}, seeds=[0], device="cpu", threads=1,
-                  data=data or {}, store=[], started="2026-01-01T00:00:00+00:00", finished="2026-01-01T00:01:00+00:00",
-                  seconds=60, cpu_seconds=50, peak_memory=1)
+    fields = dict(
+        chapter="ace",
+        profile="quick",
+        edition="0.1.0",
+        parameters={"seed": 0},
+        measurements=measurements or {},
+        sections=[],
+        source_digest="s",
+        sources=sources,
+        environment={"versions": libraries},
+        seeds=[0],
+        device="cpu",
+        threads=1,
+        data=data or {},
+        store=[],
+        started="2026-01-01T00:00:00+00:00",
+        finished="2026-01-01T00:01:00+00:00",
+        seconds=60,
+        cpu_seconds=50,
+        peak_memory=1,
+    )
     return Record(**(fields | changes))
 
 
 def measured(value, low=None, high=None, data=""):
-    return Measurement(estimate=Estimate(value, low, high, level=0.95, n=10, seeds=(0,), draws="d"), data=data, rows={"T1": "digest"})
+    return Measurement(
+        estimate=Estimate(value, low, high, level=0.95, n=10, seeds=(0,), draws="d"),
+        data=data,
+        rows={"T1": "digest"},
+    )
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path):
@@ -36,20 +57,36 @@ def test_a_record_is_one_measurement_a_line_and_leaves_no_part_behind(tmp_path):
 
 
 KINDS = {
-    "holds": Measurement(estimate=logic(True, n=7), what="the mean effect is 0", section="checks", rows={"check.D4": "abc"}),
-    "does not hold": Measurement(estimate=logic(False), section="checks", rows={"check.D4": "abc", "check.D5": "abd"}),
+    "holds": Measurement(
+        estimate=logic(True, n=7), what="the mean effect is 0", section="checks", rows={"check.D4": "abc"}
+    ),
+    "does not hold": Measurement(
+        estimate=logic(False), section="checks", rows={"check.D4": "abc", "check.D5": "abd"}
+    ),
     "count": Measurement(estimate=exact(71, n=0, unit="%"), what="rows"),
     "share": Measurement(estimate=proportion(0, 20, level=0.99, seeds=(0, 1, 2)), data="mnist"),
     "mean": Measurement(estimate=mean([1.0, 2.0, 4.0], seeds=(3,)), section="tables"),
     "sd": Measurement(estimate=spread([1.0, 2.0, 4.0]), section="tables"),
-    "difference": Measurement(estimate=paired_difference([1.0, 2.0, 4.0], [0.0, 2.5, 3.0]), data="mnist", rows={"T1": "abc"}),
-    "zeros": Measurement(estimate=Estimate(0.0, 0.0, 0.0, level=0.95, n=3, seeds=(0,), p=0.0, draws="0" * 16, unit="pixels")),
-    "single draw": Measurement(estimate=Estimate(3.0, level=0.95, method="bootstrap mean", n=1, draws="1" * 16, unit="logit")),
-    "third": Measurement(estimate=exact(1 / 3)), "large": Measurement(estimate=exact(1e300)), "small": Measurement(estimate=exact(-5e-324)),
+    "difference": Measurement(
+        estimate=paired_difference([1.0, 2.0, 4.0], [0.0, 2.5, 3.0]), data="mnist", rows={"T1": "abc"}
+    ),
+    "zeros": Measurement(
+        estimate=Estimate(0.0, 0.0, 0.0, level=0.95, n=3, seeds=(0,), p=0.0, draws="0" * 16, unit="pixels")
+    ),
+    "single draw": Measurement(
+        estimate=Estimate(3.0, level=0.95, method="bootstrap mean", n=1, draws="1" * 16, unit="logit")
+    ),
+    "third": Measurement(estimate=exact(1 / 3)),
+    "large": Measurement(estimate=exact(1e300)),
+    "small": Measurement(estimate=exact(-5e-324)),
 }
 
 
-@pytest.mark.parametrize("names", [[name] for name in KINDS] + [list(KINDS)], ids=lambda names: names[0] if len(names) == 1 else "all")
+@pytest.mark.parametrize(
+    "names",
+    [[name] for name in KINDS] + [list(KINDS)],
+    ids=lambda names: names[0] if len(names) == 1 else "all",
+)
 def test_every_kind_of_measurement_comes_back_as_it_was_written(tmp_path, names):
     one = a_record({name: KINDS[name] for name in names})
     back = record.read(one.write(tmp_path / "record.json"))
@@ -59,30 +96,67 @@ def test_every_kind_of_measurement_comes_back_as_it_was_written(tmp_path, names)
 
 def test_a_zero_keeps_its_sign(tmp_path):
     zeros = {"plus": Estimate(0.0, -0.0, 0.0), "minus": Estimate(-0.0, -0.0, 0.0)}
-    back = record.read(a_record({id: Measurement(estimate=one) for id, one in zeros.items()}).write(tmp_path / "record.json")).measurements
-    assert {id: [math.copysign(1, end) for end in (one.estimate.value, one.estimate.low, one.estimate.high)] for id, one in back.items()} == {
-        "plus": [1, -1, 1], "minus": [-1, -1, 1]}
+    back = record.read(
+        a_record({id: Measurement(estimate=one) for id, one in zeros.items()}).write(tmp_path / "record.json")
+    ).measurements
+    assert {
+        id: [math.copysign(1, end) for end in (one.estimate.value, one.estimate.low, one.estimate.high)]
+        for id, one in back.items()
+    } == {"plus": [1, -1, 1], "minus": [-1, -1, 1]}
 
 
 def test_what_measurements_have_in_common_stands_in_the_file_once(tmp_path):
-    alike = {f"m{i}": Measurement(estimate=Estimate(i, i - 1, i + 1, level=0.95, n=10, p=i / 10, draws=f"{i}"), what="w", rows={"T1": "abc"}) for i in range(5)}
-    others = {change: one.model_copy(update={change: {"what": "v", "section": "s", "data": "d", "rows": {"T1": "abd"}}[change]})
-              for change, one in zip(("what", "section", "data", "rows"), alike.values(), strict=False)}
+    alike = {
+        f"m{i}": Measurement(
+            estimate=Estimate(i, i - 1, i + 1, level=0.95, n=10, p=i / 10, draws=f"{i}"),
+            what="w",
+            rows={"T1": "abc"},
+        )
+        for i in range(5)
+    }
+    others = {
+        change: one.model_copy(
+            update={change: {"what": "v", "section": "s", "data": "d", "rows": {"T1": "abd"}}[change]}
+        )
+        for change, one in zip(("what", "section", "data", "rows"), alike.values(), strict=False)
+    }
     content = json.loads(a_record(alike | others).write(tmp_path / "record.json").read_text())
     own, shared = content["measurements"], content["shared"]
-    assert shared[own["m0"]["of"]] == {"what": "w", "rows": {"T1": "abc"}, "estimate": {"level": 0.95, "method": "exact", "n": 10}}
+    assert shared[own["m0"]["of"]] == {
+        "what": "w",
+        "rows": {"T1": "abc"},
+        "estimate": {"level": 0.95, "method": "exact", "n": 10},
+    }
     assert len({own[id]["of"] for id in alike}) == 1 and len(shared) == 1 + len(others)
     assert own["m3"] == {"value": 3, "low": 2, "high": 4, "p": 0.3, "draws": "3", "of": own["m0"]["of"]}
 
 
 def test_a_file_of_schema_1_whose_measurements_are_whole_still_reads(tmp_path):
-    whole = {"a": {"estimate": {"value": 0.5, "low": 0.4, "high": 0.6, "level": 0.95, "method": "wilson", "n": 20, "seeds": [0, 1]}, "rows": {"T1": "abc"}},
-             "b": {"estimate": {"value": 0.0, "method": "logic"}, "what": "it holds", "section": "checks"}}
-    content = json.loads(a_record().write(tmp_path / "record.json").read_text()) | {"schema_version": 1, "measurements": whole}
+    whole = {
+        "a": {
+            "estimate": {
+                "value": 0.5,
+                "low": 0.4,
+                "high": 0.6,
+                "level": 0.95,
+                "method": "wilson",
+                "n": 20,
+                "seeds": [0, 1],
+            },
+            "rows": {"T1": "abc"},
+        },
+        "b": {"estimate": {"value": 0.0, "method": "logic"}, "what": "it holds", "section": "checks"},
+    }
+    content = json.loads(a_record().write(tmp_path / "record.json").read_text()) | {
+        "schema_version": 1,
+        "measurements": whole,
+    }
     del content["shared"]
     (tmp_path / "record.json").write_text(json.dumps(content))
-    expected = {"a": Measurement(estimate=Estimate(0.5, 0.4, 0.6, 0.95, "wilson", 20, (0, 1)), rows={"T1": "abc"}),
-                "b": Measurement(estimate=logic(False), what="it holds", section="checks")}
+    expected = {
+        "a": Measurement(estimate=Estimate(0.5, 0.4, 0.6, 0.95, "wilson", 20, (0, 1)), rows={"T1": "abc"}),
+        "b": Measurement(estimate=logic(False), what="it holds", section="checks"),
+    }
     assert record.read(tmp_path).measurements == expected
 
 
@@ -96,11 +170,29 @@ def test_a_measurement_whose_number_names_nothing_is_refused_in_a_sentence(tmp_p
     file.write_text(json.dumps(content))
     with pytest.raises(UserError) as error:
         record.read(file)
-    assert str(error.value).startswith(f"{file} is not a record of schema 2: ") and len(str(error.value).splitlines()) == 1
+    assert (
+        str(error.value).startswith(f"{file} is not a record of schema 2: ")
+        and len(str(error.value).splitlines()) == 1
+    )
 
 
-@pytest.mark.parametrize("damage", [[], 3, {"measurements": [1]}, {"measurements": {"a": 1.0}}, {"measurements": {"a": ["0"]}}, {"shared": {}}, {"shared": []},
-                                    {"shared": ["0"]}, {"shared": {"0": "text"}}, {"shared": {"0": {}}}, {"shared": {"0": {"estimate": 1.0}}}], ids=json.dumps)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        [],
+        3,
+        {"measurements": [1]},
+        {"measurements": {"a": 1.0}},
+        {"measurements": {"a": ["0"]}},
+        {"shared": {}},
+        {"shared": []},
+        {"shared": ["0"]},
+        {"shared": {"0": "text"}},
+        {"shared": {"0": {}}},
+        {"shared": {"0": {"estimate": 1.0}}},
+    ],
+    ids=json.dumps,
+)
 def test_a_file_of_another_shape_is_refused_in_a_sentence(tmp_path, damage):
     file = a_record({"a": measured(1.0)}).write(tmp_path / "record.json")
     file.write_text(json.dumps(json.loads(file.read_text()) | damage if isinstance(damage, dict) else damage))
@@ -118,14 +210,32 @@ def test_what_is_no_record_is_refused_in_a_sentence(tmp_path):
 
 def test_compare_tells_same_different_and_not_comparable():
     shared = {"moved": measured(1.0, 0.9, 1.1), "far": measured(1.0, 0.9, 1.1), "gone": measured(1.0)}
-    first = a_record({"same": measured(1.0), "t.mnist": measured(1.0, data="mnist"), **shared}, {"mnist": "abc"})
-    others = {"same": measured(1.0 + 1e-9), "moved": measured(1.1, 1.0, 1.2), "far": measured(2.0, 1.9, 2.1), "t.mnist": measured(1.0, data="mnist")}
+    first = a_record(
+        {"same": measured(1.0), "t.mnist": measured(1.0, data="mnist"), **shared}, {"mnist": "abc"}
+    )
+    others = {
+        "same": measured(1.0 + 1e-9),
+        "moved": measured(1.1, 1.0, 1.2),
+        "far": measured(2.0, 1.9, 2.1),
+        "t.mnist": measured(1.0, data="mnist"),
+    }
     second = a_record(others, {"mnist": "xyz"})
     found = {row.id: row for row in compare(first, second)}
-    words = {"same": "same", "moved": "different", "far": "different", "gone": "not comparable", "t.mnist": "not comparable"}
+    words = {
+        "same": "same",
+        "moved": "different",
+        "far": "different",
+        "gone": "not comparable",
+        "t.mnist": "not comparable",
+    }
     assert {k: row.word for k, row in found.items()} == words
     assert found["far"].difference == 1.0
-    assert (found["moved"].expected, found["far"].expected, found["same"].expected, found["gone"].expected) == (True, False, True, None)
+    assert (
+        found["moved"].expected,
+        found["far"].expected,
+        found["same"].expected,
+        found["gone"].expected,
+    ) == (True, False, True, None)
 
 
 def test_white_space_and_repetition_do_not_change_the_digest_of_cells_but_code_does():

@@ -1,4 +1,6 @@
-"""What a kill, a full disk or a second process can do to the store and to a training. Run as a program, this file trains."""
+"""What a kill, a full disk or a second process can do to the store and to a training. Run as a program, this
+file trains.
+"""
 
 import errno
 import multiprocessing
@@ -50,7 +52,9 @@ def key(number):
 def model():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 2))
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 2)
+        )
 
 
 def images():
@@ -61,8 +65,12 @@ def images():
 def test_training_killed_at_any_time_ends_with_the_same_weights_bit_for_bit(tmp_path):
     whole, file = fit(model(), images(), cross_entropy, RECIPE), tmp_path / "checkpoint"
     for epochs in (2, 20):  # the last one said may not have been kept yet
-        training = subprocess.Popen([sys.executable, __file__, str(file)], stdout=subprocess.PIPE, text=True,
-                                    env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)})
+        training = subprocess.Popen(
+            [sys.executable, __file__, str(file)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
         for _ in range(epochs):
             assert training.stdout.readline() == "an epoch\n"
         training.kill()
@@ -70,7 +78,10 @@ def test_training_killed_at_any_time_ends_with_the_same_weights_bit_for_bit(tmp_
     done = len(store.read(file)[1]["history"])
     resumed = fit(model(), images(), cross_entropy, RECIPE, checkpoint=file)
     assert 20 <= done < 60 and len(resumed.history) == 60
-    assert all(torch.equal(a, b) for a, b in zip(whole.model.state_dict().values(), resumed.model.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(whole.model.state_dict().values(), resumed.model.state_dict().values(), strict=True)
+    )
 
 
 def write_for_ever(root, report):
@@ -93,8 +104,15 @@ def test_a_store_killed_at_random_moments_keeps_all_that_was_there_and_believes_
         while receive.poll():
             last = receive.recv()
         assert kept.verify() == [] and len(kept.entries()) in (last + 1, last + 2)
-        for number in (0, last, last + 1, last + 2):  # what was made is there, and the next can be made at once
-            assert torch.equal(kept.get_or_make(key(number), lambda number=number: block(number))["x"], block(number)["x"])
+        for number in (
+            0,
+            last,
+            last + 1,
+            last + 2,
+        ):  # what was made is there, and the next can be made at once
+            assert torch.equal(
+                kept.get_or_make(key(number), lambda number=number: block(number))["x"], block(number)["x"]
+            )
         assert list(tmp_path.glob("*.part")) == []
         for entry in kept.entries():
             if entry.key != key(0):
@@ -114,19 +132,31 @@ def write_and_die(root, moment, number):
         Path.replace = die
     elif moment == "after the rename":
         real = os.fsync
-        os.fsync = lambda descriptor: (real(descriptor), os.path.isdir(f"/proc/self/fd/{descriptor}") and die())
+        os.fsync = lambda descriptor: (
+            real(descriptor),
+            os.path.isdir(f"/proc/self/fd/{descriptor}") and die(),
+        )
     Store(root).get_or_make(key(number), lambda: block(number))
 
 
-@pytest.mark.parametrize("moment, there", [("in the maker", False), ("before the bytes are safe", False), ("before the rename", False),
-                                           ("after the rename", True)])
+@pytest.mark.parametrize(
+    "moment, there",
+    [
+        ("in the maker", False),
+        ("before the bytes are safe", False),
+        ("before the rename", False),
+        ("after the rename", True),
+    ],
+)
 def test_a_kill_at_each_step_of_a_write_leaves_the_whole_entry_or_none(tmp_path, moment, there):
     kept = Store(tmp_path)
     kept.get_or_make(key(0), lambda: block(0))
     writer = child(write_and_die, tmp_path, moment, 1)
     writer.join()
     assert writer.exitcode == -signal.SIGKILL
-    assert kept.verify() == [] and sorted(entry.key["number"] for entry in kept.entries()) == ([0, 1] if there else [0])
+    assert kept.verify() == [] and sorted(entry.key["number"] for entry in kept.entries()) == (
+        [0, 1] if there else [0]
+    )
     made = []
     kept.get_or_make(key(1), lambda: made.append(1) or block(1))
     assert len(made) == (not there) and len(kept.entries()) == 2
@@ -145,7 +175,7 @@ def make_slowly(root, holding, waiting, report):
 
 def want_the_same(root, holding, waiting, report):
     said = []
-    store.PATIENCE = 0.05
+    store.entries.PATIENCE = 0.05
     console.say = lambda line: (said.append(line), waiting.set())
     assert holding.wait(30)
     kept = Store(root)
@@ -154,8 +184,16 @@ def want_the_same(root, holding, waiting, report):
 
 
 def test_of_two_processes_one_makes_and_the_other_says_that_it_waits(tmp_path):
-    holding, waiting, (first, one), (second, two) = fork.Event(), fork.Event(), fork.Pipe(duplex=False), fork.Pipe(duplex=False)
-    both = child(make_slowly, tmp_path, holding, waiting, one), child(want_the_same, tmp_path, holding, waiting, two)
+    holding, waiting, (first, one), (second, two) = (
+        fork.Event(),
+        fork.Event(),
+        fork.Pipe(duplex=False),
+        fork.Pipe(duplex=False),
+    )
+    both = (
+        child(make_slowly, tmp_path, holding, waiting, one),
+        child(want_the_same, tmp_path, holding, waiting, two),
+    )
     for process in both:
         process.join(60)
         assert process.exitcode == 0
@@ -181,8 +219,10 @@ def test_a_full_disk_is_a_sentence_and_leaves_what_was_there(tmp_path):
     checkpoint.write_text("an hour of work")
     receive, send = fork.Pipe(duplex=False)
     child(sentence_under_a_limit, lambda: kept.get_or_make(key(1), lambda: block(1)), send).join()
-    assert receive.recv() == (f"{kept.root / kept._path(key(1)).name} cannot be written (File too large): free space there, "
-                              "or choose another folder (CAUSALNB_STORE sets the store's).")
+    assert receive.recv() == (
+        f"{kept.root / kept._path(key(1)).name} cannot be written (File too large): free space there, "
+        "or choose another folder (CAUSALNB_STORE sets the store's)."
+    )
     assert kept.verify() == [] and [entry.key for entry in kept.entries()] == [key(0)]
     assert list(tmp_path.glob("*.part")) == [] and checkpoint.read_text() == "an hour of work"
     assert float(kept.get_or_make(key(1), lambda: block(1))["x"][0]) == 1
@@ -204,7 +244,9 @@ def test_a_checkpoint_that_finds_the_disk_full_is_a_sentence_and_keeps_the_epoch
     file, wide = tmp_path / "checkpoint", nn.Sequential(nn.Flatten(), nn.Linear(16, 4000), nn.Linear(4000, 2))
     file.write_bytes(b"as it was")
     receive, send = fork.Pipe(duplex=False)
-    child(sentence_under_a_limit, lambda: fit(wide, images(), cross_entropy, RECIPE, checkpoint=file), send).join()
+    child(
+        sentence_under_a_limit, lambda: fit(wide, images(), cross_entropy, RECIPE, checkpoint=file), send
+    ).join()
     assert receive.recv().startswith(f"{file} cannot be written (File too large): free space there")
     assert file.read_bytes() == b"as it was" and [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
@@ -226,8 +268,11 @@ if __name__ == "__main__":
 def test_workers_do_not_outlive_a_killed_parent(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "program.py").write_text(STAY)
-    parent = subprocess.Popen([sys.executable, tmp_path / "program.py", tmp_path / "pipe"],
-                              env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, stderr=subprocess.DEVNULL)
+    parent = subprocess.Popen(
+        [sys.executable, tmp_path / "program.py", tmp_path / "pipe"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.DEVNULL,
+    )
     pipe = os.open(tmp_path / "pipe", os.O_RDWR)
     workers = [os.pidfd_open(int(ready(pipe) and os.read(pipe, 9))) for _ in range(2)]
     parent.kill()
@@ -241,4 +286,11 @@ def ready(descriptor):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    fit(model(), images(), cross_entropy, RECIPE, checkpoint=Path(sys.argv[1]), evaluate=lambda now: print("an epoch", flush=True) or 0.0)
+    fit(
+        model(),
+        images(),
+        cross_entropy,
+        RECIPE,
+        checkpoint=Path(sys.argv[1]),
+        evaluate=lambda now: print("an epoch", flush=True) or 0.0,
+    )

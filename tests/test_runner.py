@@ -20,7 +20,17 @@ def environment():
 
 def papermill(folder, *arguments):
     """Plain papermill on the converted notebook: exit code, lines of stderr."""
-    command = [sys.executable, "-m", "papermill", "in.ipynb", "out.ipynb", "-k", "python3", "--no-progress-bar", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        "in.ipynb",
+        "out.ipynb",
+        "-k",
+        "python3",
+        "--no-progress-bar",
+        *arguments,
+    ]
     done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
     return done.returncode, done.stderr.strip().splitlines()
 
@@ -60,12 +70,17 @@ def test_another_parameter_is_another_run_and_names_no_folder_of_this_machine(bo
     assert str(Path.cwd()) not in done.notebook.read_text() + (done.folder / "record.json").read_text()
 
 
-@pytest.mark.parametrize("values, sentence", [
-    ({"epss": 0.2}, "epss is not a parameter of this chapter; did you mean eps?"),
-    ({"eps": -1}, "eps = -1 is not possible"), ({"n_images": 0}, "n_images = 0 is not possible"),
-    ({"data": "mnits"}, "data = 'mnits' is not possible"), ({"data": "mnist"}, "mnist is not at hand"),
-    ({"device": "cuda:99"}, "device = 'cuda:99' is not possible"),
-])
+@pytest.mark.parametrize(
+    "values, sentence",
+    [
+        ({"epss": 0.2}, "epss is not a parameter of this chapter; did you mean eps?"),
+        ({"eps": -1}, "eps = -1 is not possible"),
+        ({"n_images": 0}, "n_images = 0 is not possible"),
+        ({"data": "mnits"}, "data = 'mnits' is not possible"),
+        ({"data": "mnist"}, "mnist is not at hand"),
+        ({"device": "cuda:99"}, "device = 'cuda:99' is not possible"),
+    ],
+)
 def test_what_cannot_be_is_refused_before_a_kernel_starts(book, values, sentence):
     with pytest.raises(UserError, match=sentence):
         runner.run(runner.chapter("ace"), values)
@@ -75,17 +90,29 @@ def test_what_cannot_be_is_refused_before_a_kernel_starts(book, values, sentence
 def test_a_failed_notebook_is_kept_apart_and_the_run_before_it_stays(book):
     before = runner.run(runner.chapter("ace"), {}).record.finished
     book(book.begin, "1 / 0", "run.finish()")
-    with pytest.raises(UserError, match=r"failed with ZeroDivisionError: division by zero in cell 3. It is kept as runs/ace/failed/"):
+    with pytest.raises(
+        UserError,
+        match=r"failed with ZeroDivisionError: division by zero in cell 3. It is kept as runs/ace/failed/",
+    ):
         runner.run(runner.chapter("ace"), {})
     assert len(list(Path("runs/ace/failed").glob("*.ipynb"))) == 1
     assert runner.quick(runner.chapter("ace")).record.finished == before
     assert not list(Path("runs/ace").glob(".*"))
 
 
-@pytest.mark.parametrize("stub, sentence", [
-    ("raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20 GiB')", "The device cpu ran out of memory: lower n_images"),
-    ("raise RuntimeError('CUDA error: unspecified launch failure')", "The device cpu stopped answering: start the run again"),
-])
+@pytest.mark.parametrize(
+    "stub, sentence",
+    [
+        (
+            "raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20 GiB')",
+            "The device cpu ran out of memory: lower n_images",
+        ),
+        (
+            "raise RuntimeError('CUDA error: unspecified launch failure')",
+            "The device cpu stopped answering: start the run again",
+        ),
+    ],
+)
 def test_a_device_that_fails_is_a_sentence(book, stub, sentence):
     book(book.begin, f"import torch\n{stub}")
     with pytest.raises(UserError, match=sentence):
@@ -109,11 +136,15 @@ def test_plain_papermill_works_and_leaves_its_record_beside_the_output(converted
     assert len(list((converted / "runs" / "ace").glob("quick-*/record.json"))) == 1
 
 
-@pytest.mark.parametrize("name, value, sentence", [
-    ("epss", "0.2", "epss is not a parameter of this chapter; did you mean eps? Known are profile"),
-    ("eps", "-1", "eps = -1 is not possible: the attack budget is a number above 0 to 1 (pixel units)."),
-    ("n_images", "0", "n_images = 0 is not possible"), ("data", "mnits", "data = 'mnits' is not possible"),
-])
+@pytest.mark.parametrize(
+    "name, value, sentence",
+    [
+        ("epss", "0.2", "epss is not a parameter of this chapter; did you mean eps? Known are profile"),
+        ("eps", "-1", "eps = -1 is not possible: the attack budget is a number above 0 to 1 (pixel units)."),
+        ("n_images", "0", "n_images = 0 is not possible"),
+        ("data", "mnits", "data = 'mnits' is not possible"),
+    ],
+)
 def test_plain_papermill_ends_with_the_sentence_alone(converted, name, value, sentence):
     code, lines = papermill(converted, "-p", name, value)
     assert code != 0
@@ -130,7 +161,11 @@ def test_help_lists_every_parameter_of_the_real_chapter_with_type_default_and_me
     command = [sys.executable, "-m", "papermill", str(tmp_path / "in.ipynb"), "--help-notebook"]
     shown = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True).stdout
     for name, field in Parameters.model_fields.items():
-        line = next(line for line in shown.replace("\n" + " " * 10, " ").splitlines() if line.strip().startswith(f"{name}: "))
+        line = next(
+            line
+            for line in shown.replace("\n" + " " * 10, " ").splitlines()
+            if line.strip().startswith(f"{name}: ")
+        )
         assert "Unknown type" not in line and "(default" in line, line
         assert " ".join(field.description.split()[:3]) in " ".join(shown.split()), name
 
@@ -156,7 +191,12 @@ weights = run.store.get_or_make(key, make)
 def weights_after(folder, monkeypatch, store):
     monkeypatch.setenv("CAUSALNB_STORE", str(folder / store))
     runner.run(runner.chapter("ace"), {})
-    return {name: tensor for file in (folder / store).rglob("*.safetensors") for name, tensor in load_file(file).items() if name.startswith("fc")}
+    return {
+        name: tensor
+        for file in (folder / store).rglob("*.safetensors")
+        for name, tensor in load_file(file).items()
+        if name.startswith("fc")
+    }
 
 
 def test_a_run_killed_in_mid_training_resumes_to_the_same_weights(book, monkeypatch):
@@ -164,11 +204,19 @@ def test_a_run_killed_in_mid_training_resumes_to_the_same_weights(book, monkeypa
     whole = weights_after(folder, monkeypatch, "whole")
     (folder / "epochs.txt").unlink()
     monkeypatch.setenv("CAUSALNB_STORE", str(folder / "killed"))
-    process = subprocess.Popen([sys.executable, "-c", "from causalnb import runner; runner.run(runner.chapter('01'), {})"], env=environment())
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from causalnb import runner; runner.run(runner.chapter('01'), {})"],
+        env=environment(),
+    )
     deadline = time.monotonic() + 120
-    while not ((folder / "epochs.txt").exists() and len((folder / "epochs.txt").read_text()) >= 2) and time.monotonic() < deadline:
+    while (
+        not ((folder / "epochs.txt").exists() and len((folder / "epochs.txt").read_text()) >= 2)
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.02)
-    kernels = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout.split()
+    kernels = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
+    ).stdout.split()
     for pid in (process.pid, *map(int, kernels)):
         os.kill(pid, signal.SIGKILL)
     process.wait()

@@ -5,7 +5,16 @@ import pytest
 from scipy import stats
 
 from causalnb import statistics
-from causalnb.statistics import exact, logic, mean, paired_difference, prediction_half_width, proportion, spread, summaries
+from causalnb.statistics import (
+    exact,
+    logic,
+    mean,
+    paired_difference,
+    prediction_half_width,
+    proportion,
+    spread,
+    summaries,
+)
 
 SAMPLE = np.random.default_rng(7).normal(3.0, 2.0, size=200)
 
@@ -33,15 +42,28 @@ def test_the_bootstrap_of_a_mean_comes_near_the_normal_interval():
     estimate = mean(SAMPLE)
     half = 1.96 * SAMPLE.std() / math.sqrt(len(SAMPLE))
     assert estimate.value == pytest.approx(SAMPLE.mean())
-    assert (estimate.low, estimate.high) == pytest.approx((SAMPLE.mean() - half, SAMPLE.mean() + half), abs=0.1 * half)
+    assert (estimate.low, estimate.high) == pytest.approx(
+        (SAMPLE.mean() - half, SAMPLE.mean() + half), abs=0.1 * half
+    )
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [(mean, np.mean), (spread, lambda x, axis: np.std(x, axis=axis, ddof=1))])
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(mean, np.mean), (spread, lambda x, axis: np.std(x, axis=axis, ddof=1))]
+)
 def test_the_interval_is_scipys_percentile_bootstrap(ours, theirs):
     estimate = ours(SAMPLE, level=0.9)
-    interval = stats.bootstrap((SAMPLE,), theirs, confidence_level=0.9, n_resamples=9999, method="percentile", rng=np.random.default_rng(1)).confidence_interval
+    interval = stats.bootstrap(
+        (SAMPLE,),
+        theirs,
+        confidence_level=0.9,
+        n_resamples=9999,
+        method="percentile",
+        rng=np.random.default_rng(1),
+    ).confidence_interval
     assert estimate.value == pytest.approx(theirs(SAMPLE, axis=0))
-    assert (estimate.low, estimate.high) == pytest.approx((interval.low, interval.high), abs=0.1 * (interval.high - interval.low))
+    assert (estimate.low, estimate.high) == pytest.approx(
+        (interval.low, interval.high), abs=0.1 * (interval.high - interval.low)
+    )
 
 
 def test_an_interval_at_a_high_level_is_wider_and_no_extreme_of_the_resamples():
@@ -105,7 +127,12 @@ def test_what_is_no_sample_is_refused(values):
 
 def test_the_p_value_of_few_pairs_is_that_of_all_sign_flips():
     after, before = np.array([1.3, 0.9, 2.2, 1.7, 1.1, 0.4]), np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
-    every = stats.permutation_test((after, before), lambda a, b, axis: np.mean(a - b, axis=axis), permutation_type="samples", n_resamples=np.inf)
+    every = stats.permutation_test(
+        (after, before),
+        lambda a, b, axis: np.mean(a - b, axis=axis),
+        permutation_type="samples",
+        n_resamples=np.inf,
+    )
     assert paired_difference(after, before).p == pytest.approx(every.pvalue, abs=0.02)
 
 
@@ -138,7 +165,12 @@ def test_a_prediction_interval_of_two_draws_is_that_of_students_t():
 
 def test_exact_and_logical_results_have_no_interval():
     assert (exact(7, n=3).value, exact(7).low, exact(7).method) == (7.0, None, "exact")
-    assert (logic(True).value, logic(np.False_, n=4).value, logic(True).method, logic(False, n=4).n) == (1.0, 0.0, "logic", 4)
+    assert (logic(True).value, logic(np.False_, n=4).value, logic(True).method, logic(False, n=4).n) == (
+        1.0,
+        0.0,
+        "logic",
+        4,
+    )
     with pytest.raises(ValueError, match="finite"):
         exact(math.nan)
 

@@ -11,7 +11,12 @@ from causalnb import UserError, store
 from causalnb.store import Damaged, Store, key_digest
 
 KEY = {"what": "numbers", "seed": 0, "of": ["digits", 0.3]}
-VALUE = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([True, False]), "n": torch.tensor(7), "none": torch.zeros(0, 2)}
+VALUE = {
+    "a": torch.arange(6.0).reshape(2, 3),
+    "b": torch.tensor([True, False]),
+    "n": torch.tensor(7),
+    "none": torch.zeros(0, 2),
+}
 
 
 @pytest.fixture
@@ -33,7 +38,9 @@ def entry_of(kept):
 
 
 def equal(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) and a[name].dtype == b[name].dtype for name in a)
+    return a.keys() == b.keys() and all(
+        torch.equal(a[name], b[name]) and a[name].dtype == b[name].dtype for name in a
+    )
 
 
 def test_what_was_made_once_is_never_made_again(kept):
@@ -59,7 +66,12 @@ def test_uses_name_each_entry_once_with_who_made_it(kept):
     again = Store(kept.root)
     again.get_or_make(KEY, never)
     (use,) = again.uses
-    assert (use.made, use.digest, use.device, use.seconds) == (False, key_digest(KEY), "cpu", kept.uses[0].seconds)
+    assert (use.made, use.digest, use.device, use.seconds) == (
+        False,
+        key_digest(KEY),
+        "cpu",
+        kept.uses[0].seconds,
+    )
     assert use.versions["torch"] == torch.__version__
 
 
@@ -79,7 +91,11 @@ def test_an_entry_lists_its_key_size_and_making(kept):
     kept.get_or_make(KEY, make)
     (entry,) = kept.entries()
     assert (entry.digest, entry.what, entry.key, entry.device) == (key_digest(KEY), "numbers", KEY, "cpu")
-    assert entry.bytes == entry.path.stat().st_size and entry.seconds >= 0 and entry.versions["torch"] == torch.__version__
+    assert (
+        entry.bytes == entry.path.stat().st_size
+        and entry.seconds >= 0
+        and entry.versions["torch"] == torch.__version__
+    )
 
 
 def test_an_exception_of_the_maker_leaves_nothing(kept):
@@ -96,7 +112,12 @@ def test_a_damaged_entry_is_set_aside_with_a_message_and_made_again(kept, capsys
     kept.get_or_make(KEY, make)
     path = entry_of(kept)
     content = bytearray(path.read_bytes())
-    at = {"length": 0, "seal": content.find(b'"sha256":"') + 12, "header": content.find(b"numbers"), "tensors": len(content) - 3}.get(place)
+    at = {
+        "length": 0,
+        "seal": content.find(b'"sha256":"') + 12,
+        "header": content.find(b"numbers"),
+        "tensors": len(content) - 3,
+    }.get(place)
     if at is not None:
         content[at] ^= 1
     path.write_bytes({"cut": content[:-5], "empty": b""}.get(place, content))
@@ -114,7 +135,7 @@ def test_a_flipped_bit_is_seen_wherever_it_is(kept):
     path = entry_of(kept)
     whole = path.read_bytes()
     for at in range(0, len(whole), 3):
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1:])
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
         assert not store.sound(path), at
 
 
@@ -134,7 +155,9 @@ def test_a_read_only_layer_is_found_under_any_file_name_and_never_written(kept, 
     kept.export(key_digest(KEY)[:8], layer / "lenet.safetensors")
     fresh = Store(tmp_path / "fresh", layers=(layer,))
     assert equal(fresh.get_or_make(KEY, never), VALUE)
-    assert [entry.path for entry in fresh.entries()] == [layer / "lenet.safetensors"] and not fresh.uses[0].made
+    assert [entry.path for entry in fresh.entries()] == [layer / "lenet.safetensors"] and not fresh.uses[
+        0
+    ].made
     assert [file.name for file in layer.iterdir()] == ["lenet.safetensors"]
 
 
@@ -164,7 +187,9 @@ def test_export_and_import_refuse_in_a_sentence(kept, tmp_path):
         kept.export("ffffffffffff", tmp_path)
     with pytest.raises(UserError, match="^ names 2 sound entries"):
         kept.export("", tmp_path)
-    with pytest.raises(UserError, match="is not a sound entry of a store: give a file that `causalnb store --export` wrote.$"):
+    with pytest.raises(
+        UserError, match="is not a sound entry of a store: give a file that `causalnb store --export` wrote.$"
+    ):
         kept.import_(tmp_path / "nothing.safetensors")
     file = kept.export(key_digest(KEY), tmp_path)
     file.write_bytes(file.read_bytes()[:-1])
@@ -185,9 +210,13 @@ def test_prune_removes_the_stores_own_entries_of_a_name(kept):
     for name in ("weights.safetensors", f"weights-{'0' * 15}g.safetensors"):
         (kept.root / name).write_bytes(b"not the store's")
     path = next(kept.root.glob("images*"))
-    assert kept.prune(path.stem[-16:]) == [] and kept.prune(what="safetensors") == []  # the name is not the digest, nor the suffix
+    assert (
+        kept.prune(path.stem[-16:]) == [] and kept.prune(what="safetensors") == []
+    )  # the name is not the digest, nor the suffix
     assert sorted(path.name[:12] for path in kept.prune("weights of")) == ["weights-of-a", "weights-of-b"]
-    assert [entry.what for entry in kept.entries()] == ["images"] and len(list(kept.root.glob("weights*"))) == 2
+    assert [entry.what for entry in kept.entries()] == ["images"] and len(
+        list(kept.root.glob("weights*"))
+    ) == 2
 
 
 def test_prune_removes_a_damaged_entry_that_was_set_aside_a_day_ago(kept):
@@ -231,7 +260,10 @@ def test_the_header_is_readable_by_any_safetensors_reader(kept):
 
     kept.get_or_make(KEY, make)
     with safe_open(entry_of(kept), framework="numpy") as file:
-        assert json.loads(file.metadata()["header"])["key"] == KEY and (file.get_tensor("a") == VALUE["a"].numpy()).all()
+        assert (
+            json.loads(file.metadata()["header"])["key"] == KEY
+            and (file.get_tensor("a") == VALUE["a"].numpy()).all()
+        )
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may write anywhere")
@@ -243,7 +275,10 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path):
 
 def test_a_store_below_a_file_is_said(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"file/store cannot be written \(Not a directory\): free space there, or choose another folder"):
+    with pytest.raises(
+        UserError,
+        match=r"file/store cannot be written \(Not a directory\): free space there, or choose another folder",
+    ):
         Store(tmp_path / "file" / "store").get_or_make(KEY, make)
 
 

@@ -21,11 +21,15 @@ def images(n=96, seed=0, channels=1, size=4):
 def mlp(seed=0, dropout=0.2):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 2))
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 2)
+        )
 
 
 def same(a, b):
-    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    return all(
+        torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
 
 
 class Killed(Exception):
@@ -49,7 +53,9 @@ def fit_until(epoch, model, data, recipe, checkpoint):
 def test_one_step_of_sgd_is_the_rate_times_the_mean_gradient():
     data, model = images(8), nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
     weight, bias = (p.detach().clone().requires_grad_() for p in model.parameters())
-    gradients = torch.autograd.grad(functional.cross_entropy(data.images.flatten(1) @ weight.T + bias, data.labels), (weight, bias))
+    gradients = torch.autograd.grad(
+        functional.cross_entropy(data.images.flatten(1) @ weight.T + bias, data.labels), (weight, bias)
+    )
     fit(model, data, cross_entropy, Recipe(rate=0.5, epochs=1, batch=8))
     for after, before, gradient in zip(model.parameters(), (weight, bias), gradients, strict=True):
         torch.testing.assert_close(after, before - 0.5 * gradient)
@@ -64,9 +70,17 @@ def test_weights_equal_those_of_a_plain_loop(optimiser):
         seen.append((images, labels))
         return cross_entropy(model, images, labels)
 
-    fit(ours, data, loss, Recipe(optimiser=optimiser, rate=0.1, momentum=0.9, weight_decay=1e-3, epochs=3, batch=8))
-    step = (torch.optim.SGD(plain.parameters(), 0.1, momentum=0.9, weight_decay=1e-3) if optimiser == "sgd"
-            else torch.optim.Adam(plain.parameters(), 0.1, weight_decay=1e-3))
+    fit(
+        ours,
+        data,
+        loss,
+        Recipe(optimiser=optimiser, rate=0.1, momentum=0.9, weight_decay=1e-3, epochs=3, batch=8),
+    )
+    step = (
+        torch.optim.SGD(plain.parameters(), 0.1, momentum=0.9, weight_decay=1e-3)
+        if optimiser == "sgd"
+        else torch.optim.Adam(plain.parameters(), 0.1, weight_decay=1e-3)
+    )
     for some, labels in seen:
         step.zero_grad()
         cross_entropy(plain, some, labels).backward()
@@ -91,7 +105,11 @@ def test_the_seed_decides_and_nothing_else():
     data, results = images(), []
     for seed, noise in ((0, 1), (0, 2), (1, 1)):
         torch.manual_seed(noise)
-        results.append(fit(mlp(), data, cross_entropy, Recipe(epochs=2, batch=8, seed=seed, augmentation="crop-flip")).model)
+        results.append(
+            fit(
+                mlp(), data, cross_entropy, Recipe(epochs=2, batch=8, seed=seed, augmentation="crop-flip")
+            ).model
+        )
     assert same(results[0], results[1]) and not same(results[0], results[2])
 
 
@@ -100,7 +118,10 @@ def test_the_global_generator_and_every_mode_come_back():
     model[2].eval()
     before, modes = torch.get_rng_state(), [module.training for module in model.modules()]
     fit(model, images(), cross_entropy, Recipe(epochs=1))
-    assert torch.equal(torch.get_rng_state(), before) and [module.training for module in model.modules()] == modes
+    assert (
+        torch.equal(torch.get_rng_state(), before)
+        and [module.training for module in model.modules()] == modes
+    )
     assert all(p.grad is None for p in model.parameters())
 
 
@@ -114,7 +135,9 @@ def test_modes_and_generator_come_back_after_an_exception():
 
     with pytest.raises(Killed):
         fit(model, images(), loss, Recipe())
-    assert not any(module.training for module in model.modules()) and torch.equal(torch.get_rng_state(), before)
+    assert not any(module.training for module in model.modules()) and torch.equal(
+        torch.get_rng_state(), before
+    )
 
 
 def test_gradients_that_a_loss_leaves_behind_do_not_count():
@@ -124,8 +147,14 @@ def test_gradients_that_a_loss_leaves_behind_do_not_count():
 
     data = images()
     recipe = Recipe(epochs=1, batch=32)
-    assert all(torch.equal(a, b) for a, b in zip(fit(mlp(dropout=0), data, attacks_inside, recipe).model.parameters(),
-                                                 fit(mlp(dropout=0), data, cross_entropy, recipe).model.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(
+            fit(mlp(dropout=0), data, attacks_inside, recipe).model.parameters(),
+            fit(mlp(dropout=0), data, cross_entropy, recipe).model.parameters(),
+            strict=True,
+        )
+    )
 
 
 def test_parameters_that_need_no_gradient_stay():
@@ -137,7 +166,9 @@ def test_parameters_that_need_no_gradient_stay():
 
 
 def test_the_schedules_go_where_they_say():
-    assert [Recipe(rate=2, epochs=4, schedule="cosine").rate_in(epoch) for epoch in (0, 2)] == pytest.approx([2, 1])
+    assert [Recipe(rate=2, epochs=4, schedule="cosine").rate_in(epoch) for epoch in (0, 2)] == pytest.approx(
+        [2, 1]
+    )
     assert Recipe(rate=2, epochs=4).rate_in(3) == 2
     data, model = images(8), nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
     moved, last = [], [p.detach().clone() for p in model.parameters()]
@@ -154,11 +185,20 @@ def test_the_schedules_go_where_they_say():
     assert moved == pytest.approx([1, 1, 0.1, 0.01], abs=1e-5)
 
 
-@pytest.mark.parametrize("recipe", [Recipe(rate=0.1, momentum=0.9, epochs=5, batch=16, augmentation="crop-flip", schedule="cosine"),
-                                    Recipe(optimiser="adam", rate=0.01, epochs=5, batch=10, seed=3), Recipe(rate=0.1, epochs=5, batch=16)])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(rate=0.1, momentum=0.9, epochs=5, batch=16, augmentation="crop-flip", schedule="cosine"),
+        Recipe(optimiser="adam", rate=0.01, epochs=5, batch=10, seed=3),
+        Recipe(rate=0.1, epochs=5, batch=16),
+    ],
+)
 @pytest.mark.parametrize("epoch", [1, 4])
 def test_killed_and_begun_again_ends_with_the_same_weights_bit_for_bit(tmp_path, recipe, epoch):
-    data, whole = images(), fit(mlp(), images(), cross_entropy, recipe, evaluate=lambda model: accuracy(model, images()))
+    data, whole = (
+        images(),
+        fit(mlp(), images(), cross_entropy, recipe, evaluate=lambda model: accuracy(model, images())),
+    )
     file = tmp_path / "checkpoint"
     fit_until(epoch, mlp(), data, recipe, file)
     torch.manual_seed(99)
@@ -187,10 +227,16 @@ def test_the_checkpoint_of_another_training_is_left_aside_with_a_remark(tmp_path
         return cross_entropy(model, images, labels)
 
     given = {"recipe": Recipe(epochs=2), "model": 0, "data": images(), "loss": cross_entropy}
-    changed = given | {other: {"recipe": Recipe(epochs=2, seed=1), "model": 1, "data": images(seed=1), "loss": another_loss}[other]}
+    changed = given | {
+        other: {"recipe": Recipe(epochs=2, seed=1), "model": 1, "data": images(seed=1), "loss": another_loss}[
+            other
+        ]
+    }
     fit(mlp(given["model"]), given["data"], given["loss"], given["recipe"], checkpoint=tmp_path / "c")
     fresh = fit(mlp(changed["model"]), changed["data"], changed["loss"], changed["recipe"])
-    resumed = fit(mlp(changed["model"]), changed["data"], changed["loss"], changed["recipe"], checkpoint=tmp_path / "c")
+    resumed = fit(
+        mlp(changed["model"]), changed["data"], changed["loss"], changed["recipe"], checkpoint=tmp_path / "c"
+    )
     assert same(fresh.model, resumed.model)
     assert "is of another training (model, data, loss or recipe differ)" in capsys.readouterr().err
 
@@ -205,9 +251,18 @@ def test_a_damaged_checkpoint_is_said_and_training_begins_anew(tmp_path, capsys)
 
 
 def test_a_loss_that_is_no_number_stops_with_a_sentence(tmp_path):
-    with pytest.raises(UserError, match=r"^The training loss is nan in epoch 1 of 3: lower the learning rate \(0\.5\), or look for impossible values"):
-        fit(mlp(), images(), lambda model, images, labels: cross_entropy(model, images, labels) * math.nan, Recipe(rate=0.5, epochs=3),
-            checkpoint=tmp_path / "c")
+    with pytest.raises(
+        UserError,
+        match=r"^The training loss is nan in epoch 1 of 3: lower the learning rate \(0\.5\), or look for "
+        r"impossible values",
+    ):
+        fit(
+            mlp(),
+            images(),
+            lambda model, images, labels: cross_entropy(model, images, labels) * math.nan,
+            Recipe(rate=0.5, epochs=3),
+            checkpoint=tmp_path / "c",
+        )
     assert not (tmp_path / "c").exists()
 
 
@@ -219,9 +274,18 @@ def test_the_history_holds_the_mean_loss_and_what_evaluate_says():
         modes.append(model.training)
         return accuracy(model, data)
 
-    fitted = fit(mlp(), data, lambda model, images, labels: model(images).sum() * 0 + len(images), Recipe(epochs=2, batch=4), evaluate=evaluate)
+    fitted = fit(
+        mlp(),
+        data,
+        lambda model, images, labels: model(images).sum() * 0 + len(images),
+        Recipe(epochs=2, batch=4),
+        evaluate=evaluate,
+    )
     assert [row["loss"] for row in fitted.history] == pytest.approx([(4 * 4 + 4 * 4 + 2 * 2) / 10] * 2)
-    assert [row["value"] for row in fitted.history] == [accuracy(fitted.model, data)] * 2 and modes == [False, False]
+    assert [row["value"] for row in fitted.history] == [accuracy(fitted.model, data)] * 2 and modes == [
+        False,
+        False,
+    ]
 
 
 def test_the_bar_moves_once_a_step(monkeypatch):
@@ -233,7 +297,9 @@ def test_the_bar_moves_once_a_step(monkeypatch):
 
 def test_a_separable_set_is_learnt():
     data = images(256)
-    model = fit(mlp(dropout=0), data, cross_entropy, Recipe(optimiser="adam", rate=0.03, epochs=20, batch=32)).model
+    model = fit(
+        mlp(dropout=0), data, cross_entropy, Recipe(optimiser="adam", rate=0.03, epochs=20, batch=32)
+    ).model
     assert accuracy(model, data) > 0.95
 
 
@@ -258,7 +324,11 @@ def test_predict_evaluates_without_gradients_and_keeps_each_module_s_mode():
     logits = predict(model, data.images, batch=7)
     assert torch.equal(logits, predict(model, data.images, batch=7)) and not logits.requires_grad
     torch.testing.assert_close(logits, predict(model, data.images))
-    assert model.training and not model[2].training and all(torch.equal(b, buffers[name]) for name, b in model.named_buffers())
+    assert (
+        model.training
+        and not model[2].training
+        and all(torch.equal(b, buffers[name]) for name, b in model.named_buffers())
+    )
 
 
 def test_predict_takes_a_model_without_parameters():
@@ -266,7 +336,9 @@ def test_predict_takes_a_model_without_parameters():
 
 
 def test_accuracy_is_the_share_of_right_answers():
-    data = Images("four", "test", torch.eye(4).reshape(4, 1, 2, 2), torch.tensor([0, 1, 2, 0]), ("a", "b", "c", "d"), "")
+    data = Images(
+        "four", "test", torch.eye(4).reshape(4, 1, 2, 2), torch.tensor([0, 1, 2, 0]), ("a", "b", "c", "d"), ""
+    )
     assert accuracy(nn.Flatten(), data) == 0.75
 
 
@@ -279,7 +351,9 @@ def test_modes_come_back_after_an_exception():
     assert model.training and not model[2].training
 
 
-@pytest.mark.parametrize("wrong", [{"rate": 0}, {"epochs": 0}, {"batch": 0}, {"optimiser": "lbfgs"}, {"momentum": 1}, {"speed": 3}])
+@pytest.mark.parametrize(
+    "wrong", [{"rate": 0}, {"epochs": 0}, {"batch": 0}, {"optimiser": "lbfgs"}, {"momentum": 1}, {"speed": 3}]
+)
 def test_an_impossible_recipe_is_refused(wrong):
     with pytest.raises(ValidationError):
         Recipe(**wrong)

@@ -1,11 +1,11 @@
-"""One contract for every attack: `run` attacks a batch and says, image by image, what was found; `evaluate` runs a suite;
-`sanity_panel` says whether the numbers are to be believed.
+"""One contract for every attack: `run` attacks a batch and says, image by image, what was found; `evaluate`
+runs a suite; `sanity_panel` says whether the numbers are to be believed.
 
-ATTACKS is the table of what there is: foolbox behind `foolbox_adapter`, AutoAttack's parts behind `autoattack_adapter`,
-`stadv` our own, `noise` the placebo. What there is not: attacks on a detector or on anything behind the model, L0 and L1,
-8-bit images, boxes other than [0, 1]. Results belong to an image alone, whatever its batch, for models that are
-deterministic and treat images one by one (AutoAttack's parts draw for a batch at once); on a GPU that holds up to the
-rounding of its kernels.
+ATTACKS is the table of what there is: foolbox behind `foolbox_adapter`, AutoAttack's parts behind
+`autoattack_adapter`, `stadv` our own, `noise` the placebo. What there is not: attacks on a detector or on
+anything behind the model, L0 and L1, 8-bit images, boxes other than [0, 1]. Results belong to an image alone,
+whatever its batch, for models that are deterministic and treat images one by one (AutoAttack's parts draw for
+a batch at once); on a GPU that holds up to the rounding of its kernels.
 """
 
 from causalnb.attacks.adversarial import adversarial, ascend
@@ -18,6 +18,26 @@ from causalnb.attacks.randomised import Draws, Expectation, Fixed, StraightThrou
 from causalnb.attacks.suites import SUITES, Evaluation, Step, evaluate, worst_case
 
 __all__ = [
-    "ATTACKS", "CODE", "SUITES", "AttackResult", "Draws", "Evaluation", "Expectation", "Fixed", "Panel", "Step", "StraightThrough", "Surrogate",
-    "adversarial", "ascend", "evaluate", "kept", "noise", "planted_control", "rescore", "run", "sanity_panel", "worst_case",
+    "ATTACKS",
+    "CODE",
+    "SUITES",
+    "AttackResult",
+    "Draws",
+    "Evaluation",
+    "Expectation",
+    "Fixed",
+    "Panel",
+    "Step",
+    "StraightThrough",
+    "Surrogate",
+    "adversarial",
+    "ascend",
+    "evaluate",
+    "kept",
+    "noise",
+    "planted_control",
+    "rescore",
+    "run",
+    "sanity_panel",
+    "worst_case",
 ]

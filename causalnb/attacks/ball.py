@@ -1,4 +1,6 @@
-"""The geometry of a budget: distances, the ball cut with the box [0, 1], and draws that belong to one image."""
+"""The geometry of a budget: distances, the ball cut with the box [0, 1], and draws that belong to one
+image.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -10,7 +12,8 @@ Key = tuple[int | str, ...]
 
 
 def distance(clean: Tensor, images: Tensor, norm: str) -> Tensor:
-    """Size of each perturbation in pixel units, [n] float64: "linf" its largest pixel, "l2" its Euclidean length.
+    """Size of each perturbation in pixel units, [n] float64: "linf" its largest pixel, "l2" its Euclidean
+    length.
 
     >>> distance(torch.zeros(1, 1, 1, 2), torch.tensor([[[[3., 4.]]]]), "l2")
     tensor([5.], dtype=torch.float64)
@@ -20,10 +23,11 @@ def distance(clean: Tensor, images: Tensor, norm: str) -> Tensor:
 
 
 def inside(clean: Tensor, images: Tensor, norm: str, eps: float | Tensor) -> Tensor:
-    """The images pulled into the ball of radius `eps` ([n] or one number) around `clean` and into the box [0, 1].
+    """The images pulled into the ball of radius `eps` ([n] or one number) around `clean` and into the box [0,
+    1].
 
-    The perturbation is shortened in float64 and rounded towards the clean image, so that ball and box hold in float64
-    although the result has the images' own type.
+    The perturbation is shortened in float64 and rounded towards the clean image, so that ball and box hold in
+    float64 although the result has the images' own type.
     """
     origin = clean.double()
     change = images.double().clamp(0, 1) - origin
@@ -31,9 +35,13 @@ def inside(clean: Tensor, images: Tensor, norm: str, eps: float | Tensor) -> Ten
     if norm == "linf":
         change = torch.clamp(change, -radius, radius)
     else:
-        change = change * (radius / per_image(distance(origin, origin + change, norm), clean).clamp(min=1e-300)).clamp(max=1)
+        change = change * (
+            radius / per_image(distance(origin, origin + change, norm), clean).clamp(min=1e-300)
+        ).clamp(max=1)
     rounded = (origin + change).to(clean.dtype)
-    return torch.where((rounded.double() - origin).abs() > change.abs(), torch.nextafter(rounded, clean), rounded)
+    return torch.where(
+        (rounded.double() - origin).abs() > change.abs(), torch.nextafter(rounded, clean), rounded
+    )
 
 
 def per_image(values: float | Tensor, images: Tensor) -> Tensor:
@@ -50,9 +58,12 @@ def aligned(values: Tensor, images: Tensor) -> Tensor:
 def draws(images: Tensor, key: Key, sample: Callable[[Generator], Tensor]) -> Tensor:
     """`sample(generator)` once for each image, from a generator seeded by `key` and the image's own pixels.
 
-    An image's draw is thus the same alone, in any batch and any order, on any device; equal images draw equally.
+    An image's draw is thus the same alone, in any batch and any order, on any device; equal images draw
+    equally.
     """
-    return torch.stack([sample(torch.Generator().manual_seed(seed_of(image, key))) for image in images.cpu()]).to(images.device)
+    return torch.stack(
+        [sample(torch.Generator().manual_seed(seed_of(image, key))) for image in images.cpu()]
+    ).to(images.device)
 
 
 def seed_of(image: Tensor, key: Key) -> int:
@@ -63,12 +74,24 @@ def seed_of(image: Tensor, key: Key) -> int:
 
 def uniform(images: Tensor, key: Key) -> Tensor:
     """A point in the unit cube [-1, 1]^d for each image."""
-    return draws(images, key, lambda generator: 2 * torch.rand(images.shape[1:], generator=generator, device="cpu", dtype=images.dtype) - 1)
+    return draws(
+        images,
+        key,
+        lambda generator: (
+            2 * torch.rand(images.shape[1:], generator=generator, device="cpu", dtype=images.dtype) - 1
+        ),
+    )
 
 
 def direction(images: Tensor, key: Key) -> Tensor:
     """A point on the unit sphere for each image."""
-    normal = draws(images, key, lambda generator: torch.randn(images.shape[1:], generator=generator, device="cpu", dtype=images.dtype))
+    normal = draws(
+        images,
+        key,
+        lambda generator: torch.randn(
+            images.shape[1:], generator=generator, device="cpu", dtype=images.dtype
+        ),
+    )
     return normal / aligned(normal.flatten(1).norm(dim=1), images)
 
 
@@ -76,5 +99,9 @@ def point(images: Tensor, key: Key, norm: str) -> Tensor:
     """A uniform point of the unit ball for each image."""
     if norm == "linf":
         return uniform(images, key)
-    radius = draws(images, (*key, "radius"), lambda generator: torch.rand((), generator=generator, device="cpu", dtype=images.dtype))
+    radius = draws(
+        images,
+        (*key, "radius"),
+        lambda generator: torch.rand((), generator=generator, device="cpu", dtype=images.dtype),
+    )
     return direction(images, key) * aligned(radius ** (1 / images[0].numel()), images)

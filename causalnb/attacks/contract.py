@@ -1,8 +1,9 @@
-"""The contract of every attack: what goes in is checked, what comes out is judged by a fresh look at the model.
+"""The contract of every attack: what goes in is checked, what comes out is judged by a fresh look at the
+model.
 
-Only images that the model gets right are attacked. A success is an image inside the box [0, 1] and the budget that the
-untouched model, asked again, misclassifies (or takes for the target). A failure is a value: exactly the clean image,
-`found` False, `distance` nan. How the single attacks search is foolbox_adapter.py's.
+Only images that the model gets right are attacked. A success is an image inside the box [0, 1] and the budget
+that the untouched model, asked again, misclassifies (or takes for the target). A failure is a value: exactly
+the clean image, `found` False, `distance` nan. How the single attacks search is foolbox_adapter.py's.
 """
 
 import inspect
@@ -25,7 +26,7 @@ from causalnb.attacks.foolbox_adapter import Case
 from causalnb.attacks.noise import NORMS as NOISE_NORMS
 from causalnb.attacks.noise import noise
 from causalnb.attacks.stadv import stadv
-from causalnb.attacks.watch import ROWS, Goal, Watched, device_of, score, untouched
+from causalnb.attacks.watch import ROWS, Criterion, WatchedModel, device_of, preserved_state, score
 
 TOLERANCE = 1e-6
 
@@ -34,9 +35,10 @@ TOLERANCE = 1e-6
 class Attack:
     """A row of the table: how candidates are made, in which norms, and what the attack can do.
 
-    The keyword arguments of `candidates` are the attack's settings; those without a default must be given. It returns
-    images, or images with the size of each perturbation where the norm is none of pixels.
-    remembers   whether the library keeps its own successes; for the others the last iterate that succeeded is kept here
+    The keyword arguments of `candidates` are the attack's settings; those without a default must be given. It
+    returns images, or images with the size of each perturbation where the norm is none of pixels.
+    remembers   whether the library keeps its own successes; for the others the last iterate that succeeded is
+                kept here
     batchwise   whether it draws for a whole batch at once, so that an image's result hangs on its neighbours
     """
 
@@ -50,19 +52,28 @@ class Attack:
 
 
 def _placebo(case: Case, *, kind: str, perturbation: Tensor | None = None) -> Tensor:
-    return noise(case.images, kind=kind, norm=case.norm, eps=case.eps, seed=case.seed, perturbation=perturbation)
+    return noise(
+        case.images, kind=kind, norm=case.norm, eps=case.eps, seed=case.seed, perturbation=perturbation
+    )
 
 
 def _transfer(case: Case, *, source: Callable[[Tensor], Tensor], by: str = "pgd", **settings: Any) -> Tensor:
-    """What attack `by` makes of another model, the twin: broken or not, its last iterates are shown to the model itself."""
+    """What attack `by` makes of another model, the twin: broken or not, its last iterates are shown to the
+    model itself.
+    """
     row = ATTACKS[by]
     if row.minimum_norm or by == "transfer":
         raise ValueError(f"by = {by!r} is not possible: transfer takes an attack inside a ball, such as pgd.")
-    twin = Watched(source, device_of(source, case.images), iter(()))
-    with untouched(source, twin.device, case.seed):
-        twin.follow(case.images, case.goal)
-        candidates = row.candidates(replace(case, model=twin), **_settings(by, replace(row, restarts=False), settings))
-    case.model.forwards, case.model.backwards = case.model.forwards + twin.forwards, case.model.backwards + twin.backwards
+    twin = WatchedModel(source, device_of(source, case.images), iter(()))
+    with preserved_state(source, twin.device, case.seed):
+        twin.follow(case.images, case.criterion)
+        candidates = row.candidates(
+            replace(case, model=twin), **_settings(by, replace(row, restarts=False), settings)
+        )
+    case.model.forwards, case.model.backwards = (
+        case.model.forwards + twin.forwards,
+        case.model.backwards + twin.backwards,
+    )
     return cast(Tensor, candidates)
 
 
@@ -83,7 +94,9 @@ ATTACKS: dict[str, Attack] = {
     "autoattack": Attack(autoattack_adapter.autoattack, remembers=True, batchwise=True),
     "stadv": Attack(stadv, norms=("flow",), targeted=True, remembers=True),
     "transfer": Attack(_transfer, targeted=True),
-    "noise": Attack(_placebo, norms=tuple(sorted({norm for norms in NOISE_NORMS.values() for norm in norms}))),
+    "noise": Attack(
+        _placebo, norms=tuple(sorted({norm for norms in NOISE_NORMS.values() for norm in norms}))
+    ),
 }
 
 
@@ -112,12 +125,15 @@ class AttackResult:
     seconds: float
     flags: tuple[str, ...]
     clean: Tensor
-    goal: Goal
+    criterion: Criterion
 
     def __repr__(self) -> str:
         """One line instead of every pixel."""
         broken, attacked = self.success_among_correct
-        return f"AttackResult({self.name}, {self.norm}, eps={self.eps}: {broken} of {attacked} attacked images broken, flags={self.flags})"
+        return (
+            f"AttackResult({self.name}, {self.norm}, eps={self.eps}: {broken} of {attacked} attacked "
+            f"images broken, flags={self.flags})"
+        )
 
     @property
     def success_among_correct(self) -> tuple[int, int]:
@@ -126,8 +142,14 @@ class AttackResult:
 
     @property
     def success_among_all(self) -> tuple[int, int]:
-        """Images that are wrong in the end (or taken for the target), clean errors among them, of all: the count that libraries print."""
-        already = ~self.correct if self.goal.targets is None else ~self.correct & (self.predicted == self.goal.targets)
+        """Images that are wrong in the end (or taken for the target), clean errors among them, of all: the
+        count that libraries print.
+        """
+        already = (
+            ~self.correct
+            if self.criterion.targets is None
+            else ~self.correct & (self.predicted == self.criterion.targets)
+        )
         return int((self.found | already).sum()), len(self.found)
 
     @property
@@ -141,82 +163,148 @@ class AttackResult:
             raise ValueError(f"this {self.name} searched within eps = {self.eps}: at {eps} it says nothing.")
         kept = self.found & (self.distance <= eps + TOLERANCE)
         images = torch.where(ball.aligned(kept, self.images), self.images, self.clean)
-        predicted = torch.where(self.found & ~kept, self.goal.labels, self.predicted)
-        return replace(self, eps=eps, images=images, found=kept, predicted=predicted, distance=self.distance.where(kept, torch.nan))
+        predicted = torch.where(self.found & ~kept, self.criterion.labels, self.predicted)
+        return replace(
+            self,
+            eps=eps,
+            images=images,
+            found=kept,
+            predicted=predicted,
+            distance=self.distance.where(kept, torch.nan),
+        )
 
 
-def run(name: str, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, *, norm: str, eps: float | None, step: float | None = None,
-        steps: int | None = None, targets: Tensor | None = None, seed: int, chunk: int = 128, stop: bool = False, **settings: Any) -> AttackResult:
+def run(
+    name: str,
+    model: Callable[[Tensor], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    *,
+    norm: str,
+    eps: float | None,
+    step: float | None = None,
+    steps: int | None = None,
+    targets: Tensor | None = None,
+    seed: int,
+    chunk: int = 128,
+    stop: bool = False,
+    **settings: Any,
+) -> AttackResult:
     """Attack each image that the model gets right.
 
-    name      a row of ATTACKS; its settings are documented where it is made. Gradients: fgsm, bim, pgd, cw-linf (step,
-              steps), apgd-ce, apgd-dlr, apgd-t (steps). Minimum norm: cw, ddn, deepfool, fab-t, hsj. Without gradients:
-              square, hsj. The rest: autoattack, transfer (source, by), stadv (norm "flow"), noise, the placebo
+    name      a row of ATTACKS; its settings are documented where it is made. Gradients: fgsm, bim, pgd,
+              cw-linf (step, steps), apgd-ce, apgd-dlr, apgd-t (steps). Minimum norm: cw, ddn, deepfool,
+              fab-t, hsj. Without gradients: square, hsj. The rest: autoattack, transfer (source, by), stadv
+              (norm "flow"), noise, the placebo
     model     logits [n, classes] of images [n, ...] in [0, 1]; normalisation belongs inside it
     norm      "linf" or "l2", where the attack has it; "flow" for stadv
-    eps       the budget in pixel units ("flow": how far a pixel may move, in pixels); None asks the minimum-norm attacks
-              for the smallest perturbation, whatever its size
-    targets   [n] the class wanted for each image, where the attack has it; success then means that class and no other
+    eps       the budget in pixel units ("flow": how far a pixel may move, in pixels); None asks the
+              minimum-norm attacks for the smallest perturbation, whatever its size
+    targets   [n] the class wanted for each image, where the attack has it; success then means that class and
+              no other
     seed      with an image's own pixels it decides that image's random start, the same for every eps
     chunk     images in memory at a time
-    stop      whether an image's search inside the ball ends with its first success. What is found is the same and costs
-              less; the images are the first that cross the boundary, not the end of the path
+    stop      whether an image's search inside the ball ends with its first success. What is found is the same
+              and costs less; the images are the first that cross the boundary, not the end of the path
 
-    Refused: pixels outside [0, 1] by more than 1e-6, outputs that are finite for no image, settings the attack does not
-    have or that it needs and are not given. Images with pixels that are not finite are not attacked, and flagged.
+    Refused: pixels outside [0, 1] by more than 1e-6, outputs that are finite for no image, settings the
+    attack does not have or that it needs and are not given. Images with pixels that are not finite are not
+    attacked, and flagged.
 
-    >>> model = lambda images: torch.stack([torch.zeros(len(images)), images.flatten(1).sum(dim=1) - 1], dim=1)
-    >>> run("fgsm", model, torch.full((1, 1, 2, 2), 0.3), torch.tensor([1]), norm="linf", eps=0.06, seed=0).found
+    >>> model = lambda x: torch.stack([torch.zeros(len(x)), x.flatten(1).sum(dim=1) - 1], dim=1)
+    >>> images, labels = torch.full((1, 1, 2, 2), 0.3), torch.tensor([1])
+    >>> run("fgsm", model, images, labels, norm="linf", eps=0.06, seed=0).found
     tensor([True])
     """
     attack = _known(name, norm, eps, targets)
-    settings = _settings(name, attack, settings | {key: value for key, value in (("step", step), ("steps", steps)) if value is not None})
+    settings = _settings(
+        name,
+        attack,
+        settings | {key: value for key, value in (("step", step), ("steps", steps)) if value is not None},
+    )
     clean, finite = _boxed(images)
-    goal = _goal(clean, labels, targets)
+    criterion = _criterion(clean, labels, targets)
     start, device = time.perf_counter(), device_of(model, images)
-    with untouched(model, device, int(seed)):
+    with preserved_state(model, device, int(seed)):
         logits = _logits(model, clean, device, chunk)
-        correct = _right(logits, goal, finite)
+        correct = _right(logits, criterion, finite)
         rows = correct.nonzero().flatten()
-        whole = clean.clone(), torch.zeros_like(correct), logits.argmax(dim=1), torch.full(correct.shape, torch.nan, dtype=torch.float64, device=clean.device)
+        whole = (
+            clean.clone(),
+            torch.zeros_like(correct),
+            logits.argmax(dim=1),
+            torch.full(correct.shape, torch.nan, dtype=torch.float64, device=clean.device),
+        )
         with closing(_ticks(name, len(rows), chunk, settings)) as ticks:
-            watched = Watched(model, device, ticks, rows=1 if attack.batchwise else ROWS)
+            watched = WatchedModel(model, device, ticks, rows=1 if attack.batchwise else ROWS)
             for part in torch.split(rows, chunk) if len(rows) else ():
-                case = Case(watched, clean[part].to(device), goal.at(part).to(device), norm, math.inf if eps is None else eps, int(seed))
-                for values, some in zip(whole, _search(attack, case, stop, **_of(part, settings, device)), strict=True):
+                case = Case(
+                    watched,
+                    clean[part].to(device),
+                    criterion.at(part).to(device),
+                    norm,
+                    math.inf if eps is None else eps,
+                    int(seed),
+                )
+                for values, some in zip(
+                    whole, _search(attack, case, stop, **_of(part, settings, device)), strict=True
+                ):
                     values[part] = some.to(clean.device)
     attacked, found, predicted, distance = whole
     asked = _recorded(settings) | {"seed": int(seed), "chunk": chunk} | ({"stop": True} if stop else {})
     return AttackResult(
-        name=name, norm=norm, eps=eps, settings=asked, images=attacked, found=found, correct=correct, predicted=predicted, distance=distance,
-        queries=(watched.forwards, watched.backwards), seconds=time.perf_counter() - start,
-        flags=(*_flags(attack, eps or 0.0, settings, logits, finite), *dict.fromkeys(watched.flags)), clean=clean, goal=goal)
+        name=name,
+        norm=norm,
+        eps=eps,
+        settings=asked,
+        images=attacked,
+        found=found,
+        correct=correct,
+        predicted=predicted,
+        distance=distance,
+        queries=(watched.forwards, watched.backwards),
+        seconds=time.perf_counter() - start,
+        flags=(*_flags(attack, eps or 0.0, settings, logits, finite), *dict.fromkeys(watched.flags)),
+        clean=clean,
+        criterion=criterion,
+    )
 
 
-def _search(attack: Attack, case: Case, stop: bool, *, restarts: int = 1, **settings: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Images, found, predicted, distance of one case: attack, pull into the ball, ask the model afresh, repeat on what is left."""
-    images, found = case.images.clone(), torch.zeros_like(case.goal.labels, dtype=torch.bool)
-    predicted, distance = case.goal.labels.clone(), torch.full(found.shape, torch.nan, dtype=torch.float64, device=found.device)
+def _search(
+    attack: Attack, case: Case, stop: bool, *, restarts: int = 1, **settings: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Images, found, predicted, distance of one case: attack, pull into the ball, ask the model afresh,
+    repeat on what is left.
+    """
+    images, found = case.images.clone(), torch.zeros_like(case.criterion.labels, dtype=torch.bool)
+    predicted, distance = (
+        case.criterion.labels.clone(),
+        torch.full(found.shape, torch.nan, dtype=torch.float64, device=found.device),
+    )
     radius = math.inf if attack.minimum_norm else case.eps
     for restart in range(restarts):
         left = (~found).nonzero().flatten()
         if not len(left):
             break
-        trial = replace(case, images=case.images[left], goal=case.goal.at(left), restart=restart)
+        trial = replace(case, images=case.images[left], criterion=case.criterion.at(left), restart=restart)
         near = partial(_inside, trial) if stop and math.isfinite(case.eps) else None
-        case.model.follow(trial.images, trial.goal, near)
+        case.model.follow(trial.images, trial.criterion, near)
         candidates = attack.candidates(trial, **_of(left, settings, found.device))
         if isinstance(candidates, tuple):
             candidates, size = candidates
         else:
             if near or not (attack.minimum_norm or attack.remembers):
                 candidates = case.model.last_success(candidates)
-            candidates = ball.inside(trial.images, candidates.detach().to(trial.images.dtype), case.norm, radius)
+            candidates = ball.inside(
+                trial.images, candidates.detach().to(trial.images.dtype), case.norm, radius
+            )
             size = ball.distance(trial.images, candidates, case.norm)
         with torch.no_grad():
             logits = case.model.score(candidates)
-        hit = trial.goal.reached(logits) & (size <= case.eps + TOLERANCE)
-        for values, some in zip((images, predicted, distance), (candidates, logits.argmax(dim=1), size), strict=True):
+        hit = trial.criterion.reached(logits) & (size <= case.eps + TOLERANCE)
+        for values, some in zip(
+            (images, predicted, distance), (candidates, logits.argmax(dim=1), size), strict=True
+        ):
             values[left[hit]] = some[hit]
         found[left[hit]] = True
     return images, found, predicted, distance
@@ -228,17 +316,25 @@ def _inside(case: Case, images: Tensor) -> Tensor:
 
 def _of(rows: Tensor, settings: dict[str, Any], device: torch.device) -> dict[str, Any]:
     """The settings with those that hold a value for each image cut to the given rows."""
-    return {key: value[rows.to(value.device)].to(device) if isinstance(value, Tensor) else value for key, value in settings.items()}
+    return {
+        key: value[rows.to(value.device)].to(device) if isinstance(value, Tensor) else value
+        for key, value in settings.items()
+    }
 
 
 def _recorded(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings for a record: without tensors, another model by its name."""
-    return {key: getattr(value, "__qualname__", type(value).__qualname__) if callable(value) else value
-            for key, value in settings.items() if not isinstance(value, Tensor)}
+    return {
+        key: getattr(value, "__qualname__", type(value).__qualname__) if callable(value) else value
+        for key, value in settings.items()
+        if not isinstance(value, Tensor)
+    }
 
 
 def _ticks(name: str, n: int, chunk: int, settings: dict[str, Any]) -> Any:
-    passes = math.prod(settings.get(key, 1) for key in ("restarts", "steps", "queries", "n_targets", "binary_search_steps")) * math.ceil(n / chunk)
+    passes = math.prod(
+        settings.get(key, 1) for key in ("restarts", "steps", "queries", "n_targets", "binary_search_steps")
+    ) * math.ceil(n / chunk)
     return console.progress(range(passes), what=name, total=passes)
 
 
@@ -250,9 +346,15 @@ def _known(name: str, norm: str, eps: float | None, targets: Tensor | None) -> A
     if norm not in attack.norms:
         raise ValueError(f"{name} has no norm {norm!r}: it has {', '.join(attack.norms)}.")
     if eps is None and not attack.minimum_norm:
-        raise ValueError(f"{name} needs eps: it searches inside a ball. eps=None asks for the smallest perturbation, which {_names('minimum_norm')} can do.")
+        raise ValueError(
+            f"{name} needs eps: it searches inside a ball. eps=None asks for the smallest perturbation, "
+            f"which {_names('minimum_norm')} can do."
+        )
     if eps is not None and not (isinstance(eps, Real) and 0 <= eps < math.inf):
-        raise ValueError(f"eps = {eps!r} is not possible: the attack budget is one number from 0 (pixel units); a curve is one call for each eps.")
+        raise ValueError(
+            f"eps = {eps!r} is not possible: the attack budget is one number from 0 (pixel units); a curve "
+            "is one call for each eps."
+        )
     if targets is not None and not attack.targeted:
         raise ValueError(f"{name} has no targets: {_names('targeted')} can be sent to a class.")
     return attack
@@ -265,39 +367,68 @@ def _names(ability: str) -> str:
 def _settings(name: str, attack: Attack, given: dict[str, Any]) -> dict[str, Any]:
     """All settings of the attack, the given ones and its defaults; what is missing or unknown is refused."""
     parameters = list(inspect.signature(attack.candidates).parameters.values())[1:]
-    known = {parameter.name: parameter.default for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
+    known = {
+        parameter.name: parameter.default
+        for parameter in parameters
+        if parameter.kind is not parameter.VAR_KEYWORD
+    }
     known |= {"restarts": 1} if attack.restarts else {}
-    if len(known) == len(parameters) + attack.restarts and (unknown := [key for key in given if key not in known]):
+    if len(known) == len(parameters) + attack.restarts and (
+        unknown := [key for key in given if key not in known]
+    ):
         raise ValueError(f"{name} has no setting {unknown[0]!r}: it has {', '.join(known) or 'none'}.")
-    if missing := [key for key, default in known.items() if default is inspect.Parameter.empty and key not in given]:
-        raise ValueError(f"{name} needs {' and '.join(missing)}: no library's default stands in for a number that decides the result.")
+    if missing := [
+        key for key, default in known.items() if default is inspect.Parameter.empty and key not in given
+    ]:
+        raise ValueError(
+            f"{name} needs {' and '.join(missing)}: no library's default stands in for a number that decides "
+            "the result."
+        )
     for key, value in given.items():
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and not (value > 0 or value == known.get(key)):
+        if (
+            isinstance(value, (int, float))
+            and not isinstance(value, bool)
+            and not (value > 0 or value == known.get(key))
+        ):
             raise ValueError(f"{key} = {value} is not possible for {name}: it is a number above 0.")
     return known | given
 
 
 def _boxed(images: Tensor) -> tuple[Tensor, Tensor]:
-    """The images clipped to [0, 1] where they miss it by rounding, and [n] whether all their pixels are finite."""
+    """The images clipped to [0, 1] where they miss it by rounding, and [n] whether all their pixels are
+    finite.
+    """
     if not images.is_floating_point() or images.dim() < 2 or not len(images):
-        raise ValueError(f"images must be floating point [n, ...] with n at least 1, got {images.dtype} {tuple(images.shape)}.")
+        raise ValueError(
+            f"images must be floating point [n, ...] with n at least 1, got {images.dtype} "
+            f"{tuple(images.shape)}."
+        )
     finite = images.isfinite().flatten(1).all(dim=1)
     outside = ((images < -TOLERANCE) | (images > 1 + TOLERANCE)) & ball.aligned(finite, images)
     if outside.any():
         index = outside.nonzero()[0].tolist()
         usable = images[finite]
-        raise UserError(f"images[{', '.join(map(str, index))}] = {images[tuple(index)]:.7g} lies outside [0, 1] (these images reach from {usable.min():.4g} to "
-                        f"{usable.max():.4g}): give pixels in [0, 1] and keep normalisation inside the model.")
+        raise UserError(
+            f"images[{', '.join(map(str, index))}] = {images[tuple(index)]:.7g} lies outside [0, 1] (these "
+            f"images reach from {usable.min():.4g} to "
+            f"{usable.max():.4g}): give pixels in [0, 1] and keep normalisation inside the model."
+        )
     return images.detach().clamp(0, 1), finite
 
 
-def _goal(images: Tensor, labels: Tensor, targets: Tensor | None) -> Goal:
+def _criterion(images: Tensor, labels: Tensor, targets: Tensor | None) -> Criterion:
     for what, classes in (("labels", labels), ("targets", targets)):
         if classes is not None and (classes.shape != (len(images),) or classes.is_floating_point()):
-            raise ValueError(f"{what} must be whole numbers [{len(images)}], one for each image, got {classes.dtype} {tuple(classes.shape)}.")
+            raise ValueError(
+                f"{what} must be whole numbers [{len(images)}], one for each image, got {classes.dtype} "
+                f"{tuple(classes.shape)}."
+            )
     if targets is not None and (targets.to(labels.device) == labels).any():
-        raise ValueError(f"targets[{int((targets.to(labels.device) == labels).nonzero()[0])}] is the image's own label: a target is another class.")
-    return Goal(labels.long(), None if targets is None else targets.long()).to(images.device)
+        raise ValueError(
+            f"targets[{int((targets.to(labels.device) == labels).nonzero()[0])}] is the image's own label: a "
+            "target is another class."
+        )
+    return Criterion(labels.long(), None if targets is None else targets.long()).to(images.device)
 
 
 @torch.no_grad()
@@ -305,20 +436,30 @@ def _logits(model: Callable[[Tensor], Tensor], images: Tensor, device: torch.dev
     return torch.cat([score(model, part.to(device)) for part in torch.split(images, chunk)]).to(images.device)
 
 
-def _right(logits: Tensor, goal: Goal, finite: Tensor) -> Tensor:
+def _right(logits: Tensor, criterion: Criterion, finite: Tensor) -> Tensor:
     """[n] whether the image is usable and its clean prediction right."""
-    for what, classes in (("labels", goal.labels), ("targets", goal.targets)):
+    for what, classes in (("labels", criterion.labels), ("targets", criterion.targets)):
         if classes is not None and not 0 <= int(classes.min()) <= int(classes.max()) < logits.shape[1]:
-            raise ValueError(f"{what} run from {int(classes.min())} to {int(classes.max())}, the model has classes 0 to {logits.shape[1] - 1}.")
+            raise ValueError(
+                f"{what} run from {int(classes.min())} to {int(classes.max())}, the model has classes 0 to "
+                f"{logits.shape[1] - 1}."
+            )
     usable = finite & logits.isfinite().all(dim=1)
     if finite.any() and not usable.any():
-        raise UserError(f"the model's outputs are not finite for any of the {int(finite.sum())} images: look at its weights and its normalisation.")
-    return usable & (logits.argmax(dim=1) == goal.labels)
+        raise UserError(
+            f"the model's outputs are not finite for any of the {int(finite.sum())} images: look at its "
+            "weights and its normalisation."
+        )
+    return usable & (logits.argmax(dim=1) == criterion.labels)
 
 
-def _flags(attack: Attack, eps: float, settings: dict[str, Any], logits: Tensor, finite: Tensor) -> Iterator[str]:
+def _flags(
+    attack: Attack, eps: float, settings: dict[str, Any], logits: Tensor, finite: Tensor
+) -> Iterator[str]:
     """What a reader must know before believing the numbers."""
-    reach = settings["steps"] * settings["step"] if "step" in settings and not attack.minimum_norm else math.inf
+    reach = (
+        settings["steps"] * settings["step"] if "step" in settings and not attack.minimum_norm else math.inf
+    )
     if reach < 2 * eps - TOLERANCE:
         yield f"short path: steps x step = {reach:.4g} cannot cross the ball, 2 eps = {2 * eps:.4g}"
     if not finite.all():

@@ -1,4 +1,5 @@
-"""What a reader must know of a model before believing an attack's number: the warnings of AutoAttack, and those it lacks.
+"""What a reader must know of a model before believing an attack's number: the warnings of AutoAttack, and
+those it lacks.
 
 Each looks at one batch of images; none attacks.
 """
@@ -15,16 +16,25 @@ Model = Callable[[Tensor], Tensor]
 
 
 def probabilities(logits: Tensor) -> bool:
-    """Whether rows [n, classes] are distributions: a softmax, behind which gradients vanish where the model is sure."""
-    return bool(len(logits)) and bool(((logits >= 0) & (logits <= 1)).all() and ((logits.sum(dim=1) - 1).abs() < 1e-4).all())
+    """Whether rows [n, classes] are distributions: a softmax, behind which gradients vanish where the model
+    is sure.
+    """
+    return bool(len(logits)) and bool(
+        ((logits >= 0) & (logits <= 1)).all() and ((logits.sum(dim=1) - 1).abs() < 1e-4).all()
+    )
 
 
 @torch.no_grad()
 def randomised(model: Model, images: Tensor, *, draws: int = 5) -> bool:
-    """Whether forward passes of the same images differ: in a prediction, or in the direction of the logits by more than 1e-4."""
+    """Whether forward passes of the same images differ: in a prediction, or in the direction of the logits by
+    more than 1e-4.
+    """
     passes = torch.stack([score(model, images) for _ in range(draws)])
     directions = passes / passes.norm(dim=2, keepdim=True).clamp(min=1e-10)
-    return bool((passes.argmax(dim=2) != passes[0].argmax(dim=1)).any()) or float((directions - directions[:1]).norm(dim=2).max()) > 1e-4
+    return (
+        bool((passes.argmax(dim=2) != passes[0].argmax(dim=1)).any())
+        or float((directions - directions[:1]).norm(dim=2).max()) > 1e-4
+    )
 
 
 def optimises(model: Model, images: Tensor) -> bool:
@@ -56,10 +66,16 @@ def margins(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def zero_gradients(model: Model, images: Tensor, labels: Tensor, *, margin: bool = False) -> Tensor:
-    """[n] whether the gradient by the image is exactly zero or not finite: of the cross-entropy, or of the margin between label and runner-up."""
+    """[n] whether the gradient by the image is exactly zero or not finite: of the cross-entropy, or of the
+    margin between label and runner-up.
+    """
     asked = images.detach().clone().requires_grad_()
     logits = score(model, asked)
-    loss = margins(logits, labels) if margin else torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    loss = (
+        margins(logits, labels)
+        if margin
+        else torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    )
     gradients = torch.autograd.grad(loss.sum(), asked, allow_unused=True)[0] if loss.requires_grad else None
     if gradients is None:
         return torch.ones_like(labels, dtype=torch.bool)
@@ -68,7 +84,9 @@ def zero_gradients(model: Model, images: Tensor, labels: Tensor, *, margin: bool
 
 
 def before_attacking(model: Model, images: Tensor, labels: Tensor) -> Iterator[str]:
-    """Sentences on a batch [n, ...] that the model gets right; the model evaluates, and nothing is restored here."""
+    """Sentences on a batch [n, ...] that the model gets right; the model evaluates, and nothing is restored
+    here.
+    """
     with torch.no_grad():
         logits = score(model, images)
     if probabilities(logits):

@@ -1,9 +1,10 @@
-"""The sanity panel: what must hold before a model's robust accuracy is believed, each row computed on a few images.
+"""The sanity panel: what must hold before a model's robust accuracy is believed, each row computed on a few
+images.
 
-The rows answer the demands of Carlini et al. 2019, Athalye, Carlini & Wagner 2018, Croce & Hein 2020, Pintor et al. 2022
-(indicators of attack failure) and Zimmermann et al. 2022 that a program can check. A failing row does not say that a
-model is weak: it says that attacks on it were, or that its number hangs on something else than the images. How attacks
-search, and a model's robust accuracy itself, do not stand here.
+The rows answer the demands of Carlini et al. 2019, Athalye, Carlini & Wagner 2018, Croce & Hein 2020, Pintor
+et al. 2022 (indicators of attack failure) and Zimmermann et al. 2022 that a program can check. A failing row
+does not say that a model is weak: it says that attacks on it were, or that its number hangs on something else
+than the images. How attacks search, and a model's robust accuracy itself, do not stand here.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,15 +19,15 @@ from causalnb import UserError
 from causalnb.attacks import indicators
 from causalnb.attacks.contract import run
 from causalnb.attacks.indicators import NOISE, Bench, Finding, Model, radius_of_box
-from causalnb.attacks.watch import device_of, score, untouched
+from causalnb.attacks.watch import device_of, preserved_state, score
 
 
 @dataclass(frozen=True)
 class Row:
     """One line of the panel.
 
-    demand   its number among the demands on an evaluation: 5 budgets, 6 steps, 7 black boxes, 8 gradients, 9 success,
-             10 losses, 11 attacks without gradients, 12 restarts, 13 outputs, 15 the planted control
+    demand   its number among the demands on an evaluation: 5 budgets, 6 steps, 7 black boxes, 8 gradients, 9
+             success, 10 losses, 11 attacks without gradients, 12 restarts, 13 outputs, 15 the planted control
     value    the number that decides, None where nothing could be computed
     """
 
@@ -57,22 +58,44 @@ class Panel:
         """A table for a terminal."""
         width = max(len(row.name) for row in self.rows)
         head = f"sanity panel: {len(self.failed)} of {len(self.rows)} rows fail, n = {self.n}"
-        return "\n".join([head, *(f"{row.demand:>3}  {row.name:<{width}}  {row.word:<14}  {row.sentence}" for row in self.rows)])
+        return "\n".join(
+            [
+                head,
+                *(
+                    f"{row.demand:>3}  {row.name:<{width}}  {row.word:<14}  {row.sentence}"
+                    for row in self.rows
+                ),
+            ]
+        )
 
 
-def sanity_panel(model: Model, images: Tensor, labels: Tensor, *, norm: str = "linf", eps: float, seed: int = 0, steps: int = 40,
-                 chunk: int = 128, planted: int = 20, features: Model | None = None) -> Panel:
-    """Look for the failures that make an attack's number too good, on the images [n, ...] that the model gets right.
+def sanity_panel(
+    model: Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    norm: str = "linf",
+    eps: float,
+    seed: int = 0,
+    steps: int = 40,
+    chunk: int = 128,
+    planted: int = 20,
+    features: Model | None = None,
+) -> Panel:
+    """Look for the failures that make an attack's number too good, on the images [n, ...] that the model gets
+    right.
 
     eps        the budget in pixel units, less than reaches all of the box
-    steps      of PGD on the cross-entropy and on the margin, 10 or more; each search's steps add up to 2.5 eps
+    steps      of PGD on the cross-entropy and on the margin, 10 or more; each search's steps add up to 2.5
+               eps
     planted    images for the planted control, at most
-    features   images [n, ...] -> [n, d] for the planted control; without it, what enters the model's last nn.Linear
+    features   images [n, ...] -> [n, d] for the planted control; without it, what enters the model's last
+               nn.Linear
 
     Where two searches are compared, one image in twenty (two at least) may go the other way.
 
-    Refused, as a UserError: outputs that are not finite, a model that is right on none of the images, outputs that carry
-    no gradient at all.
+    Refused, as a UserError: outputs that are not finite, a model that is right on none of the images, outputs
+    that carry no gradient at all.
 
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
     >>> images = torch.rand(8, 1, 4, 4)
@@ -80,27 +103,60 @@ def sanity_panel(model: Model, images: Tensor, labels: Tensor, *, norm: str = "l
     >>> sorted({row.demand for row in panel})
     [5, 6, 7, 8, 9, 10, 11, 12, 13, 15]
     """
-    bench = prepared(model, images, labels, norm=norm, eps=eps, seed=seed, steps=steps, chunk=chunk, planted=planted, features=features)
-    with untouched(model, bench.images.device, seed):
+    bench = prepared(
+        model,
+        images,
+        labels,
+        norm=norm,
+        eps=eps,
+        seed=seed,
+        steps=steps,
+        chunk=chunk,
+        planted=planted,
+        features=features,
+    )
+    with preserved_state(model, bench.images.device, seed):
         return Panel(tuple(_row(demand, name, look(bench)) for demand, name, look in ROWS), bench.n)
 
 
-def prepared(model: Model, images: Tensor, labels: Tensor, *, norm: str, eps: float, seed: int, steps: int, chunk: int, planted: int,
-             features: Model | None) -> Bench:
-    """What the rows need, of the images that the model gets right; arguments and refusals as in `sanity_panel`."""
+def prepared(
+    model: Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    norm: str,
+    eps: float,
+    seed: int,
+    steps: int,
+    chunk: int,
+    planted: int,
+    features: Model | None,
+) -> Bench:
+    """What the rows need, of the images that the model gets right; arguments and refusals as in
+    `sanity_panel`.
+    """
     if norm not in NOISE:
         raise ValueError(f"there is no panel in {norm!r}: it is for {' and '.join(NOISE)}.")
     whole = radius_of_box(images, norm)
     if not 0 < eps < whole:
-        raise UserError(f"eps = {eps} is not possible: give one above 0 and below {whole:.4g}, which reaches all of the box in {norm}.")
+        raise UserError(
+            f"eps = {eps} is not possible: give one above 0 and below {whole:.4g}, which reaches all of the "
+            f"box in {norm}."
+        )
     if steps < 10:
-        raise UserError(f"steps = {steps} is not possible: the panel compares PGD with 10 steps and more, so give 10 at least.")
+        raise UserError(
+            f"steps = {steps} is not possible: the panel compares PGD with 10 steps and more, so give 10 at "
+            "least."
+        )
     first = run("noise", model, images, labels, norm=norm, eps=0.0, seed=seed, chunk=chunk, kind=NOISE[norm])
     if not first.correct.any():
-        raise UserError(f"the model gets none of the {len(images)} images right, so there is nothing to attack: look at labels and normalisation.")
+        raise UserError(
+            f"the model gets none of the {len(images)} images right, so there is nothing to attack: look at "
+            "labels and normalisation."
+        )
     device = device_of(model, images)
-    clean, right = first.clean[first.correct].to(device), first.goal.labels[first.correct].to(device)
-    with untouched(model, device, seed):
+    clean, right = first.clean[first.correct].to(device), first.criterion.labels[first.correct].to(device)
+    with preserved_state(model, device, seed):
         logits = torch.cat([_logits(model, part) for part in clean.split(chunk)])
     return Bench(model, clean, right, logits, norm, eps, seed, steps, chunk, planted, features)
 
@@ -108,13 +164,20 @@ def prepared(model: Model, images: Tensor, labels: Tensor, *, norm: str, eps: fl
 def _logits(model: Model, images: Tensor) -> Tensor:
     logits = score(model, images.clone().requires_grad_())
     if not logits.requires_grad:
-        raise UserError("the model's outputs carry no gradient (it detaches them, or works under no_grad): attack what carries one in its place, such as "
-                        "StraightThrough or Surrogate, or attack it with square.")
+        raise UserError(
+            "the model's outputs carry no gradient (it detaches them, or works under no_grad): attack what "
+            "carries one in its place, such as "
+            "StraightThrough or Surrogate, or attack it with square."
+        )
     return logits.detach()
 
 
 def _row(demand: int, name: str, finding: Finding) -> Row:
-    words: dict[bool | None, Literal["pass", "fail", "not applicable"]] = {True: "pass", False: "fail", None: "not applicable"}
+    words: dict[bool | None, Literal["pass", "fail", "not applicable"]] = {
+        True: "pass",
+        False: "fail",
+        None: "not applicable",
+    }
     return Row(demand, name, words[finding.holds], finding.value, finding.sentence)
 
 

@@ -1,9 +1,10 @@
-"""The active control of an evaluation: adversarial examples are planted, and the unchanged attack must find them.
+"""The active control of an evaluation: adversarial examples are planted, and the unchanged attack must find
+them.
 
-After Zimmermann, Brendel, Tramer & Carlini 2022, *Increasing Confidence in Adversarial Robustness Evaluations*: for each
-image a two-class model is made from a network's own features, in which one known point at the edge of the ball is
-adversarial. An attack that misses such points proves nothing when it finds none in the network. How an attack searches
-is not known here, nor whether the network itself is robust.
+After Zimmermann, Brendel, Tramer & Carlini 2022, *Increasing Confidence in Adversarial Robustness
+Evaluations*: for each image a two-class model is made from a network's own features, in which one known point
+at the edge of the ball is adversarial. An attack that misses such points proves nothing when it finds none in
+the network. How an attack searches is not known here, nor whether the network itself is robust.
 """
 
 from collections.abc import Callable
@@ -18,22 +19,29 @@ from causalnb import UserError
 from causalnb.attacks import ball
 from causalnb.attacks.contract import TOLERANCE, AttackResult
 from causalnb.attacks.noise import noise
-from causalnb.attacks.watch import device_of, score, untouched
+from causalnb.attacks.watch import device_of, preserved_state, score
 
 Attack = Callable[[nn.Module, Tensor, Tensor], AttackResult]
 Features = Callable[[Tensor], Tensor]
 
-NEEDED, ALLOWED = 0.95, 0.20    # of the planted images: what the attack must break at least, random search at most
-EDGE = {"linf": "sign", "l2": "gauss"}      # the noise whose one draw is the planted point
-SHRINK = 0.99                   # inner points lie this share of the way out at most
-MARGIN = 0.10                   # of the gap between the highest inner point and the planted one, how much lies beyond the boundary
+NEEDED, ALLOWED = (
+    0.95,
+    0.20,
+)  # of the planted images: what the attack must break at least, random search at most
+EDGE = {"linf": "sign", "l2": "gauss"}  # the noise whose one draw is the planted point
+SHRINK = 0.99  # inner points lie this share of the way out at most
+MARGIN = (
+    0.10  # of the gap between the highest inner point and the planted one, how much lies beyond the boundary
+)
 
 
 class Planted(nn.Module):
-    """A linear readout of features with two classes: 0 for `image` and what was drawn around it, 1 for `point`.
+    """A linear readout of features with two classes: 0 for `image` and what was drawn around it, 1 for
+    `point`.
 
     image, point   [1, ...] the clean image, and the adversarial one at the edge of its ball
-    Its logits [n, 2] differ by the score: MARGIN at `point`, MARGIN - 1 or less at the image and all inner points.
+    Its logits [n, 2] differ by the score: MARGIN at `point`, MARGIN - 1 or less at the image and all inner
+    points.
     """
 
     image: Tensor
@@ -42,17 +50,29 @@ class Planted(nn.Module):
     origin: Tensor
     bias: Tensor
 
-    def __init__(self, features: Features, image: Tensor, point: Tensor, weight: Tensor, origin: Tensor, bias: Tensor) -> None:
-        """`weight` [d] reads features less their `origin` [d], so that the readout does not lose its digits to a large mean."""
+    def __init__(
+        self, features: Features, image: Tensor, point: Tensor, weight: Tensor, origin: Tensor, bias: Tensor
+    ) -> None:
+        """`weight` [d] reads features less their `origin` [d], so that the readout does not lose its digits
+        to a large mean.
+        """
         super().__init__()
         self.features = features
-        for name, values in {"image": image, "point": point, "weight": weight, "origin": origin, "bias": bias}.items():
+        for name, values in {
+            "image": image,
+            "point": point,
+            "weight": weight,
+            "origin": origin,
+            "bias": bias,
+        }.items():
             self.register_buffer(name, values)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [n, 2]."""
         lead = (self.features(images).flatten(1) - self.origin) @ self.weight + self.bias
-        lead = lead + 0 * images.flatten(1).sum(dim=1)      # features without a gradient have one of zero: a failed control, no error of torch's
+        lead = lead + 0 * images.flatten(1).sum(
+            dim=1
+        )  # features without a gradient have one of zero: a failed control, no error of torch's
         return torch.stack([-lead, lead], dim=1) / 2
 
 
@@ -73,24 +93,40 @@ class Control:
 
     @property
     def passed(self) -> bool:
-        """Whether the attack broke at least 95 % and random search at most 20 %, of one planted image or more."""
+        """Whether the attack broke at least 95 % and random search at most 20 %, of one planted image or
+        more.
+        """
         (found, of), (by_chance, _) = self.attack, self.random
         return of > 0 and found >= NEEDED * of and by_chance <= ALLOWED * of
 
     def __str__(self) -> str:
         """A sentence with every count."""
         (found, of), (by_chance, _) = self.attack, self.random
-        return (f"the attack breaks {found} of {of} planted images, random search with {self.queries} points each {by_chance}; "
-                f"{self.images - of} of {self.images} images could not be planted")
+        return (
+            f"the attack breaks {found} of {of} planted images, random search with {self.queries} points "
+            f"each {by_chance}; "
+            f"{self.images - of} of {self.images} images could not be planted"
+        )
 
 
-def planted_control(attack: Attack, model: Callable[[Tensor], Tensor], images: Tensor, *, norm: str, eps: float, seed: int, inner: int = 200,
-                    features: Features | None = None) -> Control:
+def planted_control(
+    attack: Attack,
+    model: Callable[[Tensor], Tensor],
+    images: Tensor,
+    *,
+    norm: str,
+    eps: float,
+    seed: int,
+    inner: int = 200,
+    features: Features | None = None,
+) -> Control:
     """Plant an adversarial example beside each image, and count how many the unchanged attack finds.
 
-    attack   (model, images, labels) -> AttackResult, with all its settings: `partial(run, "pgd", norm=..., eps=..., ...)`
+    attack   (model, images, labels) -> AttackResult, with all its settings:
+             `partial(run, "pgd", norm=..., eps=..., ...)`
     norm, eps   the budget, the attack's own
-    The rest as in `planted`. A success is asked for afresh, whatever the attack says: inside ball and box, and class 1.
+    The rest as in `planted`. A success is asked for afresh, whatever the attack says: inside ball and box,
+    and class 1.
 
     >>> from functools import partial
     >>> from causalnb.attacks import run
@@ -100,25 +136,41 @@ def planted_control(attack: Attack, model: Callable[[Tensor], Tensor], images: T
     >>> planted_control(pgd, network, torch.rand(5, 1, 8, 8), norm="linf", eps=0.1, seed=0).attack
     (5, 5)
     """
-    models = [one for one in planted(model, images, norm=norm, eps=eps, seed=seed, inner=inner, features=features) if one is not None]
-    results = [attack(one, one.image, torch.zeros(1, dtype=torch.long, device=one.image.device)) for one in models]
+    models = [
+        one
+        for one in planted(model, images, norm=norm, eps=eps, seed=seed, inner=inner, features=features)
+        if one is not None
+    ]
+    results = [
+        attack(one, one.image, torch.zeros(1, dtype=torch.long, device=one.image.device)) for one in models
+    ]
     queries = max((result.queries[0] for result in results), default=0)
     found = sum(_broken(one, result.images, norm, eps) for one, result in zip(models, results, strict=True))
     by_chance = sum(random_search(one, norm=norm, eps=eps, queries=queries, seed=seed) for one in models)
     return Control((found, len(models)), (by_chance, len(models)), len(images), queries)
 
 
-def planted(model: Callable[[Tensor], Tensor], images: Tensor, *, norm: str, eps: float, seed: int, inner: int = 200,
-            features: Features | None = None) -> list[Planted | None]:
-    """A two-class model for each image [n, ...] in which an adversarial example within eps is known; None where none could be made.
+def planted(
+    model: Callable[[Tensor], Tensor],
+    images: Tensor,
+    *,
+    norm: str,
+    eps: float,
+    seed: int,
+    inner: int = 200,
+    features: Features | None = None,
+) -> list[Planted | None]:
+    """A two-class model for each image [n, ...] in which an adversarial example within eps is known; None
+    where none could be made.
 
-    `inner` uniform points of the ball, pulled in by 1 %, and the image are class 0; one point at eps (a corner in L-inf, a
-    random direction in L2; both cut with the box [0, 1]) is class 1. The readout has the widest margin
-    between them, in units of the inner points' spread; its boundary then moves up to the planted point, short of it by a
-    tenth of the gap. Where the features do
+    `inner` uniform points of the ball, pulled in by 1 %, and the image are class 0; one point at eps (a
+    corner in L-inf, a random direction in L2; both cut with the box [0, 1]) is class 1. The readout has the
+    widest margin between them, in units of the inner points' spread; its boundary then moves up to the
+    planted point, short of it by a tenth of the gap. Where the features do
     not separate the planted point exactly, the image cannot be planted.
 
-    features   what is read, [n, ...] for images; without it, what enters the model's last nn.Linear. Given, the model is not asked
+    features   what is read, [n, ...] for images; without it, what enters the model's last nn.Linear. Given,
+               the model is not asked
 
     Refused: a model without features given in which no nn.Linear is called.
     """
@@ -126,10 +178,13 @@ def planted(model: Callable[[Tensor], Tensor], images: Tensor, *, norm: str, eps
         raise ValueError(f"nothing can be planted in {norm!r}: the norm is one of {' and '.join(EDGE)}.")
     read = features if features is not None else entering_last_linear(model, images[:1])
     images = images.to(device_of(read, images))
-    with untouched(read, images.device, seed), torch.no_grad():
+    with preserved_state(read, images.device, seed), torch.no_grad():
         points = noise(images, kind=EDGE[norm], norm=norm, eps=eps, seed=seed)
         around = partial(inner_points, norm=norm, eps=eps, seed=seed, inner=inner)
-        return [_plant(read, image, around(image)[0], point) for image, point in zip(images.split(1), points.split(1), strict=True)]
+        return [
+            _plant(read, image, around(image)[0], point)
+            for image, point in zip(images.split(1), points.split(1), strict=True)
+        ]
 
 
 def inner_points(images: Tensor, *, norm: str, eps: float, seed: int, inner: int) -> Tensor:
@@ -137,10 +192,17 @@ def inner_points(images: Tensor, *, norm: str, eps: float, seed: int, inner: int
     return torch.stack([_drawn(images, norm, SHRINK * eps, (seed, "inner", k)) for k in range(inner)], dim=1)
 
 
-def random_search(model: Planted, *, norm: str, eps: float, queries: int, seed: int, chunk: int = 128) -> bool:
+def random_search(
+    model: Planted, *, norm: str, eps: float, queries: int, seed: int, chunk: int = 128
+) -> bool:
     """Whether one of `queries` uniform points of the ball is class 1."""
     for start in range(0, queries, chunk):
-        points = torch.cat([_drawn(model.image, norm, eps, (seed, "search", k)) for k in range(start, min(start + chunk, queries))])
+        points = torch.cat(
+            [
+                _drawn(model.image, norm, eps, (seed, "search", k))
+                for k in range(start, min(start + chunk, queries))
+            ]
+        )
         if bool(_asked(model, points).any()):
             return True
     return False
@@ -149,17 +211,27 @@ def random_search(model: Planted, *, norm: str, eps: float, queries: int, seed: 
 def entering_last_linear(model: Callable[[Tensor], Tensor], images: Tensor) -> "LastLinear":
     """The features of a model: what enters the nn.Linear that it calls last, for these images [n, ...]."""
     if not isinstance(model, nn.Module):
-        raise UserError("features are needed to plant an adversarial example in a plain function: give features, images [n, ...] -> [n, d], or an nn.Module.")
+        raise UserError(
+            "features are needed to plant an adversarial example in a plain function: give features, images "
+            "[n, ...] -> [n, d], or an nn.Module."
+        )
     called: list[nn.Module] = []
-    hooks = [module.register_forward_pre_hook(lambda module, _: called.append(module)) for module in model.modules() if isinstance(module, nn.Linear)]
+    hooks = [
+        module.register_forward_pre_hook(lambda module, _: called.append(module))
+        for module in model.modules()
+        if isinstance(module, nn.Linear)
+    ]
     try:
-        with untouched(model, device_of(model, images), 0), torch.no_grad():
+        with preserved_state(model, device_of(model, images), 0), torch.no_grad():
             model(images)
     finally:
         for hook in hooks:
             hook.remove()
     if not called:
-        raise UserError("the model calls no nn.Linear, so its features are unknown: give features, images [n, ...] -> [n, d].")
+        raise UserError(
+            "the model calls no nn.Linear, so its features are unknown: give features, images [n, ...] -> "
+            "[n, d]."
+        )
     return LastLinear(model, called[-1])
 
 
@@ -170,7 +242,7 @@ class LastLinear(nn.Module):
         """`layer` is a module of `model`."""
         super().__init__()
         self.model = model
-        self.layer = [layer]    # in a list: it is the model's already
+        self.layer = [layer]  # in a list: it is the model's already
 
     def forward(self, images: Tensor) -> Tensor:
         """Features [n, d] of images [n, ...]."""
@@ -181,7 +253,10 @@ class LastLinear(nn.Module):
         finally:
             hook.remove()
         if not len(seen[-1]) == len(images):
-            raise UserError(f"the last nn.Linear takes {tuple(seen[-1].shape)} for {len(images)} images, not a row for each: give features.")
+            raise UserError(
+                f"the last nn.Linear takes {tuple(seen[-1].shape)} for {len(images)} images, not a row for "
+                "each: give features."
+            )
         return seen[-1].flatten(1)
 
 
@@ -200,26 +275,30 @@ def _plant(read: Features, image: Tensor, around: Tensor, point: Tensor) -> Plan
 
 
 def readout(differences: Tensor) -> Tensor:
-    """A direction [d] whose product with every row [n, d], one point less each of n others, is above zero where there is one.
+    """A direction [d] whose product with every row [n, d], one point less each of n others, is above zero
+    where there is one.
 
-    It has the widest margin in units of the rows' own spread (their covariance, with its mean variance added on the
-    diagonal): without it fresh draws cross the boundary, with the covariance alone it would hang on features that hardly
-    move inside the ball, where gradients say nothing of them.
+    It has the widest margin in units of the rows' own spread (their covariance, with its mean variance added
+    on the diagonal): without it fresh draws cross the boundary, with the covariance alone it would hang on
+    features that hardly move inside the ball, where gradients say nothing of them.
     """
     basis, rows = torch.linalg.qr(differences.T)
     around = rows - rows.mean(dim=1, keepdim=True)
     spread = around @ around.T / len(differences)
     ridge = spread.trace() / len(spread) + 1e-300
-    root = torch.linalg.cholesky(spread + ridge * torch.eye(len(spread), dtype=rows.dtype, device=rows.device))
+    root = torch.linalg.cholesky(
+        spread + ridge * torch.eye(len(spread), dtype=rows.dtype, device=rows.device)
+    )
     white = torch.linalg.solve_triangular(root, rows, upper=False).T
     return basis @ torch.linalg.solve_triangular(root.T, widest(white)[:, None], upper=True)[:, 0]
 
 
 def widest(rows: Tensor) -> Tensor:
-    """The unit vector whose least product with the rows [n, d] is largest; zero where none has all its products above zero.
+    """The unit vector whose least product with the rows [n, d] is largest; zero where none has all its
+    products above zero.
 
-    It points to the nearest point to the origin of the rows' convex hull. With rows D that point is proportional to D'a for
-    the a >= 0 that minimise |D'a|^2 + (sum a - 1)^2.
+    It points to the nearest point to the origin of the rows' convex hull. With rows D that point is
+    proportional to D'a for the a >= 0 that minimise |D'a|^2 + (sum a - 1)^2.
 
     >>> widest(torch.tensor([[3.0, 4.0], [6.0, 8.0]], dtype=torch.float64))
     tensor([0.6000, 0.8000], dtype=torch.float64)
@@ -239,7 +318,7 @@ def _features(read: Features, images: Tensor, chunk: int = 128) -> Tensor:
 @torch.no_grad()
 def _asked(model: Planted, images: Tensor, chunk: int = 128) -> Tensor:
     """[n] whether the model gives class 1; the judge's own pass."""
-    with untouched(model, images.device, 0):
+    with preserved_state(model, images.device, 0):
         return torch.cat([score(model, some).argmax(dim=1) == 1 for some in images.split(chunk)])
 
 

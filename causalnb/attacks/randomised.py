@@ -1,12 +1,12 @@
 """Tools against defences that draw at random, have no useful gradient, or optimise inside their forward pass.
 
-The wrappers are models: every attack of `run` takes them as they are. `rescore` is the last word on a model that draws.
-What does not stand here: attacks, and anything for a defence that optimises. Such a defence is given to `run` whole, its
-loop included, so that gradients flow through all of it; as an attack is judged without gradients, a loop that calls
-`torch.autograd.grad` opens `torch.enable_grad()` itself.
+The wrappers are models: every attack of `run` takes them as they are. `rescore` is the last word on a model
+that draws. What does not stand here: attacks, and anything for a defence that optimises. Such a defence is
+given to `run` whole, its loop included, so that gradients flow through all of it; as an attack is judged
+without gradients, a loop that calls `torch.autograd.grad` opens `torch.enable_grad()` itself.
 
-`run` gives back the clean image where its judge, one forward pass, says "not broken". For a model that draws, `ascend`
-gives the ends of the paths unjudged, and `rescore` asks the model itself.
+`run` gives back the clean image where its judge, one forward pass, says "not broken". For a model that draws,
+`ascend` gives the ends of the paths unjudged, and `rescore` asks the model itself.
 """
 
 import math
@@ -17,16 +17,18 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from causalnb.attacks.watch import device_of, generators_at, score, untouched
+from causalnb.attacks.watch import device_of, generators_at, preserved_state, score
 
 Model = Callable[[Tensor], Tensor]
 
 
 class Expectation(nn.Module):
-    """The mean of several forward passes of a model that draws at random: expectation over transformation (Athalye, Engstrom, Ilyas & Kwok 2018).
+    """The mean of several forward passes of a model that draws at random: expectation over transformation
+    (Athalye, Engstrom, Ilyas & Kwok 2018).
 
-    Its gradient is the mean of the passes' gradients. Each of the `draws` is a forward pass of its own, not a row of one
-    repeated batch: they differ also where a model draws once for a whole batch. All are in memory at once.
+    Its gradient is the mean of the passes' gradients. Each of the `draws` is a forward pass of its own, not a
+    row of one repeated batch: they differ also where a model draws once for a whole batch. All are in memory
+    at once.
 
     of   "logits": the mean of the logits; "probabilities": the logarithm of the mean probabilities
 
@@ -34,11 +36,15 @@ class Expectation(nn.Module):
     tensor([[2., 3.]])
     """
 
-    def __init__(self, model: Model, draws: int, *, of: Literal["logits", "probabilities"] = "logits") -> None:
+    def __init__(
+        self, model: Model, draws: int, *, of: Literal["logits", "probabilities"] = "logits"
+    ) -> None:
         """Refused: fewer than one draw, a mean of anything else."""
         super().__init__()
         if draws < 1:
-            raise ValueError(f"draws = {draws} is not possible: an expectation is the mean of at least one forward pass.")
+            raise ValueError(
+                f"draws = {draws} is not possible: an expectation is the mean of at least one forward pass."
+            )
         if of not in ("logits", "probabilities"):
             raise ValueError(f"of = {of!r} is not possible: the mean is one of logits or of probabilities.")
         self.model, self.draws, self.of = model, draws, of
@@ -52,7 +58,8 @@ class Expectation(nn.Module):
 
 
 class StraightThrough(nn.Module):
-    """A function of the images whose gradient is taken to be the identity's: BPDA (Athalye, Carlini & Wagner 2018, 4.1).
+    """A function of the images whose gradient is taken to be the identity's: BPDA (Athalye, Carlini & Wagner
+    2018, 4.1).
 
     For a preprocessing that gives back nearly what it gets and whose own gradient is absent or useless:
     `nn.Sequential(StraightThrough(purify), classifier)`. Refused: an output of another shape than the images.
@@ -76,7 +83,8 @@ class StraightThrough(nn.Module):
 
 
 class Surrogate(nn.Module):
-    """The logits of `model` with the gradient of `surrogate`, a second model that stands in for it, such as one of fewer steps.
+    """The logits of `model` with the gradient of `surrogate`, a second model that stands in for it, such as
+    one of fewer steps.
 
     The surrogate is asked only where a gradient is wanted. Refused: logits of different shapes.
     """
@@ -91,14 +99,20 @@ class Surrogate(nn.Module):
         with torch.no_grad():
             logits = self.model(images.detach())
         wanted = torch.is_grad_enabled() and images.requires_grad
-        return _instead(logits, self.surrogate(images), "the model's logits", "the surrogate's") if wanted else logits
+        return (
+            _instead(logits, self.surrogate(images), "the model's logits", "the surrogate's")
+            if wanted
+            else logits
+        )
 
 
 class Fixed(nn.Module):
-    """The same defence with its noise fixed and known: every image sees the same noise, in every batch and at every call.
+    """The same defence with its noise fixed and known: every image sees the same noise, in every batch and at
+    every call.
 
-    The images go one by one, each with the global generators of torch, numpy and Python at `seed`; afterwards these stand
-    where they stood. A generator that the model holds itself is not reached: `rescore` then shows draws that differ.
+    The images go one by one, each with the global generators of torch, numpy and Python at `seed`; afterwards
+    these stand where they stood. A generator that the model holds itself is not reached: `rescore` then shows
+    draws that differ.
     """
 
     def __init__(self, model: Model, seed: int) -> None:
@@ -117,7 +131,8 @@ class Fixed(nn.Module):
 
 @dataclass(frozen=True)
 class Draws:
-    """What a model that draws at random says of n images, asked again and again: its mean and its worst case are two numbers.
+    """What a model that draws at random says of n images, asked again and again: its mean and its worst case
+    are two numbers.
 
     correct   [draws, n] bool, on the images' device
     """
@@ -126,12 +141,16 @@ class Draws:
 
     @property
     def mean(self) -> tuple[int, int]:
-        """Right answers of all answers: the accuracy of one answer. The draws of an image belong together: an interval is over images."""
+        """Right answers of all answers: the accuracy of one answer. The draws of an image belong together: an
+        interval is over images.
+        """
         return int(self.correct.sum()), self.correct.numel()
 
     @property
     def fails_in_any(self) -> Tensor:
-        """[n] bool: wrong in at least one draw. It grows with the draws on clean images as well: theirs, asked as often, is the baseline."""
+        """[n] bool: wrong in at least one draw. It grows with the draws on clean images as well: theirs,
+        asked as often, is the baseline.
+        """
         return ~self.correct.all(dim=0)
 
     @property
@@ -145,28 +164,41 @@ class Draws:
         return int(self.correct[0].sum()), self.correct.shape[1]
 
 
-def rescore(model: Model, images: Tensor, labels: Tensor, *, draws: int = 20, seed: int, chunk: int = 128) -> Draws:
-    """The final score of images, attacked or clean, on a model that draws at random: fresh forward passes of the untouched model.
+def rescore(
+    model: Model, images: Tensor, labels: Tensor, *, draws: int = 20, seed: int, chunk: int = 128
+) -> Draws:
+    """The final score of images, attacked or clean, on a model that draws at random: fresh forward passes of
+    the untouched model.
 
     model     the defence itself, no wrapper; it is put in eval mode meanwhile
     draws     forward passes for each image
-    seed      of torch's, numpy's and Python's generators, which stand afterwards where they stood. Clean and attacked
-              images under the same seed, number and chunk meet the same draws: the clean ones are the baseline
+    seed      of torch's, numpy's and Python's generators, which stand afterwards where they stood. Clean and
+              attacked images under the same seed, number and chunk meet the same draws: the clean ones are
+              the baseline
     chunk     images in memory at a time
 
-    An answer that is not finite is wrong. Refused: fewer than two draws, labels that are not one whole number for each image.
+    An answer that is not finite is wrong. Refused: fewer than two draws, labels that are not one whole number
+    for each image.
 
-    >>> model = lambda images: torch.stack([torch.zeros(len(images)), images.flatten(1).sum(dim=1) - 1], dim=1)
+    >>> model = lambda x: torch.stack([torch.zeros(len(x)), x.flatten(1).sum(dim=1) - 1], dim=1)
     >>> rescore(model, torch.full((3, 1, 2, 2), 0.3), torch.tensor([1, 1, 0]), draws=5, seed=0).mean
     (10, 15)
     """
     if draws < 2:
-        raise ValueError(f"draws = {draws} is not possible: the mean over draws and a failure in any of them are told apart from 2 draws on.")
+        raise ValueError(
+            f"draws = {draws} is not possible: the mean over draws and a failure in any of them are told "
+            "apart from 2 draws on."
+        )
     if labels.shape != (len(images),) or labels.is_floating_point():
-        raise ValueError(f"labels must be whole numbers [{len(images)}], one for each image, got {labels.dtype} {tuple(labels.shape)}.")
+        raise ValueError(
+            f"labels must be whole numbers [{len(images)}], one for each image, got {labels.dtype} "
+            f"{tuple(labels.shape)}."
+        )
     device = device_of(model, images)
-    with untouched(model, device, int(seed)), torch.no_grad():
-        logits = torch.stack([torch.cat([score(model, part.to(device)) for part in images.split(chunk)]) for _ in range(draws)])
+    with preserved_state(model, device, int(seed)), torch.no_grad():
+        logits = torch.stack(
+            [torch.cat([score(model, part.to(device)) for part in images.split(chunk)]) for _ in range(draws)]
+        )
     right = (logits.argmax(dim=2) == labels.to(device)) & logits.isfinite().all(dim=2)
     return Draws(right.to(images.device))
 
@@ -185,5 +217,8 @@ class _Instead(torch.autograd.Function):
 
 def _instead(values: Tensor, carrier: Tensor, what: str, whose: str) -> Tensor:
     if values.shape != carrier.shape:
-        raise ValueError(f"{what} must have the shape of {whose}, {tuple(carrier.shape)}, not {tuple(values.shape)}: no gradient can pass over.")
+        raise ValueError(
+            f"{what} must have the shape of {whose}, {tuple(carrier.shape)}, not {tuple(values.shape)}: no "
+            "gradient can pass over."
+        )
     return cast(Tensor, _Instead.apply(values, carrier))

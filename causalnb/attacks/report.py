@@ -19,12 +19,14 @@ from causalnb.statistics import Estimate
 from causalnb.store import Store
 
 SCHEMA = 1
-PANEL = 40    # images: its rows look for failures that show on few
+PANEL = 40  # images: its rows look for failures that show on few
 
 
 @dataclass(frozen=True)
 class Report:
-    """A model under attack: the threat model, the panel's rows, the suite's results, and where and when they were made."""
+    """A model under attack: the threat model, the panel's rows, the suite's results, and where and when they
+    were made.
+    """
 
     what: dict[str, Any]
     panel: Panel
@@ -33,34 +35,78 @@ class Report:
     def __str__(self) -> str:
         """The panel, the table and the flags for a terminal."""
         of, n = self.evaluation, len(self.evaluation.correct)
-        lines = [f"clean accuracy {said(of.accuracy())}, n = {n}", "", str(self.panel), "",
-                 f"{'attack':<24}{'attacked':>9}{'broken':>8}{'robust after':>14}{'forward':>11}{'backward':>11}{'seconds':>9}"]
+        lines = [
+            f"clean accuracy {said(of.accuracy())}, n = {n}",
+            "",
+            str(self.panel),
+            "",
+            f"{'attack':<24}{'attacked':>9}{'broken':>8}{'robust after':>14}"
+            f"{'forward':>11}{'backward':>11}{'seconds':>9}",
+        ]
         left = int(of.correct.sum())
         for result, rows in zip(of.results, of.rows, strict=True):
             left -= int(result.found.sum())
-            lines.append(f"{renamed(result):<24}{len(rows):>9}{int(result.found.sum()):>8}{left / n:>14.1%}{result.queries[0]:>11,}{result.queries[1]:>11,}"
-                         f"{result.seconds:>9.1f}")
-        lines += ["", f"robust accuracy {said(of.robust_accuracy())}: the worst case of each image over the attacks above"]
+            lines.append(
+                f"{renamed(result):<24}{len(rows):>9}{int(result.found.sum()):>8}{left / n:>14.1%}"
+                f"{result.queries[0]:>11,}{result.queries[1]:>11,}"
+                f"{result.seconds:>9.1f}"
+            )
+        lines += [
+            "",
+            f"robust accuracy {said(of.robust_accuracy())}: the worst case of each image over the attacks "
+            "above",
+        ]
         lines += [f"mind: {flag}" for flag in of.flags]
         if self.panel.failed or of.flags:
-            lines.append("A row above fails or is flagged: the number bounds robustness from above, and may be far above it.")
+            lines.append(
+                "A row above fails or is flagged: the number bounds robustness from above, and may be far "
+                "above it."
+            )
         return "\n".join(lines)
 
     def write(self, path: Path) -> Path:
         """The record as JSON."""
         of = self.evaluation
-        rows = [{"attack": renamed(result), "settings": result.settings, "attacked": len(rows), "broken": int(result.found.sum()), "queries": result.queries,
-                 "seconds": round(result.seconds, 3), "flags": result.flags} for result, rows in zip(of.results, of.rows, strict=True)]
-        content = {"schema_version": SCHEMA, **self.what, "panel": [asdict(row) for row in self.panel], "suite": of.suite, "attacks": rows,
-                   "clean": asdict(of.accuracy()), "robust": asdict(of.robust_accuracy()), "flags": of.flags,
-                   "verdicts": {"correct": of.correct.int().tolist(), "robust": of.robust.int().tolist()}}
+        rows = [
+            {
+                "attack": renamed(result),
+                "settings": result.settings,
+                "attacked": len(rows),
+                "broken": int(result.found.sum()),
+                "queries": result.queries,
+                "seconds": round(result.seconds, 3),
+                "flags": result.flags,
+            }
+            for result, rows in zip(of.results, of.rows, strict=True)
+        ]
+        content = {
+            "schema_version": SCHEMA,
+            **self.what,
+            "panel": [asdict(row) for row in self.panel],
+            "suite": of.suite,
+            "attacks": rows,
+            "clean": asdict(of.accuracy()),
+            "robust": asdict(of.robust_accuracy()),
+            "flags": of.flags,
+            "verdicts": {"correct": of.correct.int().tolist(), "robust": of.robust.int().tolist()},
+        }
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         return path
 
 
-def report(model: nn.Module, images: Images, *, norm: str, eps: float, suite: str, seed: int, device: torch.device, what: Mapping[str, Any],
-           store: Store | None = None) -> Report:
+def report(
+    model: nn.Module,
+    images: Images,
+    *,
+    norm: str,
+    eps: float,
+    suite: str,
+    seed: int,
+    device: torch.device,
+    what: Mapping[str, Any],
+    store: Store | None = None,
+) -> Report:
     """Attack a model with a suite, and the panel beside it.
 
     images   balanced draws of a data set, as `data.draw` gives them
@@ -70,8 +116,18 @@ def report(model: nn.Module, images: Images, *, norm: str, eps: float, suite: st
     clean, labels = images.images.to(device), images.labels.to(device)
     panel = sanity_panel(model, clean[:PANEL], labels[:PANEL], norm=norm, eps=eps, seed=seed)
     evaluation = evaluate(model, clean, labels, norm=norm, eps=eps, suite=suite, seed=seed, store=store)
-    facts = {**what, "norm": norm, "eps": eps, "seed": seed, "n": len(labels), "data_digest": images.digest, "device": str(device),
-             "threads": torch.get_num_threads(), "environment": record.versions(), "finished": datetime.now(UTC).isoformat(timespec="seconds")}
+    facts = {
+        **what,
+        "norm": norm,
+        "eps": eps,
+        "seed": seed,
+        "n": len(labels),
+        "data_digest": images.digest,
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "environment": record.versions(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
     return Report(facts, panel, evaluation)
 
 
@@ -82,7 +138,11 @@ def said(estimate: Estimate) -> str:
     >>> said(proportion(19, 20))
     '95.0 % [76.4, 99.1]'
     """
-    ends = f" [{estimate.low:.1%}, {estimate.high:.1%}]".replace("%", "") if estimate.low is not None and estimate.high is not None else ""
+    ends = (
+        f" [{estimate.low:.1%}, {estimate.high:.1%}]".replace("%", "")
+        if estimate.low is not None and estimate.high is not None
+        else ""
+    )
     return f"{100 * estimate.value:.1f} %{ends}"
 
 
@@ -95,7 +155,10 @@ def budget(text: str) -> float:
     try:
         eps = float(Fraction(text))
     except (ValueError, ZeroDivisionError):
-        raise UserError(f"eps = {text!r} is not possible: give a number such as 0.3, or a fraction such as 8/255 (pixel units).") from None
+        raise UserError(
+            f"eps = {text!r} is not possible: give a number such as 0.3, or a fraction such as 8/255 (pixel "
+            "units)."
+        ) from None
     if not 0 < eps < float("inf"):
         raise UserError(f"eps = {text} is not possible: a budget is a number above 0 (pixel units).")
     return eps

@@ -1,4 +1,5 @@
-"""Suites of attacks: the cheap ones first, what is broken dropped, and the worst case of each image in the end.
+"""Suites of attacks: the cheap ones first, what is broken dropped, and the worst case of each image in the
+end.
 
 A model is as robust as the strongest attack on each image says, not as the mean of attacks or the best row.
 """
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from causalnb.attacks import flags, keeping
 from causalnb.attacks.contract import AttackResult, run
-from causalnb.attacks.watch import device_of, score, untouched
+from causalnb.attacks.watch import device_of, preserved_state, score
 from causalnb.data.images import fingerprint
 from causalnb.statistics import Estimate, proportion
 from causalnb.store import Store
@@ -37,19 +38,38 @@ class Step:
 def steps_of(suite: str, *, norm: str, eps: float, classes: int) -> tuple[Step, ...]:
     """The attacks of a suite, the cheap ones first.
 
-    With two or three classes the losses that need four are replaced by the margin: that is no longer AutoAttack's own.
+    With two or three classes the losses that need four are replaced by the margin: that is no longer
+    AutoAttack's own.
     """
+
     def walk(name: str, steps: int, **more: Any) -> Step:
         return Step(name, {"steps": steps, "step": max(2.5 * eps / steps, 1e-12), **more})
 
     targeted = Step("apgd-t", {"steps": 100}) if classes >= 4 else walk("cw-linf", 100, restarts=3)
-    standard = (Step("apgd-ce", {"steps": 100}), targeted, Step("fab-t", {"steps": 100}), Step("square", {"queries": 5000, "rescale": False}))
+    standard = (
+        Step("apgd-ce", {"steps": 100}),
+        targeted,
+        Step("fab-t", {"steps": 100}),
+        Step("square", {"queries": 5000, "rescale": False}),
+    )
     short_targeted = Step("apgd-t", {"steps": 20, "n_targets": 3}) if classes >= 4 else walk("cw-linf", 20)
     third = Step("apgd-dlr", {"steps": 100, "eot": 20}) if classes >= 3 else walk("cw-linf", 100)
     table = {
-        "short": (Step("fgsm", {}), walk("pgd", 10), walk("cw-linf", 20), Step("apgd-ce", {"steps": 20}), short_targeted,
-                  Step("square", {"queries": 300, "rescale": True})),
-        "full": (Step("fgsm", {}), walk("pgd", 40), walk("cw-linf", 40), *((Step("ddn", {"steps": 200}),) if norm == "l2" else ()), *standard),
+        "short": (
+            Step("fgsm", {}),
+            walk("pgd", 10),
+            walk("cw-linf", 20),
+            Step("apgd-ce", {"steps": 20}),
+            short_targeted,
+            Step("square", {"queries": 300, "rescale": True}),
+        ),
+        "full": (
+            Step("fgsm", {}),
+            walk("pgd", 40),
+            walk("cw-linf", 40),
+            *((Step("ddn", {"steps": 200}),) if norm == "l2" else ()),
+            *standard,
+        ),
         "standard": standard,
         "rand": (Step("apgd-ce", {"steps": 100, "eot": 20}), third),
     }
@@ -90,33 +110,49 @@ class Evaluation:
         return proportion(int(self.robust.sum()), len(self.robust), level=level)
 
 
-def evaluate(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, *, norm: str, eps: float, suite: str | Sequence[Step], seed: int,
-             chunk: int = 128, drop: bool = True, store: Store | None = None) -> Evaluation:
+def evaluate(
+    model: Callable[[Tensor], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    *,
+    norm: str,
+    eps: float,
+    suite: str | Sequence[Step],
+    seed: int,
+    chunk: int = 128,
+    drop: bool = True,
+    store: Store | None = None,
+) -> Evaluation:
     """Attack images with a suite.
 
-    model     logits [n, classes] of images [n, ...] in [0, 1]; with a store an nn.Module, whose weights make the key
+    model     logits [n, classes] of images [n, ...] in [0, 1]; with a store an nn.Module, whose weights make
+              the key
     suite     a name in SUITES, or attacks with their settings
-    drop      whether an image that is broken is spared the rest of the attack and the attacks that come later: the worst
-              case is the same for much less
+    drop      whether an image that is broken is spared the rest of the attack and the attacks that come
+              later: the worst case is the same for much less
     store     where each attack on each chunk is kept: an evaluation that was stopped goes on there
 
     Refused: what `run` refuses.
 
-    >>> model = lambda images: torch.stack([torch.zeros(len(images)), images.flatten(1).sum(dim=1) - 1], dim=1)
+    >>> model = lambda x: torch.stack([torch.zeros(len(x)), x.flatten(1).sum(dim=1) - 1], dim=1)
     >>> images = torch.full((2, 1, 2, 2), 0.3); images[1] = 0.9
-    >>> evaluate(model, images, torch.ones(2, dtype=torch.int64), norm="linf", eps=0.1, suite=[Step("fgsm", {})], seed=0).robust
+    >>> labels, suite = torch.ones(2, dtype=torch.int64), [Step("fgsm", {})]
+    >>> evaluate(model, images, labels, norm="linf", eps=0.1, suite=suite, seed=0).robust
     tensor([False,  True])
     """
     if store is not None and not isinstance(model, nn.Module):
-        raise ValueError("store goes with an nn.Module: a plain function has no weights by which its results could be known again.")
+        raise ValueError(
+            "store goes with an nn.Module: a plain function has no weights by which its results could be "
+            "known again."
+        )
     device = device_of(model, images)
     # An attack of size nothing: it refuses what cannot be attacked, and says which images are right.
     first = run("noise", model, images, labels, norm="linf", eps=0.0, seed=seed, chunk=chunk, kind="sign")
-    with untouched(model, device, seed), torch.no_grad():
+    with preserved_state(model, device, seed), torch.no_grad():
         classes = score(model, first.clean[:1].to(device)).shape[1]
     of = keeping.identity(model) if isinstance(model, nn.Module) and store is not None else ""
     chosen = steps_of(suite, norm=norm, eps=eps, classes=classes) if isinstance(suite, str) else tuple(suite)
-    images, labels, correct = first.clean, first.goal.labels, first.correct
+    images, labels, correct = first.clean, first.criterion.labels, first.correct
     robust, best = correct.clone(), images.clone()
     results: list[AttackResult] = []
     rows: list[Tensor] = []
@@ -124,8 +160,22 @@ def evaluate(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, 
         left = (robust if drop else correct).nonzero().flatten()
         if not len(left):
             break
-        parts = [_attack(model, images[part], labels[part], step, store, of, norm=norm, eps=eps, seed=seed, chunk=chunk, stop=drop)
-                 for part in torch.split(left, chunk)]
+        parts = [
+            _attack(
+                model,
+                images[part],
+                labels[part],
+                step,
+                store,
+                of,
+                norm=norm,
+                eps=eps,
+                seed=seed,
+                chunk=chunk,
+                stop=drop,
+            )
+            for part in torch.split(left, chunk)
+        ]
         result = keeping.joined(parts)
         anew = result.found & robust[left]
         best[left[anew]] = result.images[anew]
@@ -133,31 +183,65 @@ def evaluate(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, 
         results.append(result)
         rows.append(left)
     said = [*first.flags, *_flags(model, images, labels, correct, results, rows, device, seed, chunk)]
-    return Evaluation(suite if isinstance(suite, str) else "own", tuple(results), tuple(rows), correct, robust, best, tuple(dict.fromkeys(said)))
+    return Evaluation(
+        suite if isinstance(suite, str) else "own",
+        tuple(results),
+        tuple(rows),
+        correct,
+        robust,
+        best,
+        tuple(dict.fromkeys(said)),
+    )
 
 
-def _attack(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, step: Step, store: Store | None, of: str, **given: Any) -> AttackResult:
+def _attack(
+    model: Callable[[Tensor], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    step: Step,
+    store: Store | None,
+    of: str,
+    **given: Any,
+) -> AttackResult:
     def attack() -> AttackResult:
         return run(step.name, model, images, labels, **given, **step.settings)
 
     if store is None:
         return attack()
-    key = {"what": f"{step.name} in a suite", "model": of, "images": fingerprint({"images": images, "labels": labels}), "settings": step.settings, **given}
+    key = {
+        "what": f"{step.name} in a suite",
+        "model": of,
+        "images": fingerprint({"images": images, "labels": labels}),
+        "settings": step.settings,
+        **given,
+    }
     return keeping.kept(store, key, attack, device=images.device)
 
 
-def _flags(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, correct: Tensor, results: Iterable[AttackResult],
-           rows: Iterable[Tensor], device: torch.device, seed: int, chunk: int) -> Iterable[str]:
+def _flags(
+    model: Callable[[Tensor], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    correct: Tensor,
+    results: Iterable[AttackResult],
+    rows: Iterable[Tensor],
+    device: torch.device,
+    seed: int,
+    chunk: int,
+) -> Iterable[str]:
     some = correct.nonzero().flatten()[:chunk]
     if len(some):
-        with untouched(model, device, seed):
+        with preserved_state(model, device, seed):
             yield from flags.before_attacking(model, images[some].to(device), labels[some].to(device))
     before = correct.clone()
     for result, left in zip(results, rows, strict=True):
         yield from result.flags
         alone = int((result.found & before[left]).sum())
         if result.name == "square" and alone > max(1, math.floor(0.002 * len(images))):
-            yield f"square improves: it alone broke {alone} images that gradients left, which points at masked gradients"
+            yield (
+                f"square improves: it alone broke {alone} images that gradients left, which points at "
+                "masked gradients"
+            )
         before[left] &= ~result.found
 
 
@@ -165,7 +249,7 @@ def worst_case(results: Sequence[AttackResult]) -> Tensor:
     """[n] whether an image is right and broken by none of the attacks, all run on the same n images.
 
     >>> from causalnb.attacks import run
-    >>> model = lambda images: torch.stack([torch.zeros(len(images)), images.flatten(1).sum(dim=1) - 1], dim=1)
+    >>> model = lambda x: torch.stack([torch.zeros(len(x)), x.flatten(1).sum(dim=1) - 1], dim=1)
     >>> images, labels = torch.full((1, 1, 2, 2), 0.3), torch.tensor([1])
     >>> worst_case([run("fgsm", model, images, labels, norm="linf", eps=eps, seed=0) for eps in (0.01, 0.1)])
     tensor([False])
@@ -173,7 +257,10 @@ def worst_case(results: Sequence[AttackResult]) -> Tensor:
     first = results[0]
     for other in results[1:]:
         if not torch.equal(other.clean, first.clean) or not torch.equal(other.correct, first.correct):
-            raise ValueError(f"{other.name} and {first.name} were not run on the same images and model: a worst case is taken image by image.")
+            raise ValueError(
+                f"{other.name} and {first.name} were not run on the same images and model: a worst case is "
+                "taken image by image."
+            )
     return first.correct & ~torch.stack([result.found for result in results]).any(dim=0)
 
 

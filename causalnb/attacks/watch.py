@@ -1,4 +1,6 @@
-"""What stands between an attack and the model: the goal, the model as it is watched, and a guard that leaves no trace."""
+"""What stands between an attack and the model: the criterion, the model as it is watched, and a guard that
+leaves no trace.
+"""
 
 import random
 from collections.abc import Callable, Iterator
@@ -10,42 +12,54 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-# Matrix kernels take other paths for very few rows and round differently: fewer images than this are sent with copies.
+# Matrix kernels take other paths for very few rows and round differently: fewer images than this are sent
+# with copies.
 ROWS = 8
 
 
 @dataclass(frozen=True)
-class Goal:
+class Criterion:
     """What counts as success for each image: any class but its label, or exactly its target."""
 
     labels: Tensor
     targets: Tensor | None = None
 
     def reached(self, logits: Tensor) -> Tensor:
-        """[n] whether each row of logits is finite and reaches the goal."""
+        """[n] whether each row of logits is finite and reaches the criterion."""
         predicted = logits.argmax(dim=1)
         hit = predicted != self.labels if self.targets is None else predicted == self.targets
         return hit & logits.isfinite().all(dim=1)
 
-    def at(self, rows: Tensor) -> "Goal":
-        """The goal of some of the images."""
-        return Goal(self.labels[rows], None if self.targets is None else self.targets[rows])
+    def at(self, rows: Tensor) -> "Criterion":
+        """The criterion of some of the images."""
+        return Criterion(self.labels[rows], None if self.targets is None else self.targets[rows])
 
-    def to(self, device: torch.device) -> "Goal":
-        """The goal on another device."""
-        return Goal(self.labels.to(device), None if self.targets is None else self.targets.to(device))
+    def to(self, device: torch.device) -> "Criterion":
+        """The criterion on another device."""
+        return Criterion(self.labels.to(device), None if self.targets is None else self.targets.to(device))
 
 
-class Watched(nn.Module):
-    """The model as an attack sees it: counts passes and remembers the last iterate that reached the goal.
+class WatchedModel(nn.Module):
+    """The model as an attack sees it: counts passes and remembers the last iterate that reached the
+    criterion.
 
-    The model is no submodule of it, so that a library that moves or switches its model touches nothing of the user's.
+    The model is no submodule of it, so that a library that moves or switches its model touches nothing of the
+    user's.
     """
 
-    def __init__(self, model: Callable[[Tensor], Tensor], device: torch.device, ticks: Iterator[int], *, rows: int = ROWS):
-        """`ticks` moves by one with every forward pass: a progress bar. `flags` take what an attack has to say of its run.
+    def __init__(
+        self,
+        model: Callable[[Tensor], Tensor],
+        device: torch.device,
+        ticks: Iterator[int],
+        *,
+        rows: int = ROWS,
+    ):
+        """`ticks` moves by one with every forward pass: a progress bar. `flags` take what an attack has to
+        say of its run.
 
-        rows   a batch of fewer images is filled up with copies, so that an image is rounded the same in every batch
+        rows   a batch of fewer images is filled up with copies, so that an image is rounded the same in every
+               batch
         """
         super().__init__()
         self.score: Callable[[Tensor], Tensor] = lambda images: score(model, images, rows=rows)
@@ -54,14 +68,20 @@ class Watched(nn.Module):
         self.flags: list[str] = []
         self.eval()
 
-    def follow(self, images: Tensor, goal: Goal, inside: Callable[[Tensor], Tensor] | None = None) -> None:
+    def follow(
+        self, images: Tensor, criterion: Criterion, inside: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
         """Begin with a batch: nothing is remembered of it yet.
 
-        inside   [n] whether images lie in the budget. Given, the first iterate that reaches the goal there ends an image's
-                 search: from then on it is answered as it was then, without a pass through the model
+        inside   [n] whether images lie in the budget. Given, the first iterate that reaches the criterion
+                 there ends an image's search: from then on it is answered as it was then, without a pass
+                 through the model
         """
-        self.goal, self.kept, self.inside = goal, images.clone(), inside
-        self.open, self.answers = torch.ones(len(images), dtype=torch.bool, device=images.device), torch.empty(0)
+        self.criterion, self.kept, self.inside = criterion, images.clone(), inside
+        self.open, self.answers = (
+            torch.ones(len(images), dtype=torch.bool, device=images.device),
+            torch.empty(0),
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of the images, counted; iterates of the followed batch are looked at."""
@@ -75,7 +95,7 @@ class Watched(nn.Module):
             logits = self.answers.index_copy(0, rows, self._asked(images[rows]))
         else:
             logits = self.answers + 0 * images.flatten(1).sum(dim=1, keepdim=True)
-        hit = self.goal.reached(logits.detach()) & self.open
+        hit = self.criterion.reached(logits.detach()) & self.open
         if self.inside is not None:
             hit &= self.inside(images.detach())
             self.open, self.answers = self.open & ~hit, logits.detach()
@@ -89,19 +109,26 @@ class Watched(nn.Module):
 
     @torch.no_grad()
     def last_success(self, images: Tensor) -> Tensor:
-        """The given images where they reach the goal, else the last iterates that did, else the images as they came."""
-        hit = self.goal.reached(self.score(images)) & self.open
+        """The given images where they reach the criterion, else the last iterates that did, else the images
+        as they came.
+        """
+        hit = self.criterion.reached(self.score(images)) & self.open
         self.kept[hit] = images[hit]
         return self.kept
 
 
 def score(model: Callable[[Tensor], Tensor], images: Tensor, *, rows: int = ROWS) -> Tensor:
-    """Logits [n, classes] of one forward pass, in which fewer than `rows` images are filled up with copies."""
+    """Logits [n, classes] of one forward pass, in which fewer than `rows` images are filled up with
+    copies.
+    """
     copies = images[:1].expand(max(rows - len(images), 0), *images.shape[1:])
     logits = model(torch.cat([images, copies]) if len(copies) else images)
     if not isinstance(logits, Tensor) or logits.dim() != 2:
-        raise ValueError(f"the model must give logits [n, classes] for images {tuple(images.shape)}, it gave {getattr(logits, 'shape', type(logits))}")
-    return logits[:len(images)]
+        raise ValueError(
+            f"the model must give logits [n, classes] for images {tuple(images.shape)}, it gave "
+            f"{getattr(logits, 'shape', type(logits))}"
+        )
+    return logits[: len(images)]
 
 
 def device_of(model: Callable[[Tensor], Tensor], images: Tensor) -> torch.device:
@@ -111,11 +138,12 @@ def device_of(model: Callable[[Tensor], Tensor], images: Tensor) -> torch.device
 
 
 @contextmanager
-def untouched(model: Callable[[Tensor], Tensor], device: torch.device, seed: int) -> Iterator[None]:
-    """The model in eval mode with frozen parameters, the global generators at `seed`; after it all is as it was.
+def preserved_state(model: Callable[[Tensor], Tensor], device: torch.device, seed: int) -> Iterator[None]:
+    """The model in eval mode with frozen parameters, the global generators at `seed`; after it all is as it
+    was.
 
-    Restored, also after an exception: each submodule's mode, each parameter's `requires_grad`, buffers, and the
-    global generators of torch (with the model's CUDA device), numpy and Python.
+    Restored, also after an exception: each submodule's mode, each parameter's `requires_grad`, buffers, and
+    the global generators of torch (with the model's CUDA device), numpy and Python.
     """
     restore = _remember(model) if isinstance(model, nn.Module) else lambda: None
     with generators_at(seed, device), torch.enable_grad():
@@ -129,7 +157,9 @@ def untouched(model: Callable[[Tensor], Tensor], device: torch.device, seed: int
 
 @contextmanager
 def generators_at(seed: int, device: torch.device) -> Iterator[None]:
-    """The global generators of torch (with the CUDA device), numpy and Python at `seed`; afterwards where they stood."""
+    """The global generators of torch (with the CUDA device), numpy and Python at `seed`; afterwards where
+    they stood.
+    """
     numpy_state, python_state = np.random.get_state(), random.getstate()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         try:
@@ -149,7 +179,12 @@ def _remember(model: nn.Module) -> Callable[[], None]:
     """What a model holds beside its weights' values, as a function that puts it back."""
     modes = [(module, module.training) for module in model.modules()]
     required = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    buffers = [(module, name, buffer, buffer.clone()) for module in model.modules() for name, buffer in module._buffers.items() if buffer is not None]
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
 
     def restore() -> None:
         for module, mode in modes:

@@ -1,4 +1,5 @@
-"""From records and ledgers to the site: `build` executes what is stale at the quick profile, writes the pages, renders them.
+"""From records and ledgers to the site: `build` executes what is stale at the quick profile, writes the
+pages, renders them.
 
 Nothing here computes a result, and no page holds a number or a verdict that is typed.
 """
@@ -16,7 +17,11 @@ def build(*, execute: bool) -> Path:
 
     root = paths.book_root()
     if execute:
-        due = [one.name for one in runner.chapters().values() if runner.state(runner.quick(one), one).word != "fresh"]
+        due = [
+            one.name
+            for one in runner.chapters().values()
+            if runner.state(runner.quick(one), one).word != "fresh"
+        ]
         console.say(f"running {', '.join(due)} at the quick profile" if due else "every quick run is fresh")
         processes.map(_quick, due)
     pages.write(root)

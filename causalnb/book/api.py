@@ -18,7 +18,10 @@ def markdown(root: Path, modules: tuple[str, ...]) -> str:
 def _module(root: Path, name: str) -> str:
     tree, _ = _parse(root, name)
     summary = (ast.get_docstring(tree) or "").partition("\n\n")[0].replace("\n", " ")
-    blocks = [f"### {found.name}\n\n```{{code-block}} python\n:class: cn-wrap\n\n{_outline(found, lines)}\n```\n" for found, lines in _public(root, name)]
+    blocks = [
+        f"### {found.name}\n\n```{{code-block}} python\n:class: cn-wrap\n\n{_outline(found, lines)}\n```\n"
+        for found, lines in _public(root, name)
+    ]
     return f"## {name}\n\n{summary}\n\n" + "\n".join(blocks)
 
 
@@ -30,7 +33,9 @@ def _parse(root: Path, name: str) -> tuple[ast.Module, list[str]]:
 
 def _public(root: Path, name: str) -> list[tuple[Definition, list[str]]]:
     tree, lines = _parse(root, name)
-    found = [(node, lines) for node in tree.body if isinstance(node, Definition) and not node.name.startswith("_")]
+    found = [
+        (node, lines) for node in tree.body if isinstance(node, Definition) and not node.name.startswith("_")
+    ]
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(name + "."):
             taken = {alias.name for alias in node.names}
@@ -39,13 +44,24 @@ def _public(root: Path, name: str) -> list[tuple[Definition, list[str]]]:
 
 
 def _outline(node: Definition, lines: list[str]) -> str:
-    """The source of a definition down to its docstring; of a class also its fields and its public methods' outlines."""
+    """The source of a definition down to its docstring; of a class also its fields and its public methods'
+    outlines.
+    """
     first = node.decorator_list[0].lineno if node.decorator_list else node.lineno
     documented = ast.get_docstring(node) is not None
     last = (node.body[0].end_lineno or 0) if documented else node.body[0].lineno - 1
-    parts = ["\n".join(lines[first - 1:last])]
+    parts = ["\n".join(lines[first - 1 : last])]
     if isinstance(node, ast.ClassDef):
-        parts += ["\n".join(lines[one.lineno - 1:one.end_lineno]) for one in node.body
-                  if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and not one.target.id.startswith("_")]
-        parts += ["\n" + _outline(one, lines) for one in node.body if isinstance(one, ast.FunctionDef) and not one.name.startswith("_")]
+        parts += [
+            "\n".join(lines[one.lineno - 1 : one.end_lineno])
+            for one in node.body
+            if isinstance(one, ast.AnnAssign)
+            and isinstance(one.target, ast.Name)
+            and not one.target.id.startswith("_")
+        ]
+        parts += [
+            "\n" + _outline(one, lines)
+            for one in node.body
+            if isinstance(one, ast.FunctionDef) and not one.name.startswith("_")
+        ]
     return "\n".join(parts)

@@ -1,7 +1,9 @@
-"""The book's Sphinx extension: numbers in prose that come from a record, and pages that ask the network for nothing.
+"""The book's Sphinx extension: numbers in prose that come from a record, and pages that ask the network for
+nothing.
 
-In a page, {measured}`ID` shows the value of a measurement with three digits, {measured}`ID:.1%` in that Python format. ID is
-looked up in the record of the page's chapter, or as CHAPTER.ID in the one of another. An unknown ID fails the build.
+In a page, {measured}`ID` shows the value of a measurement with three digits, {measured}`ID:.1%` in that
+Python format. ID is looked up in the record of the page's chapter, or as CHAPTER.ID in the one of another. An
+unknown ID fails the build.
 """
 
 import shutil
@@ -24,8 +26,12 @@ def setup(app: Any) -> dict[str, bool]:
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def measured(name: str, rawtext: str, text: str, lineno: int, inliner: Any, options: Any = None, content: Any = None) -> tuple[list[Any], list[Any]]:
-    """The role: a button with the number; its popover (interval, n, seeds, device, date, command) stands at the page's end."""
+def measured(
+    name: str, rawtext: str, text: str, lineno: int, inliner: Any, options: Any = None, content: Any = None
+) -> tuple[list[Any], list[Any]]:
+    """The role: a button with the number; its popover (interval, n, seeds, device, date, command) stands at
+    the page's end.
+    """
     env = inliner.document.settings.env
     id, _, form = text.strip().partition(":")
     chapter, _, rest = id.partition(".")
@@ -49,12 +55,20 @@ def append_notes(app: Any, doctree: nodes.document) -> None:
 
 
 def without_thebe(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
-    """Leave out the scripts of sphinx-thebe, which jupyter-book always loads and which ask a server for more."""
-    context["script_files"] = [file for file in context["script_files"] if "thebe" not in f"{file.filename} {file.attributes.get('body')}".lower()]
+    """Leave out the scripts of sphinx-thebe, which jupyter-book always loads and which ask a server for
+    more.
+    """
+    context["script_files"] = [
+        file
+        for file in context["script_files"]
+        if "thebe" not in f"{file.filename} {file.attributes.get('body')}".lower()
+    ]
 
 
 def offer_executed(app: Any, exception: Exception | None) -> None:
-    """The theme's download button of a chapter gives the executed notebook, which Jupyter shows whole, not the page's source."""
+    """The theme's download button of a chapter gives the executed notebook, which Jupyter shows whole, not
+    the page's source.
+    """
     for page in Path(app.outdir, "_sources", "book", "_generated").glob("*/page.ipynb"):
         name = page.parent.name
         shutil.copy(Path(app.srcdir, "book", "_generated", name, f"{name}.ipynb"), page)

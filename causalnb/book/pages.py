@@ -20,7 +20,14 @@ from causalnb.fragments.judged import counted
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-FOR_METHOD_USERS = ("causalnb.attacks", "causalnb.training", "causalnb.models", "causalnb.data", "causalnb.store", "causalnb.statistics")
+FOR_METHOD_USERS = (
+    "causalnb.attacks",
+    "causalnb.training",
+    "causalnb.models",
+    "causalnb.data",
+    "causalnb.store",
+    "causalnb.statistics",
+)
 EXAMPLES = ((0.3, -0.6, 1.2), (0.4, -1.9, 2.7), (1.2, 0.5, 1.9), (2.0, 1.3, 2.7))
 """Point, low and high, less the printed value, in tolerances: strips for the page that explains them."""
 LARGEST = 40
@@ -28,7 +35,9 @@ LARGEST = 40
 
 @dataclass(frozen=True)
 class Shown:
-    """A chapter with the execution that its page shows, whether that one is published, and the verdicts on it."""
+    """A chapter with the execution that its page shows, whether that one is published, and the verdicts on
+    it.
+    """
 
     chapter: runner.Chapter
     run: runner.Executed
@@ -41,7 +50,15 @@ class Shown:
     def part(self) -> fragments.Part:
         """Its line in a list of chapters."""
         one, page = self.chapter, f"_generated/{self.chapter.name}/page.html"
-        return fragments.Part(one.number.lstrip("0") or "0", one.name, one.title, page, self.paper.claims[0], self.paper, self.verdicts)
+        return fragments.Part(
+            one.number.lstrip("0") or "0",
+            one.name,
+            one.title,
+            page,
+            self.paper.claims[0],
+            self.paper,
+            self.verdicts,
+        )
 
 
 def write(root: Path) -> None:
@@ -55,13 +72,16 @@ def write(root: Path) -> None:
     names = [f"causalnb.chapters.{each.chapter.name}" for each in shown]
     files = {
         "parts.html": fragments.parts(parts),
-        "commands.html": fragments.command("make book", "build these pages") + fragments.command("make test", "check them"),
+        "commands.html": fragments.command("make book", "build these pages")
+        + fragments.command("make test", "check them"),
         "worked.html": worked(),
         "scorecard.html": fragments.matrix(parts),
         "others.html": _others(shown),
         "rows.html": fragments.rows(parts),
         "status.html": _status(shown),
-        "versions.html": "".join(f"<p>{each.chapter.title}</p>{fragments.versions(each.run.record)}" for each in shown),
+        "versions.html": "".join(
+            f"<p>{each.chapter.title}</p>{fragments.versions(each.run.record)}" for each in shown
+        ),
         "machine.md": "\n\n".join(machine(each.chapter) for each in shown),
         "api.md": api.markdown(Path(causalnb.__file__).parents[1], (*names, *FOR_METHOD_USERS)),
     }
@@ -74,12 +94,17 @@ def show(one: runner.Chapter) -> Shown:
     published = runner.published(one)
     run = published[0] if published else runner.quick(one)
     if run is None:
-        raise UserError(f"{one.name} has no execution to show: run `causalnb run {one.name}`, or `make book`, which does.")
+        raise UserError(
+            f"{one.name} has no execution to show: run `causalnb run {one.name}`, or `make book`, which does."
+        )
     rows = ledger.load(one.name)
-    return Shown(one, run, bool(published), rows.paper, ledger.judge(rows, run.record), runner.state(run, one))
+    return Shown(
+        one, run, bool(published), rows.paper, ledger.judge(rows, run.record), runner.state(run, one)
+    )
 
 
-# A chapter's page ------------------------------------------------------------------------------------------------
+# A chapter's page
+# ------------------------------------------------------------------------------------------------
 
 
 def _chapter(shown: Shown, root: Path, folder: Path) -> None:
@@ -98,21 +123,30 @@ def _chapter(shown: Shown, root: Path, folder: Path) -> None:
             cell = nbformat.v4.new_markdown_cell(_raw(f":file: {cell.id}.html"), id=cell.id)
         elif {"parameters", "injected-parameters"} & set(tags):
             which = "parameters" if "parameters" in tags else "parameters that were given"
-            cell.metadata |= {"tags": [*tags, "hide-input"], "mystnb": {"code_prompt_show": f"Show the {which}"}}
+            cell.metadata |= {
+                "tags": [*tags, "hide-input"],
+                "mystnb": {"code_prompt_show": f"Show the {which}"},
+            }
         if "cn-card" in fragment:
             top.append(cell.source)
         else:
             cells.append(cell)
     node.cells[0].source = "\n\n".join([title, *top, rest])
     node.cells[1:] = cells
-    files = {f"{one.name}.ipynb": "this page as an executed notebook", one.source.name: "its text source", "record.json": "its record"}
+    files = {
+        f"{one.name}.ipynb": "this page as an executed notebook",
+        one.source.name: "its text source",
+        "record.json": "its record",
+    }
     links = ", ".join(f"{{download}}`{what} <{name}>`" for name, what in files.items())
     node.cells.append(nbformat.v4.new_markdown_cell(f"Take it with you: {links}.", id="downloads"))
     (folder / "page.ipynb").write_text(_without_places(nbformat.writes(node), root), encoding="utf-8")
 
 
 def current(one: runner.Chapter, run: runner.Executed) -> "NotebookNode":
-    """The executed notebook with the chapter's prose as it is now, where its code cells are still those that ran."""
+    """The executed notebook with the chapter's prose as it is now, where its code cells are still those that
+    ran.
+    """
     import nbformat
 
     node = nbformat.read(run.notebook, as_version=4)
@@ -131,7 +165,9 @@ def current(one: runner.Chapter, run: runner.Executed) -> "NotebookNode":
 
 
 def judged(cell: "NotebookNode", shown: Shown) -> str:
-    """What a cell that is one call of run.card(), run.verdicts(...) or run.commands() shows now, else nothing."""
+    """What a cell that is one call of run.card(), run.verdicts(...) or run.commands() shows now, else
+    nothing.
+    """
     if cell.cell_type != "code":
         return ""
     made, name = shown.run.record, shown.chapter.name
@@ -151,8 +187,15 @@ def _raw(content: str) -> str:
 
 
 def _head(shown: Shown) -> str:
-    what = "the published execution" if shown.published else "an execution on the machine that built this page, as none is published"
-    return f'<p class="cn-foot">This page shows {what}: {shown.run.record.finished[:10]}, profile {shown.run.record.profile}.</p>'
+    what = (
+        "the published execution"
+        if shown.published
+        else "an execution on the machine that built this page, as none is published"
+    )
+    return (
+        f'<p class="cn-foot">This page shows {what}: {shown.run.record.finished[:10]}, profile '
+        f"{shown.run.record.profile}.</p>"
+    )
 
 
 def _without_places(source: str, root: Path) -> str:
@@ -160,19 +203,32 @@ def _without_places(source: str, root: Path) -> str:
     return source.replace(f"{root}/", "").replace(f"{Path.home()}/", "~/")
 
 
-# Pages about all chapters ----------------------------------------------------------------------------------------
+# Pages about all chapters
+# ----------------------------------------------------------------------------------------
 
 
 def worked() -> str:
-    """Strips drawn for explanation, each with the verdict that the rule of printed cells gives it and what it reads."""
+    """Strips drawn for explanation, each with the verdict that the rule of printed cells gives it and what it
+    reads.
+    """
     lines = []
     for point, low, high in EXAMPLES:
         holds, _ = ledger.CellRule.decide(point, low, high, 1.0)
         word = "undecided" if holds is None else "reproduced" if holds else "not reproduced"
         told = ui.pretty(f"ours at {point:+g} tol, interval from {low:+g} to {high:+g} tol")
         drawn = ui.td(fragments.strip(point, low, high, 0.0, 1.0), style="width:9rem")
-        lines.append(ui.tr(ui.head(told), drawn, ui.td(fragments.verdict(word), css="l"), data_v=ui.slug(word), style="--k:2"))
-    return ui.table("", "<b>Four strips, drawn to explain them.</b> They are no measurements.", tbody="".join(lines))
+        lines.append(
+            ui.tr(
+                ui.head(told),
+                drawn,
+                ui.td(fragments.verdict(word), css="l"),
+                data_v=ui.slug(word),
+                style="--k:2",
+            )
+        )
+    return ui.table(
+        "", "<b>Four strips, drawn to explain them.</b> They are no measurements.", tbody="".join(lines)
+    )
 
 
 def _others(shown: Sequence[Shown]) -> str:
@@ -180,7 +236,9 @@ def _others(shown: Sequence[Shown]) -> str:
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for one in (verdict for each in shown for verdict in each.verdicts):
         found["number" if one.row.kind == "cell" and not one.row.table else one.row.kind][one.word] += 1
-    lines = [(name, "", found[kind]) for kind, name in fragments.KINDS.items() if kind in found and kind != "cell"]
+    lines = [
+        (name, "", found[kind]) for kind, name in fragments.KINDS.items() if kind in found and kind != "cell"
+    ]
     return counted("what", lines, "<b>All other rows.</b>")
 
 
@@ -188,16 +246,27 @@ def _status(shown: Sequence[Shown]) -> str:
     listed = []
     for each in shown:
         name, runs = f"{each.part.number} {each.chapter.name}", runner.published(each.chapter)
-        listed += [(name, run.record, runner.state(run, each.chapter)) for run in runs] or [(f"{name}, this machine", each.run.record, each.state)]
-    return fragments.status(listed, "What was executed. A page shows the largest published execution; where none is published, this machine's quick one.")
+        listed += [(name, run.record, runner.state(run, each.chapter)) for run in runs] or [
+            (f"{name}, this machine", each.run.record, each.state)
+        ]
+    return fragments.status(
+        listed,
+        "What was executed. A page shows the largest published execution; where none is published, this "
+        "machine's quick one.",
+    )
 
 
 def machine(one: runner.Chapter) -> str:
-    """This machine's executions of a chapter, each beside the published one of the same profile, as Markdown."""
+    """This machine's executions of a chapter, each beside the published one of the same profile, as
+    Markdown.
+    """
     runs = runner.local(one)
     if not runs:
         return f"## {one.title}\n\nThis chapter was not executed on this machine."
-    table = fragments.status([(f"{one.name}/{run.folder.name}", run.record, runner.state(run, one)) for run in runs], "Executions on this machine.")
+    table = fragments.status(
+        [(f"{one.name}/{run.folder.name}", run.record, runner.state(run, one)) for run in runs],
+        "Executions on this machine.",
+    )
     published = {run.record.profile: run.record for run in reversed(runner.published(one))}
     compared = [_compared(run, published) for run in runs]
     return "\n\n".join([f"## {one.title}", _raw(table), *compared])
@@ -209,10 +278,24 @@ def _compared(run: runner.Executed, published: dict[str, record.Record]) -> str:
         return f"{name} stands alone: no execution at the profile {profile} is published."
     rows = record.compare(published[profile], run.record)
     words = [row.word for row in rows]
-    told = (f"{name} beside the published execution at that profile, {len(rows)} measurements: {words.count('same')} the same, "
-            f"{words.count('different')} different, {words.count('not comparable')} not comparable (only one has them, or the data differ).")
-    apart = [(bool(row.expected), -abs(b.value - a.value), f"`{row.id}`: published {a.value:.6g}, here {b.value:.6g}")
-             for row in rows if row.word == "different" and (a := row.first) and (b := row.second)]
-    lines = [line + ", inside the 95 % prediction interval" * expected for expected, _, line in sorted(apart)[:LARGEST]]
+    told = (
+        f"{name} beside the published execution at that profile, {len(rows)} measurements: "
+        f"{words.count('same')} the same, "
+        f"{words.count('different')} different, {words.count('not comparable')} not comparable (only one has "
+        "them, or the data differ)."
+    )
+    apart = [
+        (
+            bool(row.expected),
+            -abs(b.value - a.value),
+            f"`{row.id}`: published {a.value:.6g}, here {b.value:.6g}",
+        )
+        for row in rows
+        if row.word == "different" and (a := row.first) and (b := row.second)
+    ]
+    lines = [
+        line + ", inside the 95 % prediction interval" * expected
+        for expected, _, line in sorted(apart)[:LARGEST]
+    ]
     lines += [f"{len(apart) - LARGEST} more, which `causalnb compare` lists"] if len(apart) > LARGEST else []
     return "\n- ".join([told, *lines])

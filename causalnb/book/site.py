@@ -26,8 +26,27 @@ def render(root: Path) -> Path:
     build = root / "_build"
     for name in ("html", ".doctrees", "jupyter_execute"):
         shutil.rmtree(build / name, ignore_errors=True)
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", ".", "--path-output", ".", "-W", "-n", "--keep-going"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, encoding="utf-8", env=os.environ | {"NO_COLOR": "1"}, check=False)
+    command = [
+        sys.executable,
+        "-c",
+        "from jupyter_book.cli.main import main; main()",
+        "build",
+        ".",
+        "--path-output",
+        ".",
+        "-W",
+        "-n",
+        "--keep-going",
+    ]
+    done = subprocess.run(
+        command,
+        cwd=root,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=os.environ | {"NO_COLOR": "1"},
+        check=False,
+    )
     if done.returncode:
         raise UserError(f"The site has faults: {_warnings(done.stdout + done.stderr, root)}")
     if faults := broken(build / "html"):
@@ -42,9 +61,15 @@ def _warnings(output: str, root: Path) -> str:
 
 
 def broken(site: Path) -> list[str]:
-    """What leads nowhere in the pages of a site: links, anchors, popovers; ids given twice; and what would be fetched."""
+    """What leads nowhere in the pages of a site: links, anchors, popovers; ids given twice; and what would be
+    fetched.
+    """
     pages = {page.resolve(): Page(page) for page in site.rglob("*.html") if page.parent.name != "_static"}
-    return [f"{file.relative_to(site.resolve())}: {fault}" for file, page in pages.items() for fault in _faults(file, page, pages)]
+    return [
+        f"{file.relative_to(site.resolve())}: {fault}"
+        for file, page in pages.items()
+        for fault in _faults(file, page, pages)
+    ]
 
 
 def _faults(file: Path, page: "Page", pages: dict[Path, "Page"]) -> list[str]:

@@ -1,4 +1,6 @@
-"""The record that every set of images is, and the balanced draw from one. Where images come from is not known here."""
+"""The record that every set of images is, and the balanced draw from one. Where images come from is not known
+here.
+"""
 
 from __future__ import annotations
 
@@ -48,19 +50,27 @@ class Images:
 def draw(images: Images, n: int, *, seed: int) -> Images:
     """Draw `n` images without replacement, the classes as equal as the set allows, in a shuffled order.
 
-    Where n is no multiple of the classes, the seed says which classes give one more; a class that runs out leaves its
-    share to the others.
+    Where n is no multiple of the classes, the seed says which classes give one more; a class that runs out
+    leaves its share to the others.
 
-    >>> set_ = Images("toy", "test", torch.zeros(6, 1, 2, 2), torch.tensor([0, 0, 0, 0, 1, 1]), ("a", "b"), "")
+    >>> labels = torch.tensor([0, 0, 0, 0, 1, 1])
+    >>> set_ = Images("toy", "test", torch.zeros(6, 1, 2, 2), labels, ("a", "b"), "")
     >>> draw(set_, 4, seed=0).labels.bincount()
     tensor([2, 2])
     """
     if not 0 < n <= len(images):
-        raise UserError(f"n_images = {n} is not possible: {images.name} has {len(images)} {images.split} images, so give a number from 1 to {len(images)}.")
+        raise UserError(
+            f"n_images = {n} is not possible: {images.name} has {len(images)} {images.split} images, so give "
+            f"a number from 1 to {len(images)}."
+        )
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(images), generator=generator)
-    pools = [order[images.labels[order] == k] for k in torch.randperm(len(images.classes), generator=generator)]
-    rounds = pad_sequence(pools, padding_value=-1)  # [longest, classes]: a row takes one image of every class that has one left
+    pools = [
+        order[images.labels[order] == k] for k in torch.randperm(len(images.classes), generator=generator)
+    ]
+    rounds = pad_sequence(
+        pools, padding_value=-1
+    )  # [longest, classes]: a row takes one image of every class that has one left
     chosen = rounds[rounds >= 0][:n]
     return images.take(chosen[torch.randperm(n, generator=generator)])
 

@@ -1,9 +1,10 @@
 """`shapes`: images whose causal graph is known, with a cue that may stand in for the content.
 
-content -> object, content = label; style (place, size, intensity, background, noise) -> image. The cue is a corner
-patch (chapter ace), the object's brightness (chapter purification) or a texture over the whole image (chapter
-alignment); with probability rho it follows the content, and it never has an effect on the label.
-An image is a function of its factors alone. An intervention is therefore the same scene, drawn again with a factor set.
+content -> object, content = label; style (place, size, intensity, background, noise) -> image. The cue is a
+corner patch (chapter ace), the object's brightness (chapter purification) or a texture over the whole image
+(chapter alignment); with probability rho it follows the content, and it never has an effect on the label.
+An image is a function of its factors alone. An intervention is therefore the same scene, drawn again with a
+factor set.
 """
 
 import math
@@ -57,7 +58,9 @@ def shapes(n: int, *, cue: Cue = "corner", rho: float = 0.0, size: int = 28, see
     (torch.Size([5, 1, 28, 28]), True)
     """
     if cue not in _SCENES or not 0 <= rho <= 1:
-        raise ValueError(f"cue = {cue!r}, rho = {rho}: a cue is one of {', '.join(_SCENES)}, rho a probability")
+        raise ValueError(
+            f"cue = {cue!r}, rho = {rho}: a cue is one of {', '.join(_SCENES)}, rho a probability"
+        )
     scene, random = _SCENES[cue], np.random.default_rng(seed)
     content, other = random.integers(len(_DISTANCES), size=(2, n))
     follows = random.random(n) < rho
@@ -77,7 +80,12 @@ def shapes(n: int, *, cue: Cue = "corner", rho: float = 0.0, size: int = 28, see
         factors["intensity"] = np.where(follows, brightness(content), factors["intensity"])
     else:
         factors |= {cue: np.where(follows, content, other), "strength": np.full(n, scene.strength)}
-    return _draw({name: torch.from_numpy(v if v.dtype == np.int64 else v.astype(np.float32)) for name, v in factors.items()})
+    return _draw(
+        {
+            name: torch.from_numpy(v if v.dtype == np.int64 else v.astype(np.float32))
+            for name, v in factors.items()
+        }
+    )
 
 
 def do(images: Images, **factors: Tensor | float) -> Images:
@@ -89,8 +97,13 @@ def do(images: Images, **factors: Tensor | float) -> Images:
     True
     """
     if unknown := factors.keys() - images.factors.keys():
-        raise ValueError(f"no factor {', '.join(sorted(unknown))}: these images have {', '.join(images.factors) or 'none'}")
-    changed = {name: torch.as_tensor(value, dtype=images.factors[name].dtype).expand_as(images.factors[name]) for name, value in factors.items()}
+        raise ValueError(
+            f"no factor {', '.join(sorted(unknown))}: these images have {', '.join(images.factors) or 'none'}"
+        )
+    changed = {
+        name: torch.as_tensor(value, dtype=images.factors[name].dtype).expand_as(images.factors[name])
+        for name, value in factors.items()
+    }
     return replace(_draw(images.factors | changed), split=images.split)
 
 
@@ -100,7 +113,9 @@ def brightness(content: np.ndarray | Tensor) -> np.ndarray | Tensor:
 
 
 def _draw(factors: dict[str, Tensor]) -> Images:
-    digest = record.digest(fingerprint(factors) + record.module_digest("causalnb.data.scenes"))  # pixels differ in the last bit between machines
+    digest = record.digest(
+        fingerprint(factors) + record.module_digest("causalnb.data.scenes")
+    )  # pixels differ in the last bit between machines
     return Images("shapes", "all", render(factors), factors["content"], tuple(_DISTANCES), digest, factors)
 
 
@@ -109,8 +124,12 @@ def render(factors: dict[str, Tensor]) -> Tensor:
     size = factors["noise"].shape[-1]
     a = {name: values.view(-1, 1, 1) for name, values in factors.items() if values.ndim == 1}
     y, x = torch.meshgrid(torch.arange(float(size)), torch.arange(float(size)), indexing="ij")
-    inside = torch.sigmoid(-3 * _distance(factors["content"], y - a["centre_y"], x - a["centre_x"], a["half_size"]))
-    along = (a["angle"].sin() * (2 * y / (size - 1) - 1) + a["angle"].cos() * (2 * x / (size - 1) - 1)) / math.sqrt(2)
+    inside = torch.sigmoid(
+        -3 * _distance(factors["content"], y - a["centre_y"], x - a["centre_x"], a["half_size"])
+    )
+    along = (
+        a["angle"].sin() * (2 * y / (size - 1) - 1) + a["angle"].cos() * (2 * x / (size - 1) - 1)
+    ) / math.sqrt(2)
     image = inside * a["intensity"] + (1 - inside) * (a["background"] + a["slope"] * (1 + along) / 2)
     if "corner" in factors:
         image = torch.where(corners(size)[factors["corner"]], a["strength"], image)
@@ -122,7 +141,9 @@ def render(factors: dict[str, Tensor]) -> Tensor:
 def corners(size: int) -> Tensor:
     """Where the four corner patches lie: [4, size, size] bool; a seventh of the side, in reading order."""
     masks, patch = torch.zeros(4, size, size, dtype=torch.bool), size // 7
-    for k, (rows, columns) in enumerate((r, c) for r in (slice(patch), slice(-patch, None)) for c in (slice(patch), slice(-patch, None))):
+    for k, (rows, columns) in enumerate(
+        (r, c) for r in (slice(patch), slice(-patch, None)) for c in (slice(patch), slice(-patch, None))
+    ):
         masks[k, rows, columns] = True
     return masks
 

@@ -1,7 +1,8 @@
 """Verdicts and records as HTML: the components of the book's pages, the same in Jupyter and on the site.
 
-Functions from verdicts and records to strings; the HTML is components.html's, and what comes from outside is escaped.
-A page reads complete without script and style: cn.css gives the look, cn.js copying, placement, filtering, choosing.
+Functions from verdicts and records to strings; the HTML is components.html's, and what comes from outside is
+escaped. A page reads complete without script and style: cn.css gives the look, cn.js copying, placement,
+filtering, choosing.
 """
 
 from causalnb.fragments.elements import component, device, duration, note
@@ -9,8 +10,55 @@ from causalnb.fragments.judged import claims, errata, grid, strip, strokes, verd
 from causalnb.fragments.live import Tile, explorer
 from causalnb.fragments.pages import KINDS, Part, matrix, rows, run_box
 
-bar, card, check, command, figure, key, notes, number, parts, plain, state, status, verdict, versions = map(component, (
-    "bar", "card", "check", "command", "figure", "key", "notes", "number", "parts", "plain", "state", "status", "verdict", "versions"))
+bar, card, check, command, figure, key, notes, number, parts, plain, state, status, verdict, versions = map(
+    component,
+    (
+        "bar",
+        "card",
+        "check",
+        "command",
+        "figure",
+        "key",
+        "notes",
+        "number",
+        "parts",
+        "plain",
+        "state",
+        "status",
+        "verdict",
+        "versions",
+    ),
+)
 
-__all__ = ["KINDS", "Part", "Tile", "bar", "card", "check", "claims", "command", "device", "duration", "errata", "explorer", "figure", "grid", "key",
-           "matrix", "note", "notes", "number", "parts", "plain", "rows", "run_box", "state", "status", "strip", "strokes", "verdict", "verdicts", "versions"]
+__all__ = [
+    "KINDS",
+    "Part",
+    "Tile",
+    "bar",
+    "card",
+    "check",
+    "claims",
+    "command",
+    "device",
+    "duration",
+    "errata",
+    "explorer",
+    "figure",
+    "grid",
+    "key",
+    "matrix",
+    "note",
+    "notes",
+    "number",
+    "parts",
+    "plain",
+    "rows",
+    "run_box",
+    "state",
+    "status",
+    "strip",
+    "strokes",
+    "verdict",
+    "verdicts",
+    "versions",
+]

@@ -20,7 +20,9 @@ from causalnb.statistics import Estimate
 
 @cache
 def environment() -> Environment:
-    """Where macros are read: they see the six verdicts, and as filters the functions that each module here hands in at its end."""
+    """Where macros are read: they see the six verdicts, and as filters the functions that each module here
+    hands in at its end.
+    """
     made = Environment(autoescape=True, undefined=StrictUndefined)
     made.globals |= {"SYMBOLS": SYMBOLS, "WORDS": WORDS, "counts": counts, "printed_cells": printed_cells}
     return made
@@ -42,7 +44,11 @@ td, tr, head, table = map(component, ("td", "tr", "head", "table"))
 
 def attributes(given: Mapping[str, object]) -> str:
     """Attributes as they stand in a tag: `css` is the class, and one left at "" or None is left out."""
-    named = {"class" if key == "css" else key.replace("_", "-"): value for key, value in given.items() if value not in ("", None)}
+    named = {
+        "class" if key == "css" else key.replace("_", "-"): value
+        for key, value in given.items()
+        if value not in ("", None)
+    }
     return Markup().join(Markup(' {}="{}"').format(*pair) for pair in named.items())
 
 
@@ -59,10 +65,13 @@ def slug(word: str) -> str:
 def message(caption: str) -> str:
     """A caption with its first sentence in bold."""
     first = re.match(r".*?[.?!](?=\s|$)", caption)
-    return Markup("<b>{}</b>{}").format(text(first[0]), text(caption[first.end():])) if first else text(caption)
+    return (
+        Markup("<b>{}</b>{}").format(text(first[0]), text(caption[first.end() :])) if first else text(caption)
+    )
 
 
-# Numbers ---------------------------------------------------------------------------------------------------------
+# Numbers
+# ---------------------------------------------------------------------------------------------------------
 
 
 def pretty(shown: str) -> str:
@@ -71,7 +80,11 @@ def pretty(shown: str) -> str:
     >>> print(pretty("-0.21"), pretty("3e-16"), pretty("1e-12"))
     −0.21 3 × 10<sup>−16</sup> 10<sup>−12</sup>
     """
-    powers = re.sub(r"(\d(?:\.\d+)?)e([+-]?)0*(\d+)", lambda m: f"{m[1]} × 10<sup>{m[2].strip('+')}{m[3]}</sup>", str(escape(shown)))
+    powers = re.sub(
+        r"(\d(?:\.\d+)?)e([+-]?)0*(\d+)",
+        lambda m: f"{m[1]} × 10<sup>{m[2].strip('+')}{m[3]}</sup>",
+        str(escape(shown)),
+    )
     return Markup(re.sub(r"-(?=[\d.])", "−", re.sub(r"(?<![\d.])1 × 10<sup>", "10<sup>", powers)))
 
 
@@ -93,7 +106,13 @@ def ends(low: float, high: float, decimals: int | None = None) -> str:
 def duration(seconds: float) -> str:
     """Hours, minutes, seconds: "41 min 12 s"."""
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+    return (
+        f"{minutes // 60} h {minutes % 60:02} min"
+        if minutes >= 60
+        else f"{minutes} min {rest:02} s"
+        if minutes
+        else f"{rest} s"
+    )
 
 
 def took(record: Record) -> str:
@@ -102,23 +121,34 @@ def took(record: Record) -> str:
     return duration(record.seconds) + (f", after {duration(before)} kept in the store" if before >= 1 else "")
 
 
-# Where a number comes from ---------------------------------------------------------------------------------------
+# Where a number comes from
+# ---------------------------------------------------------------------------------------
 
 
 def device(record: Record) -> str:
     """What it ran on: the accelerator's name, or the device and its threads."""
-    return escape(record.environment.get("accelerator") or f"{record.device.upper()}, {record.threads} thread{'s' * (record.threads > 1)}")
+    return escape(
+        record.environment.get("accelerator")
+        or f"{record.device.upper()}, {record.threads} thread{'s' * (record.threads > 1)}"
+    )
 
 
 def run_facts(record: Record | None) -> dict[str, str]:
     """When, at what size and on what a record was made."""
     day = record and date.fromisoformat(record.finished[:10])
-    return {"run": f"{day.day} {day:%B %Y}", "profile": record.profile, "device": device(record)} if record and day else {}
+    return (
+        {"run": f"{day.day} {day:%B %Y}", "profile": record.profile, "device": device(record)}
+        if record and day
+        else {}
+    )
 
 
 def sample(estimates: Sequence[Estimate]) -> dict[str, str]:
     """The sample sizes, seeds and p of one estimate or of many."""
-    sizes, seeds = sorted({e.n for e in estimates if e.n}), sorted({seed for e in estimates for seed in e.seeds})
+    sizes, seeds = (
+        sorted({e.n for e in estimates if e.n}),
+        sorted({seed for e in estimates for seed in e.seeds}),
+    )
     p = value(estimates[0].p) if len(estimates) == 1 and estimates[0].p is not None else ""
     return {"n": spread([str(n) for n in sizes]), "seeds": ", ".join(map(str, seeds)), "p": p}
 
@@ -129,11 +159,20 @@ def spread(ascending: Sequence[str]) -> str:
 
 
 def note(id: str, record: Record, key: str) -> str:
-    """Where a measured number comes from: interval, sample, seeds, device, date, and the command that makes it again."""
+    """Where a measured number comes from: interval, sample, seeds, device, date, and the command that makes
+    it again.
+    """
     one = record.measurements[id]
-    pairs = {"ours": component("with_interval")(one.estimate), **sample([one.estimate]), "data": one.data, "measured as": text(f"`{id}`")}
+    pairs = {
+        "ours": component("with_interval")(one.estimate),
+        **sample([one.estimate]),
+        "data": one.data,
+        "measured as": text(f"`{id}`"),
+    }
     return component("popover")(key, text(one.what) or "A measured number", pairs, record)
 
 
-environment().filters |= {each.__name__: each for each in (attributes, text, slug, message, pretty, value, duration, took)}
+environment().filters |= {
+    each.__name__: each for each in (attributes, text, slug, message, pretty, value, duration, took)
+}
 environment().globals |= {"run_facts": run_facts}

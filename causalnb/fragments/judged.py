@@ -1,4 +1,6 @@
-"""Rows with their verdicts: the strip, a printed table done again, claims, errata; and what is told of each."""
+"""Rows with their verdicts: the strip, a printed table done again, claims, errata; and what is told of
+each.
+"""
 
 import re
 from collections import Counter
@@ -20,12 +22,18 @@ counted, errata = map(ui.component, ("counted", "errata"))
 
 
 def strip(point: float, low: float, high: float, printed: float, tol: float) -> str:
-    """Printed +- tol as a grey band, ours as a dot with its interval, on a scale of three tolerances to either side."""
-    return ui.component("strip")(*(min(EDGE, max(-EDGE, (x - printed) / tol)) for x in (point, low, high)), EDGE)
+    """Printed +- tol as a grey band, ours as a dot with its interval, on a scale of three tolerances to
+    either side.
+    """
+    return ui.component("strip")(
+        *(min(EDGE, max(-EDGE, (x - printed) / tol)) for x in (point, low, high)), EDGE
+    )
 
 
 def strokes(points: Sequence[float]) -> str:
-    """The same for many readings of one cell: a stroke for each, at its distance from the printed value in tolerances."""
+    """The same for many readings of one cell: a stroke for each, at its distance from the printed value in
+    tolerances.
+    """
     path = "".join(f"M{x:g} 0v1" for x in sorted({round(x, 2) for x in points if abs(x) <= EDGE}))
     return ui.component("strokes")(path, min(points) < -EDGE, max(points) > EDGE)
 
@@ -36,25 +44,35 @@ def strip_of(one: Verdict) -> str:
     if not drawn:
         return ""
     printed, (tol, point, low, high) = read_printed(one.row.printed)[0], drawn[0]
-    return strokes([(x - printed) / tol for tol, x, *_ in drawn]) if len(drawn) > 1 else strip(point, low, high, printed, tol)
+    return (
+        strokes([(x - printed) / tol for tol, x, *_ in drawn])
+        if len(drawn) > 1
+        else strip(point, low, high, printed, tol)
+    )
 
 
 def _scaled(row: Row, estimate: Estimate) -> tuple[float, float, float]:
     """Point, low and high in the printed unit; where there is no interval, the point three times."""
     scale = row.scale(estimate.unit)
-    point, low, high = (scale * (estimate.value if x is None else x) for x in (estimate.value, estimate.low, estimate.high))
+    point, low, high = (
+        scale * (estimate.value if x is None else x) for x in (estimate.value, estimate.low, estimate.high)
+    )
     return point, low, high
 
 
 def ours(one: Verdict) -> tuple[str, str]:
-    """Ours and what stands under it: a value and its interval, or how many readings are inside and their range."""
+    """Ours and what stands under it: a value and its interval, or how many readings are inside and their
+    range.
+    """
     points, decimals = _points(one), decimals_of(one.row)
     if not points:
         return ("not run" if one.word == "not run" else "no value"), ""
     if len(points) > 1:
         inside = f"{sum(r.word == 'reproduced' for r in one.readings)} of {len(points)}"
         beside = one.word in ("transferred", "not run")
-        return f"{len(points)} values" if beside else inside, ui.ends(points[0], points[-1], decimals if points[-1] < 10 else None)
+        return f"{len(points)} values" if beside else inside, ui.ends(
+            points[0], points[-1], decimals if points[-1] < 10 else None
+        )
     first = one.readings[0].estimate
     if first.method == "logic":
         return "holds" if first.value else "fails", ""
@@ -82,16 +100,27 @@ def size(verdicts: Iterable[Verdict]) -> str:
 
 
 def facts(one: Verdict) -> dict[str, str]:
-    """Everything behind a row's verdict: both numbers, the rule, every reading counted, and where they come from."""
+    """Everything behind a row's verdict: both numbers, the rule, every reading counted, and where they come
+    from.
+    """
     row, points = one.row, _points(one)
     found = f"{ui.value(points[0])} to {ui.value(points[-1])}, {len(points)} readings" if points else ""
     if len(points) == 1:
         first = one.readings[0].estimate
         found = ui.component("with_interval")(first, row.scale(first.unit), decimals_of(row), row.unit)
-    return {"where": ui.text(row.location), "printed": ui.text(row.printed), "rule": _rule(one), "ours": Markup(found),
-            **ui.sample([r.estimate for r in one.readings]), "verdict": ui.component("verdict")(one.word), "because": ui.text(one.reason),
-            "note": ui.text(row.note), "changed": "the rule changed after the run" if one.changed else "",
-            "pilot": "an earlier pilot informed the rule" if row.pilot else "", "measured as": measured(row)}
+    return {
+        "where": ui.text(row.location),
+        "printed": ui.text(row.printed),
+        "rule": _rule(one),
+        "ours": Markup(found),
+        **ui.sample([r.estimate for r in one.readings]),
+        "verdict": ui.component("verdict")(one.word),
+        "because": ui.text(one.reason),
+        "note": ui.text(row.note),
+        "changed": "the rule changed after the run" if one.changed else "",
+        "pilot": "an earlier pilot informed the rule" if row.pilot else "",
+        "measured as": measured(row),
+    }
 
 
 def measured(row: Row) -> str:
@@ -102,31 +131,51 @@ def measured(row: Row) -> str:
 def _rule(one: Verdict) -> str:
     rule, row = one.row.rule, one.row
     if isinstance(rule, ClaimRule):
-        than = " and ".join(f"{end:g}" for end in (rule.than if isinstance(rule.than, tuple) else (rule.than,)))
-        told = f"{rule.relation} {than}, margin {rule.margin:g}, over the whole {100 * row.level:.4g} % interval. "
+        than = " and ".join(
+            f"{end:g}" for end in (rule.than if isinstance(rule.than, tuple) else (rule.than,))
+        )
+        told = (
+            f"{rule.relation} {than}, margin {rule.margin:g}, over the whole {100 * row.level:.4g} % "
+            "interval. "
+        )
         return ui.pretty(told) + ui.text(rule.why)
     if row.tol:
-        tols = [ui.value(tol, (decimals_of(row) or 0) + 1) for tol in sorted(r.tol for r in one.readings if r.tol)]
+        tols = [
+            ui.value(tol, (decimals_of(row) or 0) + 1) for tol in sorted(r.tol for r in one.readings if r.tol)
+        ]
         return Markup(f"printed ± {ui.spread(tols) or 'tol'}. ") + ui.text(row.tol.why)
     return ""
 
 
-# Tables and claims -----------------------------------------------------------------------------------------------
+# Tables and claims
+# -----------------------------------------------------------------------------------------------
 
 
 def axes(at: Mapping[tuple[str, str, str], Verdict]) -> dict[str, Any]:
-    """Of {(line, group, column): verdict}: its lines, its places (group, column), and how many columns a group has."""
+    """Of {(line, group, column): verdict}: its lines, its places (group, column), and how many columns a
+    group has.
+    """
     places = list(dict.fromkeys((group, column) for _, group, column in at))
-    return {"lines": list(dict.fromkeys(line for line, *_ in at)), "places": places, "groups": Counter(group for group, _ in places)}
+    return {
+        "lines": list(dict.fromkeys(line for line, *_ in at)),
+        "places": places,
+        "groups": Counter(group for group, _ in places),
+    }
 
 
 def grid(verdicts: Sequence[Verdict], record: Record | None) -> str:
-    """One printed table done again: in each cell printed, ours, interval and strip; pressed, its provenance."""
-    return ui.component("grid")({(p.row, p.group, p.column): one for one in verdicts if (p := one.row.table)}, record)
+    """One printed table done again: in each cell printed, ours, interval and strip; pressed, its
+    provenance.
+    """
+    return ui.component("grid")(
+        {(p.row, p.group, p.column): one for one in verdicts if (p := one.row.table)}, record
+    )
 
 
 def claims(verdicts: Sequence[Verdict], record: Record | None) -> str:
-    """Claims in the paper's words; rows whose statements differ only in the names before a colon are parts of one statement."""
+    """Claims in the paper's words; rows whose statements differ only in the names before a colon are parts of
+    one statement.
+    """
     quotes: dict[tuple[str, str], dict[str, list[Verdict]]] = {}
     for one in verdicts:
         told = one.row.statement.partition(": ")[2] or one.row.id
@@ -135,7 +184,9 @@ def claims(verdicts: Sequence[Verdict], record: Record | None) -> str:
 
 
 def by_names(parts: Sequence[Verdict]) -> dict[tuple[str, str, str], Verdict]:
-    """Parts of a statement by (line, "", column): those of "MNIST, FGSM" if each line has each column, else all names in the line."""
+    """Parts of a statement by (line, "", column): those of "MNIST, FGSM" if each line has each column, else
+    all names in the line.
+    """
     names = [one.row.statement.partition(": ")[0] for one in parts]
     pairs = [name.partition(", ")[::2] for name in names]
     if len({line for line, _ in pairs}) * len({column for _, column in pairs}) > len(set(pairs)):
@@ -147,7 +198,9 @@ def by_names(parts: Sequence[Verdict]) -> dict[tuple[str, str, str], Verdict]:
 
 def label(verdicts: Iterable[Verdict]) -> str:
     """What the ids of rows have in common, less their kind: T6.mnist."""
-    return re.sub(r"^(claim|erratum|control)\.", "", ".".join(commonprefix([one.row.id.split(".") for one in verdicts])))
+    return re.sub(
+        r"^(claim|erratum|control)\.", "", ".".join(commonprefix([one.row.id.split(".") for one in verdicts]))
+    )
 
 
 def verdicts(judged: Sequence[Verdict], selection: Sequence[str], record: Record | None) -> str:
@@ -155,7 +208,9 @@ def verdicts(judged: Sequence[Verdict], selection: Sequence[str], record: Record
 
     selection  printed tables ("Table I"), kinds ("claim", "erratum", "control", ...), or families
     """
-    names = selection or dict.fromkeys(one.row.table.table if one.row.table else one.row.kind for one in judged)
+    names = selection or dict.fromkeys(
+        one.row.table.table if one.row.table else one.row.kind for one in judged
+    )
     return Markup().join(_shown(_chosen(judged, ui.slug(name)), record) for name in names)
 
 
@@ -166,12 +221,20 @@ def _shown(chosen: Sequence[Verdict], record: Record | None) -> str:
 
 
 def _chosen(judged: Sequence[Verdict], name: str) -> list[Verdict]:
-    """The cells of the table of that name, else the rows of that kind that stand in no table, else those of that family."""
-    names = [(one.row.table.table, "", "") if one.row.table else ("", one.row.kind, one.row.family) for one in judged]
+    """The cells of the table of that name, else the rows of that kind that stand in no table, else those of
+    that family.
+    """
+    names = [
+        (one.row.table.table, "", "") if one.row.table else ("", one.row.kind, one.row.family)
+        for one in judged
+    ]
     for column in zip(*names, strict=True):
         if found := [one for one, its in zip(judged, column, strict=True) if ui.slug(its) == name]:
             return found
     raise ValueError(f"no row has a table, kind or family named {name}")
 
 
-ui.environment().filters |= {each.__name__: each for each in (strip_of, ours, decimals_of, size, facts, measured, axes, by_names, label)}
+ui.environment().filters |= {
+    each.__name__: each
+    for each in (strip_of, ours, decimals_of, size, facts, measured, axes, by_names, label)
+}

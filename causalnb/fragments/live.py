@@ -1,4 +1,6 @@
-"""An image and its map of effects as a reader chooses them, packed so small that they stand in the page itself; cn.js draws them."""
+"""An image and its map of effects as a reader chooses them, packed so small that they stand in the page
+itself; cn.js draws them.
+"""
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -17,40 +19,66 @@ EFFECTS = EFFECT.resampled(15)(range(15), bytes=True)[:, :3].tolist()
 
 @dataclass(frozen=True)
 class Tile:
-    """What one combination shows: an image [height, width] in [0, 1], signed effects [height, width], and a plain sentence said under them."""
+    """What one combination shows: an image [height, width] in [0, 1], signed effects [height, width], and a
+    plain sentence said under them.
+    """
 
     image: Tensor
     effects: Tensor
     said: str
 
 
-def explorer(choices: Mapping[str, Sequence[str]], tiles: Mapping[tuple[str, ...], Tile], static: str, caption: str, alt: str) -> str:
-    """An image and its map as a reader chooses them; `static` stands instead of them without script and on paper.
+def explorer(
+    choices: Mapping[str, Sequence[str]],
+    tiles: Mapping[tuple[str, ...], Tile],
+    static: str,
+    caption: str,
+    alt: str,
+) -> str:
+    """An image and its map as a reader chooses them; `static` stands instead of them without script and on
+    paper.
 
     choices   name -> options, in their order on the page
-    tiles     one for every combination of options, in the order of the choices; a ValueError where one is missing or shapes differ
+    tiles     one for every combination of options, in the order of the choices; a ValueError where one is
+              missing or shapes differ
     static    the HTML of a figure
-    returns   HTML; images have the levels 0 to 15, maps -7 to 7 of their own largest |effect|, and what occurs twice is stored once
+    returns   HTML; images have the levels 0 to 15, maps -7 to 7 of their own largest |effect|, and what
+              occurs twice is stored once
     """
     every = list(product(*choices.values()))
     shapes = {part.shape for one in tiles.values() for part in (one.image, one.effects)}
     if set(every) != set(tiles) or [len(shape) for shape in shapes] != [2]:
-        raise ValueError(f"tiles are one for every combination and [height, width] alike: {set(every) ^ set(tiles) or [tuple(shape) for shape in shapes]}")
+        raise ValueError(
+            "tiles are one for every combination and [height, width] alike: "
+            f"{set(every) ^ set(tiles) or [tuple(shape) for shape in shapes]}"
+        )
     chosen = [tiles[one] for one in every]
     limits = [float(one.effects.abs().max()) for one in chosen]
     images, which = _packed([(15 * one.image).round() for one in chosen])
-    maps, whose = _packed([(7 + 7 * one.effects / (limit or 1)).round() for one, limit in zip(chosen, limits, strict=True)])
-    texts = [[f"{-limit:z.2g}".replace("-", "−"), f"{limit:.2g}".replace("-", "−"), one.said] for one, limit in zip(chosen, limits, strict=True)]
-    shown = {"layers": [{"levels": images, "colours": GREYS}, {"levels": maps, "colours": EFFECTS}], "tiles": list(zip(which, whose, texts, strict=True))}
+    maps, whose = _packed(
+        [(7 + 7 * one.effects / (limit or 1)).round() for one, limit in zip(chosen, limits, strict=True)]
+    )
+    texts = [
+        [f"{-limit:z.2g}".replace("-", "−"), f"{limit:.2g}".replace("-", "−"), one.said]
+        for one, limit in zip(chosen, limits, strict=True)
+    ]
+    shown = {
+        "layers": [{"levels": images, "colours": GREYS}, {"levels": maps, "colours": EFFECTS}],
+        "tiles": list(zip(which, whose, texts, strict=True)),
+    }
     key = f"live-{crc32(repr((choices, shown, caption)).encode()):08x}"
     return component("explorer")(key, choices, shown, shapes.pop(), EFFECT_STOPS, static, caption, alt)
 
 
 def _packed(pictures: Sequence[Tensor]) -> tuple[str, list[int]]:
-    """The different ones among pictures of levels 0 to 15, two levels a byte and the first in its high half, in base64; and which of them each is."""
+    """The different ones among pictures of levels 0 to 15, two levels a byte and the first in its high half,
+    in base64; and which of them each is.
+    """
     if not all(((one >= 0) & (one <= 15)).all() for one in pictures):
         raise ValueError("a value is outside its range: images are in [0, 1] and effects are finite")
     digits = ["".join(f"{level:x}" for level in one.int().flatten().tolist()) for one in pictures]
     different = list(dict.fromkeys(digits))
     joined = "".join(different)
-    return b64encode(bytes.fromhex(joined + "0" * (len(joined) % 2))).decode(), [different.index(one) for one in digits]
+    return b64encode(bytes.fromhex(joined + "0" * (len(joined) % 2))).decode(), [
+        different.index(one) for one in digits
+    ]

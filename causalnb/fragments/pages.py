@@ -1,4 +1,6 @@
-"""What is made for a page as a whole: a chapter's head, the landing list, the scorecard, the status, how to run it."""
+"""What is made for a page as a whole: a chapter's head, the landing list, the scorecard, the status, how to
+run it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +9,16 @@ from causalnb import parameters
 from causalnb.fragments import elements as ui
 from causalnb.ledger import WORDS, Paper, Row, Verdict, counts, printed_cells
 
-KINDS = {"cell": "printed cells", "number": "numbers in the text", "claim": "claims", "figure": "figures", "erratum": "errata",
-         "replay": "replays", "logic": "logical checks", "control": "our controls"}
+KINDS = {
+    "cell": "printed cells",
+    "number": "numbers in the text",
+    "claim": "claims",
+    "figure": "figures",
+    "erratum": "errata",
+    "replay": "replays",
+    "logic": "logical checks",
+    "control": "our controls",
+}
 
 
 @dataclass(frozen=True)
@@ -39,15 +49,23 @@ def rows(chapters: Sequence[Part]) -> str:
     """Every row of every ledger with its verdict, and a form that filters them where there is script."""
     present = {kind_of(one.row) for part in chapters for one in part.verdicts}
     names = {part.name: part.name for part in chapters}
-    return ui.component("rows")(chapters, names, {kind: name for kind, name in KINDS.items() if kind in present})
+    return ui.component("rows")(
+        chapters, names, {kind: name for kind, name in KINDS.items() if kind in present}
+    )
 
 
 def run_box(chapter: str, model: type[parameters.Parameters]) -> str:
     """How to run a chapter: commands, then every parameter with its default and what it takes."""
-    sets = {name: given["data"].replace(",", ", ") for name, given in model.profiles.items() if "data" in given}
-    commands = {f"causalnb run {chapter} --profile {name}": f"{name}: {data}" for name, data in sets.items()} | {
-        f"causalnb convert {chapter} {chapter}.ipynb && papermill {chapter}.ipynb out.ipynb -k python3 -p seed 1": "plain papermill",
-        f"from causalnb.chapters import {chapter}": "your own model"}
+    sets = {
+        name: given["data"].replace(",", ", ") for name, given in model.profiles.items() if "data" in given
+    }
+    commands = {
+        f"causalnb run {chapter} --profile {name}": f"{name}: {data}" for name, data in sets.items()
+    } | {
+        f"causalnb convert {chapter} {chapter}.ipynb && papermill {chapter}.ipynb out.ipynb -k python3 -p "
+        "seed 1": "plain papermill",
+        f"from causalnb.chapters import {chapter}": "your own model",
+    }
     return ui.component("run_box")(commands, parameters.table(model))
 
 

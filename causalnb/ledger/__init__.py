@@ -1,7 +1,47 @@
 """The ledger: what a paper prints, the rule that decides each row, and the verdict that a record earns it."""
 
-from causalnb.ledger.rows import CellRule, ClaimRule, Ledger, Paper, Row, keep_spreads, load, matches, parse, read_printed
-from causalnb.ledger.verdicts import SYMBOLS, WORDS, ReadingVerdict, Verdict, Word, collapse, counts, judge, printed_cells
+from causalnb.ledger.rows import (
+    CellRule,
+    ClaimRule,
+    Ledger,
+    Paper,
+    Row,
+    keep_spreads,
+    load,
+    matches,
+    parse,
+    read_printed,
+)
+from causalnb.ledger.verdicts import (
+    SYMBOLS,
+    WORDS,
+    ReadingVerdict,
+    Verdict,
+    Word,
+    collapse,
+    counts,
+    judge,
+    printed_cells,
+)
 
-__all__ = ["SYMBOLS", "WORDS", "CellRule", "ClaimRule", "Ledger", "Paper", "ReadingVerdict", "Row", "Verdict", "Word", "collapse", "counts", "judge",
-           "keep_spreads", "load", "matches", "parse", "printed_cells", "read_printed"]
+__all__ = [
+    "SYMBOLS",
+    "WORDS",
+    "CellRule",
+    "ClaimRule",
+    "Ledger",
+    "Paper",
+    "ReadingVerdict",
+    "Row",
+    "Verdict",
+    "Word",
+    "collapse",
+    "counts",
+    "judge",
+    "keep_spreads",
+    "load",
+    "matches",
+    "parse",
+    "printed_cells",
+    "read_printed",
+]

@@ -1,4 +1,5 @@
-"""What a paper prints, row by row, and the rule that decides each row; how both are read from `chapters/X/ledger.yaml`.
+"""What a paper prints, row by row, and the rule that decides each row; how both are read from
+`chapters/X/ledger.yaml`.
 
 Nothing is judged here. Seed spreads, which tolerances take, come from `seed_spread.json` beside the file.
 """
@@ -33,13 +34,17 @@ class _Frozen(BaseModel):
 
 
 class CellRule(_Frozen):
-    """Reproduced: our point within printed +- tol and our interval within printed +- 2 tol. Not: the interval wholly outside printed +- tol."""
+    """Reproduced: our point within printed +- tol and our interval within printed +- 2 tol. Not: the interval
+    wholly outside printed +- tol.
+    """
 
     type: Literal["cell"]
 
     @staticmethod
     def decide(off: float, low: float, high: float, tol: float) -> tuple[bool | None, float | None]:
-        """Whether point and ends, each less the printed value, agree with it (None: open); if open, how many times too wide they are."""
+        """Whether point and ends, each less the printed value, agree with it (None: open); if open, how many
+        times too wide they are.
+        """
         tol *= EDGE
         if abs(off) <= tol and -2 * tol <= low and high <= 2 * tol:
             return True, None
@@ -51,7 +56,8 @@ class CellRule(_Frozen):
 
 
 class ClaimRule(_Frozen):
-    """Over its whole interval the measured value is `relation` than (for "between": two ends), by at least `margin`.
+    """Over its whole interval the measured value is `relation` than (for "between": two ends), by at least
+    `margin`.
 
     trainings  how many seeds the estimate must rest on: 3 for a claim about a training method
     why        where the number and the margin come from
@@ -71,9 +77,14 @@ class ClaimRule(_Frozen):
         return self
 
     def decide(self, value: float, low: float, high: float) -> tuple[bool | None, float | None]:
-        """Whether the relation holds from low to high (None: at some values); if open, how many times too wide that is."""
+        """Whether the relation holds from low to high (None: at some values); if open, how many times too
+        wide that is.
+        """
         first, last = self.than if isinstance(self.than, tuple) else (self.than, self.than)
-        least, most = (-math.inf if self.relation[0] == "<" else first + self.margin), (math.inf if self.relation[0] == ">" else last - self.margin)
+        least, most = (
+            (-math.inf if self.relation[0] == "<" else first + self.margin),
+            (math.inf if self.relation[0] == ">" else last - self.margin),
+        )
         below = operator.lt if self.relation in (">", "<") else operator.le
         if below(least, low) and below(high, most):
             return True, None
@@ -81,7 +92,9 @@ class ClaimRule(_Frozen):
             return False, None
         if value in (least, most):
             return None, None
-        return None, max((value - low if value > end else high - value) / abs(value - end) for end in (least, most))
+        return None, max(
+            (value - low if value > end else high - value) / abs(value - end) for end in (least, most)
+        )
 
 
 class EqualRule(_Frozen):
@@ -94,7 +107,13 @@ class FixedRule(_Frozen):
     """Nothing that can be measured decides the row."""
 
     type: Literal["fixed"]
-    reason: Literal["under-specified", "input not published", "not delivered by the paper", "impossible as printed", "a control failed"]
+    reason: Literal[
+        "under-specified",
+        "input not published",
+        "not delivered by the paper",
+        "impossible as printed",
+        "a control failed",
+    ]
     detail: str
 
 
@@ -106,11 +125,13 @@ class Spread(_Frozen):
 
 
 class Tolerance(_Frozen):
-    """The inputs of a cell's tolerance: rounding, the sampling error of their n, and the seed spread, in quadrature.
+    """The inputs of a cell's tolerance: rounding, the sampling error of their n, and the seed spread, in
+    quadrature.
 
     of      what is printed: a mean (over images whose sd is `spread`), an sd, or a proportion
     n       their sample size; None where it is unknown: the tolerance goes without that term
-    seeds   "measured": our spread, from trainings set apart for it; a Spread: theirs, printed; None: without that term
+    seeds   "measured": our spread, from trainings set apart for it; a Spread: theirs, printed; None: without
+            that term
     why     where the inputs come from, and which terms are missing
     """
 
@@ -121,13 +142,20 @@ class Tolerance(_Frozen):
     why: str
 
     def sampling(self, printed: float, whole: float) -> float:
-        """The 95 % half-width of the printed value if n were drawn anew; in its unit, of which `whole` makes 1."""
-        error = {"mean": self.spread or 0.0, "sd": printed / math.sqrt(2), "proportion": math.sqrt(max(printed * (whole - printed), 0.0))}[self.of]
+        """The 95 % half-width of the printed value if n were drawn anew; in its unit, of which `whole` makes
+        1.
+        """
+        error = {
+            "mean": self.spread or 0.0,
+            "sd": printed / math.sqrt(2),
+            "proportion": math.sqrt(max(printed * (whole - printed), 0.0)),
+        }[self.of]
         return 1.96 * error / math.sqrt(self.n - (self.of == "sd")) if self.n else 0.0
 
 
 class Decision(_Frozen):
-    """What decides a row: patterns of measurement ids, the data set, the least profile, the parameters that the paper names.
+    """What decides a row: patterns of measurement ids, the data set, the least profile, the parameters that
+    the paper names.
 
     Numbers that come from other parameters, or from the data set `stand_in`, are shown beside the row.
     """
@@ -158,10 +186,12 @@ class Position(_Frozen):
 class Row(_Frozen):
     """One printed cell, claim, reading of a figure, erratum, replay, logical check, or control of ours.
 
-    statement quote printed holds   our sentence, the paper's words, the number as printed, what is true instead of the words
-    ours pilot                      derived by us rather than stated by the paper; an earlier pilot informed its rule
-    level spreads                   filled in by `parse`: 1 - 0.05 / m in a family of m rows, so that all of their intervals hold together at 95 %;
-                                    the seed spreads of its readings
+    statement quote printed holds   our sentence, the paper's words, the number as printed, what is true
+                                    instead of the words
+    ours pilot                      derived by us rather than stated by the paper; an earlier pilot informed
+                                    its rule
+    level spreads                   filled in by `parse`: 1 - 0.05 / m in a family of m rows, so that all of
+                                    their intervals hold together at 95 %; the seed spreads of its readings
     """
 
     id: str = Field(pattern=r"^[\w-]+(\.[\w-]+)*$")
@@ -199,8 +229,22 @@ class Row(_Frozen):
     @property
     def digest(self) -> str:
         """Changes with everything that can change the verdict, and with nothing that is only shown."""
-        decisive = self.model_dump(mode="json", include={"id", "kind", "printed", "unit", "rule", "tol", "decided_by", "controls", "level", "spreads"},
-                                   exclude={"rule": {"why"}, "tol": {"why"}})
+        decisive = self.model_dump(
+            mode="json",
+            include={
+                "id",
+                "kind",
+                "printed",
+                "unit",
+                "rule",
+                "tol",
+                "decided_by",
+                "controls",
+                "level",
+                "spreads",
+            },
+            exclude={"rule": {"why"}, "tol": {"why"}},
+        )
         return digest(json.dumps(decisive, sort_keys=True))
 
     def decides(self, id: str) -> bool:
@@ -210,21 +254,33 @@ class Row(_Frozen):
     def concerns(self, id: str) -> bool:
         """Whether a measurement is a reading, or would be one if the row's data set were its stand-in."""
         by = self.decided_by
-        return self.decides(id) or bool(by.stand_in) and any(matches(pattern.replace(by.data, by.stand_in), id) for pattern in by.measurements)
+        return (
+            self.decides(id)
+            or bool(by.stand_in)
+            and any(matches(pattern.replace(by.data, by.stand_in), id) for pattern in by.measurements)
+        )
 
     def scale(self, unit: str) -> float:
-        """What turns a value measured in `unit` into the printed unit: 100 for a share where a percentage is printed."""
+        """What turns a value measured in `unit` into the printed unit: 100 for a share where a percentage is
+        printed.
+        """
         return 100.0 if self.unit == "%" != unit else 1.0
 
     def tolerance(self, reading: str) -> float | None:
-        """tol, in the printed unit, for the reading of that id; None where the row has none or its seed spread is not measured."""
+        """tol, in the printed unit, for the reading of that id; None where the row has none or its seed
+        spread is not measured.
+        """
         if self.tol is None:
             return None
         spread = self.spreads.get(reading) if isinstance(self.tol.seeds, str) else self.tol.seeds
         if self.tol.seeds and not spread:
             return None
         (printed, rounding), whole = read_printed(self.printed), self.scale("")
-        return math.hypot(rounding, self.tol.sampling(printed, whole), prediction_half_width(spread.sd, spread.k) * whole if spread else 0.0)
+        return math.hypot(
+            rounding,
+            self.tol.sampling(printed, whole),
+            prediction_half_width(spread.sd, spread.k) * whole if spread else 0.0,
+        )
 
 
 class Paper(_Frozen):
@@ -252,12 +308,20 @@ class Ledger(_Frozen):
         controls = {row.id for row in self.rows if row.kind == "control" and not row.controls}
         unknown = [id for row in self.rows for id in row.controls if id not in controls]
         if twice or unknown:
-            raise ValueError(f"{twice[0]} is there twice" if twice else f"{unknown[0]} is named as a control and is not one")
+            raise ValueError(
+                f"{twice[0]} is there twice"
+                if twice
+                else f"{unknown[0]} is named as a control and is not one"
+            )
         return self
 
     def decided_by(self, measurement: str) -> tuple[Row, ...]:
         """The rows to which a measurement matters: as a reading, or beside it."""
-        return tuple(row for row in self._by_first_name.get(measurement.partition(".")[0], ()) if row.concerns(measurement))
+        return tuple(
+            row
+            for row in self._by_first_name.get(measurement.partition(".")[0], ())
+            if row.concerns(measurement)
+        )
 
     @cached_property
     def _by_first_name(self) -> dict[str, list[Row]]:
@@ -291,7 +355,8 @@ def read_printed(printed: str) -> tuple[float, float]:
     return float(found[1]), float(f"5e-{len(found[2] or '') + 1}")
 
 
-# Reading the file ------------------------------------------------------------------------------------------------
+# Reading the file
+# ------------------------------------------------------------------------------------------------
 
 
 def _spreads_of(chapter: str) -> Path:
@@ -303,22 +368,32 @@ def load(chapter: str) -> Ledger:
     spreads = _spreads_of(chapter)
     rows = spreads.with_name("ledger.yaml")
     if not rows.is_file():
-        raise UserError(f"{chapter} has no ledger: causalnb/chapters/{chapter}/ledger.yaml does not exist. Give the name of a chapter, such as ace.")
-    return parse(chapter, rows.read_text(encoding="utf-8"), json.loads(spreads.read_text(encoding="utf-8")) if spreads.is_file() else {})
+        raise UserError(
+            f"{chapter} has no ledger: causalnb/chapters/{chapter}/ledger.yaml does not exist. Give the name "
+            "of a chapter, such as ace."
+        )
+    return parse(
+        chapter,
+        rows.read_text(encoding="utf-8"),
+        json.loads(spreads.read_text(encoding="utf-8")) if spreads.is_file() else {},
+    )
 
 
 def keep_spreads(chapter: str, spreads: Mapping[str, Mapping[str, float]]) -> Path:
     """Write the seed spreads of a chapter beside its ledger, {measurement id: {sd, k}}, one a line."""
     file = _spreads_of(chapter)
-    file.write_text("{\n" + ",\n".join(f"{json.dumps(id)}: {json.dumps(one)}" for id, one in spreads.items()) + "\n}\n", encoding="utf-8")
+    file.write_text(
+        "{\n" + ",\n".join(f"{json.dumps(id)}: {json.dumps(one)}" for id, one in spreads.items()) + "\n}\n",
+        encoding="utf-8",
+    )
     return file
 
 
 def parse(chapter: str, source: str, spreads: Mapping[str, Any] | None = None) -> Ledger:
     """A ledger from YAML, and seed spreads {measurement id: {sd, k}}.
 
-    An entry with `for`, a list of lists of {name: value}, stands for one row per combination, or for all of its `rows`
-    per combination; each {name} in their texts is filled in.
+    An entry with `for`, a list of lists of {name: value}, stands for one row per combination, or for all of
+    its `rows` per combination; each {name} in their texts is filled in.
     """
     content = yaml.safe_load(source)
     entries = [row for entry in content["rows"] for row in _expanded(entry)]
@@ -329,10 +404,23 @@ def parse(chapter: str, source: str, spreads: Mapping[str, Any] | None = None) -
         where = list(map(str, first["loc"])) or ["the rows together"]
         if where[0] == "rows":
             where[:2] = [f"row {entries[int(where[1])].get('id')}"]
-        raise UserError(f"causalnb/chapters/{chapter}/ledger.yaml is not a ledger: {' '.join(where)}: {first['msg']}. Mend that entry.") from None
-    families, known = Counter(row.family for row in plain.rows), {id: Spread.model_validate(spread) for id, spread in (spreads or {}).items()}
-    full = [row.model_copy(update={"level": 1 - 0.05 / families[row.family] if row.family else 0.95,
-                                   "spreads": {id: spread for id, spread in known.items() if row.decides(id)}}) for row in plain.rows]
+        raise UserError(
+            f"causalnb/chapters/{chapter}/ledger.yaml is not a ledger: {' '.join(where)}: {first['msg']}. "
+            "Mend that entry."
+        ) from None
+    families, known = (
+        Counter(row.family for row in plain.rows),
+        {id: Spread.model_validate(spread) for id, spread in (spreads or {}).items()},
+    )
+    full = [
+        row.model_copy(
+            update={
+                "level": 1 - 0.05 / families[row.family] if row.family else 0.95,
+                "spreads": {id: spread for id, spread in known.items() if row.decides(id)},
+            }
+        )
+        for row in plain.rows
+    ]
     return plain.model_copy(update={"rows": tuple(full)})
 
 
@@ -344,5 +432,9 @@ def _expanded(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _filled(rows: list[dict[str, Any]], names: Mapping[str, Any]) -> Any:
-    """The rows with each {name} in their texts filled in: as JSON, where no other brace stands before a word."""
-    return json.loads(re.sub(r"\{(\w+)\}", lambda found: json.dumps(str(names[found[1]]))[1:-1], json.dumps(rows)))
+    """The rows with each {name} in their texts filled in: as JSON, where no other brace stands before a
+    word.
+    """
+    return json.loads(
+        re.sub(r"\{(\w+)\}", lambda found: json.dumps(str(names[found[1]]))[1:-1], json.dumps(rows))
+    )

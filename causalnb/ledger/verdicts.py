@@ -18,7 +18,9 @@ SYMBOLS: dict[Word, str] = dict(zip(WORDS, "✓✕◐⊘→○", strict=True))
 
 @dataclass(frozen=True)
 class ReadingVerdict:
-    """One measurement under a row's rule. `enough`: the n that would decide an open one at the observed spread."""
+    """One measurement under a row's rule. `enough`: the n that would decide an open one at the observed
+    spread.
+    """
 
     id: str
     word: Word
@@ -30,7 +32,9 @@ class ReadingVerdict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The word a row earns, why, and each reading behind it. `changed`: its rule is not the one that stood when the record was made."""
+    """The word a row earns, why, and each reading behind it. `changed`: its rule is not the one that stood
+    when the record was made.
+    """
 
     row: Row
     word: Word
@@ -65,14 +69,14 @@ def printed_cells(verdicts: Iterable[Verdict]) -> list[Verdict]:
 def collapse(words: Collection[Word]) -> Word:
     """The word of a row from those of its readings: the first line that applies.
 
-    | among the readings              | the row        | because                                                |
-    |---------------------------------|----------------|--------------------------------------------------------|
-    | reproduced and not reproduced   | cannot judge   | they disagree: what the paper leaves open decides      |
-    | cannot judge (a control failed) | cannot judge   | whatever the open ones become, this one stays          |
-    | not run                         | not run        | one lacks an input, the judged ones agree              |
-    | undecided                       | undecided      | one needs more images or seeds, the decided ones agree |
-    | reproduced, nothing else        | reproduced     | all agree                                              |
-    | not reproduced, nothing else    | not reproduced | all agree                                              |
+    | among the readings              | the row        | because                                   |
+    |---------------------------------|----------------|-------------------------------------------|
+    | reproduced and not reproduced   | cannot judge   | they disagree: what is left open decides  |
+    | cannot judge (a control failed) | cannot judge   | whatever the open ones become, it stays   |
+    | not run                         | not run        | one lacks an input, the judged ones agree |
+    | undecided                       | undecided      | one needs more draws, the decided agree   |
+    | reproduced, nothing else        | reproduced     | all agree                                 |
+    | not reproduced, nothing else    | not reproduced | all agree                                 |
     """
     if {"reproduced", "not reproduced"} <= set(words):
         return "cannot judge"
@@ -80,24 +84,45 @@ def collapse(words: Collection[Word]) -> Word:
     return next(word for word in order if word in words)
 
 
-def _verdict(row: Row, record: Record | None, found: Mapping[str, Measurement], controls: Mapping[str, Verdict]) -> Verdict:
+def _verdict(
+    row: Row, record: Record | None, found: Mapping[str, Measurement], controls: Mapping[str, Verdict]
+) -> Verdict:
     if isinstance(row.rule, FixedRule):
         return Verdict(row, "cannot judge", f"{row.rule.reason}: {row.rule.detail}")
     if record is None:
         return Verdict(row, "not run")
     by = row.decided_by
     own = {id: one for id, one in found.items() if row.decides(id) and one.data in ("", by.data)}
-    changed = [f"{name} = {record.parameters[name]} for {value}" for name, value in by.parameters.items() if record.parameters.get(name, value) != value]
+    changed = [
+        f"{name} = {record.parameters[name]} for {value}"
+        for name, value in by.parameters.items()
+        if record.parameters.get(name, value) != value
+    ]
     beside: tuple[Word, str] | None = (
-        ("not run", f"not in this record: {', '.join(by.measurements)}") if not found
-        else ("transferred", f"measured on {', '.join(sorted({one.data for one in found.values()}))}, not on {by.data}") if not own
-        else ("not run", f"decided at the profile {by.least}, this record is of {record.profile}") if PROFILES.index(record.profile) < PROFILES.index(by.least)
-        else ("transferred", f"measured with {', '.join(changed)}") if changed else None)
+        ("not run", f"not in this record: {', '.join(by.measurements)}")
+        if not found
+        else (
+            "transferred",
+            f"measured on {', '.join(sorted({one.data for one in found.values()}))}, not on {by.data}",
+        )
+        if not own
+        else ("not run", f"decided at the profile {by.least}, this record is of {record.profile}")
+        if PROFILES.index(record.profile) < PROFILES.index(by.least)
+        else ("transferred", f"measured with {', '.join(changed)}")
+        if changed
+        else None
+    )
     if beside:
-        return Verdict(row, *beside, tuple(ReadingVerdict(id, beside[0], one.estimate) for id, one in (own or found).items()))
+        return Verdict(
+            row,
+            *beside,
+            tuple(ReadingVerdict(id, beside[0], one.estimate) for id, one in (own or found).items()),
+        )
     readings = tuple(_reading(row, id, one.estimate, controls) for id, one in own.items())
     word, digest_now = collapse([reading.word for reading in readings]), row.digest
-    mended = any(one.rows.get(row.id) != digest_now for one in own.values()) or any(controls[id].changed for id in row.controls)
+    mended = any(one.rows.get(row.id) != digest_now for one in own.values()) or any(
+        controls[id].changed for id in row.controls
+    )
     return Verdict(row, word, _reason(word, readings), readings, mended)
 
 
@@ -108,7 +133,11 @@ def _reason(word: Word, readings: tuple[ReadingVerdict, ...]) -> str:
     if tally["reproduced"] and tally["not reproduced"]:
         return f"under-specified and the readings disagree: of {len(readings)}, {told}"
     first = next((reading.reason for reading in readings if reading.word == word and reading.reason), "")
-    return first if len(readings) == 1 else f"of {len(readings)} readings {told}" + (f"; {first}" if first else "")
+    return (
+        first
+        if len(readings) == 1
+        else f"of {len(readings)} readings {told}" + (f"; {first}" if first else "")
+    )
 
 
 def _reading(row: Row, id: str, of: Estimate, controls: Mapping[str, Verdict]) -> ReadingVerdict:
@@ -117,9 +146,15 @@ def _reading(row: Row, id: str, of: Estimate, controls: Mapping[str, Verdict]) -
     if row.tol and tol is None:
         return judged("not run", reason="the seed spread that its tolerance needs has not been measured")
     if of.level is not None and of.level < row.level - 1e-9:
-        return judged("undecided", reason=f"its interval is at {of.level:.2%}, the row asks for {row.level:.2%}")
+        return judged(
+            "undecided", reason=f"its interval is at {of.level:.2%}, the row asks for {row.level:.2%}"
+        )
     if len(of.seeds) < trainings > 1:
-        return judged("undecided", reason=f"a claim about a training method rests on {trainings} seeds or more, this on {len(of.seeds)}")
+        return judged(
+            "undecided",
+            reason=f"a claim about a training method rests on {trainings} seeds or more, this on "
+            f"{len(of.seeds)}",
+        )
     low, high = (of.value, of.value) if of.method in ("exact", "logic") else (of.low, of.high)
     if low is None or high is None:
         return judged("undecided", reason="a single draw has no interval")
@@ -134,7 +169,9 @@ def _reading(row: Row, id: str, of: Estimate, controls: Mapping[str, Verdict]) -
     return judged(word, reason=reason)
 
 
-def _decide(row: Row, tol: float | None, of: Estimate, low: float, high: float) -> tuple[bool | None, float | None]:
+def _decide(
+    row: Row, tol: float | None, of: Estimate, low: float, high: float
+) -> tuple[bool | None, float | None]:
     if isinstance(row.rule, ClaimRule):
         return row.rule.decide(of.value, low, high)
     if row.kind in ("cell", "replay"):
@@ -153,4 +190,8 @@ def _gate(row: Row, controls: Mapping[str, Verdict]) -> tuple[Word, str]:
     if failed:
         return "cannot judge", f"a control failed: {', '.join(failed)}"
     waiting = ", ".join(f"{id} is {word}" for id, word in open_.items())
-    return ("undecided", f"it differs, but a control has not passed: {waiting}") if waiting else ("not reproduced", "")
+    return (
+        ("undecided", f"it differs, but a control has not passed: {waiting}")
+        if waiting
+        else ("not reproduced", "")
+    )

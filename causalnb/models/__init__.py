@@ -9,5 +9,19 @@ from causalnb.models.lenet5 import LeNet, lenet
 from causalnb.models.plain import cnn37, small_cnn, vgg16_cifar
 from causalnb.models.residual import resnet18, resnet20
 
-__all__ = ["ARCHITECTURES", "Cut", "LeNet", "Normalised", "build", "cnn37", "cut", "layers", "lenet", "load", "resnet18", "resnet20", "small_cnn",
-           "vgg16_cifar"]
+__all__ = [
+    "ARCHITECTURES",
+    "Cut",
+    "LeNet",
+    "Normalised",
+    "build",
+    "cnn37",
+    "cut",
+    "layers",
+    "lenet",
+    "load",
+    "resnet18",
+    "resnet20",
+    "small_cnn",
+    "vgg16_cifar",
+]

@@ -20,15 +20,21 @@ from causalnb.models.residual import resnet18, resnet20
 from causalnb.models.seeding import drawn
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
-    "lenet": lenet, "small_cnn": small_cnn, "cnn37": cnn37, "resnet20": resnet20, "resnet18": resnet18, "vgg16_cifar": vgg16_cifar}
+    "lenet": lenet,
+    "small_cnn": small_cnn,
+    "cnn37": cnn37,
+    "resnet20": resnet20,
+    "resnet18": resnet18,
+    "vgg16_cifar": vgg16_cifar,
+}
 TORCHVISION = "torchvision:"
 
 
 class Normalised(nn.Module):
     """A model behind the normalisation that it was trained with: model((images - mean) / std), per channel.
 
-    mean, std   one number for each channel; they move with the module, but are no part of its state_dict, which holds the
-                model's tensors alone, under "model."
+    mean, std   one number for each channel; they move with the module, but are no part of its state_dict,
+                which holds the model's tensors alone, under "model."
 
     >>> Normalised(nn.Flatten(), mean=[0.5], std=[0.25])(torch.tensor([[[[0.75]]]]))
     tensor([[1.]])
@@ -41,7 +47,10 @@ class Normalised(nn.Module):
         """Refused: a mean and a std of different lengths, a std that is not above 0."""
         super().__init__()
         if len(mean) != len(std) or not all(value > 0 for value in std):
-            raise UserError(f"mean = {list(mean)} and std = {list(std)} normalise nothing: give each one number per channel, std above 0.")
+            raise UserError(
+                f"mean = {list(mean)} and std = {list(std)} normalise nothing: give each one number per "
+                "channel, std above 0."
+            )
         self.model = model
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
@@ -55,8 +64,9 @@ class Normalised(nn.Module):
 def build(name: str, *, classes: int, channels: int, size: int, seed: int = 0, **options: Any) -> nn.Module:
     """An untrained network by name, its first weights drawn from `seed`.
 
-    name      one of ARCHITECTURES, or a classification model of torchvision's: its name, with "torchvision:" before it
-              where ours has the same one. A torchvision model takes images of 3 channels and, if at all, learns its size by an option
+    name      one of ARCHITECTURES, or a classification model of torchvision's: its name, with "torchvision:"
+              before it where ours has the same one. A torchvision model takes images of 3 channels and, if at
+              all, learns its size by an option
     options   the network's own, such as `width` of vgg16_cifar
 
     >>> build("lenet", classes=4, channels=3, size=32).fc3
@@ -69,39 +79,71 @@ def build(name: str, *, classes: int, channels: int, size: int, seed: int = 0, *
     if bare not in (known := theirs.list_models(module=theirs)):
         near = difflib.get_close_matches(bare, [*ARCHITECTURES, *known], n=1)
         guess = f" (did you mean {near[0]}?)" if near else ""
-        raise UserError(f"{name} is no network known here{guess}: give one of {', '.join(ARCHITECTURES)}, or a classification model of torchvision's.")
+        raise UserError(
+            f"{name} is no network known here{guess}: give one of {', '.join(ARCHITECTURES)}, or a "
+            "classification model of torchvision's."
+        )
     if channels != 3:
-        raise UserError(f"{name} takes images of 3 channels, not of {channels}: choose a set of colour images, or one of {', '.join(ARCHITECTURES)}.")
+        raise UserError(
+            f"{name} takes images of 3 channels, not of {channels}: choose a set of colour images, or one of "
+            f"{', '.join(ARCHITECTURES)}."
+        )
     try:
-        return drawn(seed, lambda: cast(nn.Module, theirs.get_model(bare, weights=None, num_classes=classes, **options)))
+        return drawn(
+            seed,
+            lambda: cast(nn.Module, theirs.get_model(bare, weights=None, num_classes=classes, **options)),
+        )
     except TypeError as error:
         raise UserError(f"{name} cannot be built with {options}: {error}.") from None
 
 
-def load(path: Path | str, name: str, *, classes: int, channels: int, size: int, mean: Sequence[float] | None = None,
-         std: Sequence[float] | None = None, **options: Any) -> nn.Module:
-    """The network `name` with the weights of a safetensors file, in evaluation mode; `Normalised` where mean and std are given.
+def load(
+    path: Path | str,
+    name: str,
+    *,
+    classes: int,
+    channels: int,
+    size: int,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    **options: Any,
+) -> nn.Module:
+    """The network `name` with the weights of a safetensors file, in evaluation mode; `Normalised` where mean
+    and std are given.
 
-    path   holds the tensors of the bare network's state_dict, by their names, or all with "model." or "module." before
-           them; in a file with names "weights. ..." those alone count, and there may be others beside them. Numbers of
-           another precision become float32
+    path   holds the tensors of the bare network's state_dict, by their names, or all with "model." or
+           "module." before them; in a file with names "weights. ..." those alone count, and there may be
+           others beside them. Numbers of another precision become float32
 
-    The rest is as in `build`. Refused, in a sentence: a file that is absent or damaged, weights that do not fit.
+    The rest is as in `build`. Refused, in a sentence: a file that is absent or damaged, weights that do not
+    fit.
     """
     if (mean is None) != (std is None) or (mean is not None and len(mean) != channels):
-        raise UserError(f"mean = {mean} and std = {std} do not fit images of {channels} channels: give both, one number per channel, or none.")
+        raise UserError(
+            f"mean = {mean} and std = {std} do not fit images of {channels} channels: give both, one number "
+            "per channel, or none."
+        )
     model = build(name, classes=classes, channels=channels, size=size, **options)
     weights, expected = _bare(_tensors(Path(path))), model.state_dict()
-    weights |= {key: expected[key] for key in expected.keys() - weights.keys() if key.endswith("num_batches_tracked")}
+    weights |= {
+        key: expected[key] for key in expected.keys() - weights.keys() if key.endswith("num_batches_tracked")
+    }
     if misfit := _misfit(weights, expected):
-        raise UserError(f"{path} does not fit {name} with {classes} classes, {channels} channels and size {size}: {misfit}; "
-                        "give the architecture, its options and the data set that the weights were trained with.")
+        raise UserError(
+            f"{path} does not fit {name} with {classes} classes, {channels} channels and size {size}: "
+            f"{misfit}; "
+            "give the architecture, its options and the data set that the weights were trained with."
+        )
     model.load_state_dict(weights)
     return (model if mean is None or std is None else Normalised(model, mean, std)).eval()
 
 
 def _known_options(name: str, make: Callable[..., nn.Module], options: Iterable[str]) -> None:
-    own = [option for option in inspect.signature(make).parameters if option not in ("classes", "channels", "size", "seed")]
+    own = [
+        option
+        for option in inspect.signature(make).parameters
+        if option not in ("classes", "channels", "size", "seed")
+    ]
     for option in options:
         if option not in own:
             raise UserError(f"{option} is no option of {name}: it has {', '.join(own) or 'none'}.")
@@ -114,15 +156,22 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             if "sha256" not in (file.metadata() or {}) or store.sound(path):
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error if path.exists() else 'there is no such file'}): give the path of a safetensors file.") from None
+        raise UserError(
+            f"{path} cannot be read ({error if path.exists() else 'there is no such file'}): give the path "
+            "of a safetensors file."
+        ) from None
     except SafetensorError as error:
-        raise UserError(f"{path} is damaged or no safetensors file ({error}): fetch or write it again.") from None
+        raise UserError(
+            f"{path} is damaged or no safetensors file ({error}): fetch or write it again."
+        ) from None
     raise UserError(f"{path} is damaged (it does not match its checksum): fetch or write it again.")
 
 
 def _bare(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Weights by the names that the bare network gives them."""
-    own = {key.removeprefix("weights."): values for key, values in tensors.items() if key.startswith("weights.")} or tensors
+    own = {
+        key.removeprefix("weights."): values for key, values in tensors.items() if key.startswith("weights.")
+    } or tensors
     for prefix in ("module.", "model."):
         if all(key.startswith(prefix) for key in own):
             own = {key.removeprefix(prefix): values for key, values in own.items()}

@@ -1,7 +1,8 @@
 """Cutting a network in two at a layer, exactly, also one that was written elsewhere.
 
-Only the forward passes of the modules around the layer are traced (torch.fx); every other module is called as it is, so
-what happens inside it, control flow included, need not be traceable. Both halves run the model's own modules.
+Only the forward passes of the modules around the layer are traced (torch.fx); every other module is called as
+it is, so what happens inside it, control flow included, need not be traceable. Both halves run the model's
+own modules.
 """
 
 import difflib
@@ -29,17 +30,20 @@ class Cut(NamedTuple):
 
 
 def cut(model: nn.Module, layer: str) -> Cut:
-    """Cut a model behind a layer: `head` gives the layer's output for images, `tail` the logits for such an output.
+    """Cut a model behind a layer: `head` gives the layer's output for images, `tail` the logits for such an
+    output.
 
-    model   any module; of the forward passes around `layer`, Python values (a flag, a number, a tensor that is no buffer)
-            are read once, and again when one of these modules goes from training to evaluation or back
+    model   any module; of the forward passes around `layer`, Python values (a flag, a number, a tensor that
+            is no buffer) are read once, and again when one of these modules goes from training to evaluation
+            or back
     layer   the name of a submodule, as in `model.named_modules()`, a block or a whole stage too
 
-    `tail` leaves the features that it gets as they are. A batch size that it needs it takes from them, and `head` then
-    sees to it that they have the images'.
+    `tail` leaves the features that it gets as they are. A batch size that it needs it takes from them, and
+    `head` then sees to it that they have the images'.
 
-    Refused: a layer past which any other value flows, one that is called twice or never, a forward pass around the layer
-    that cannot be traced or draws random numbers without a tensor. Refused when they run: a layer, or a model, that gives no tensor.
+    Refused: a layer past which any other value flows, one that is called twice or never, a forward pass
+    around the layer that cannot be traced or draws random numbers without a tensor. Refused when they run: a
+    layer, or a model, that gives no tensor.
 
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> head, tail = cut(model, "1")
@@ -51,16 +55,23 @@ def cut(model: nn.Module, layer: str) -> Cut:
         raise ValueError(f"a model that can be cut is a torch.nn.Module, not of type {type(model).__name__}")
     named = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     if layer not in named:
-        near = difflib.get_close_matches(layer, named, n=3) or [name for name in named if name.endswith(f".{layer}")][:3]
-        raise UserError(f"{layer or 'The whole model'} is no layer of this model{f': did you mean {_or(near)}?' if near else '.'} "
-                        "`causalnb.models.layers` lists those at which it can be cut.")
+        near = (
+            difflib.get_close_matches(layer, named, n=3)
+            or [name for name in named if name.endswith(f".{layer}")][:3]
+        )
+        raise UserError(
+            f"{layer or 'The whole model'} is no layer of this "
+            f"model{f': did you mean {_or(near)}?' if near else '.'} "
+            "`causalnb.models.layers` lists those at which it can be cut."
+        )
     seam = _Seam(model, layer)
     seam.halves()
     return Cut(_Head(seam), _Tail(seam))
 
 
 def layers(model: nn.Module) -> list[str]:
-    """The names at which `cut` cuts the model, in the order in which the layers run, a block before the layers inside it.
+    """The names at which `cut` cuts the model, in the order in which the layers run, a block before the
+    layers inside it.
 
     >>> from causalnb.models import lenet
     >>> layers(lenet())
@@ -100,7 +111,9 @@ class _Halves(NamedTuple):
 
 
 class _Seam:
-    """Where a model is cut. A forward pass may read the mode of its module, so each mode of those around has halves of its own."""
+    """Where a model is cut. A forward pass may read the mode of its module, so each mode of those around has
+    halves of its own.
+    """
 
     def __init__(self, model: nn.Module, name: str) -> None:
         self.model, self.name = model, name
@@ -114,7 +127,10 @@ class _Seam:
                 self.known[mode] = self._made()
             except _Uncuttable as error:
                 step = [_APART] if isinstance(error, _Untraceable) else []
-                raise UserError(f"{self.name} cannot be cut: {error}; {', or '.join([*step, *_elsewhere(self.model, self.name)]) or _NOWHERE}.") from None
+                raise UserError(
+                    f"{self.name} cannot be cut: {error}; "
+                    f"{', or '.join([*step, *_elsewhere(self.model, self.name)]) or _NOWHERE}."
+                ) from None
         return self.known[mode]
 
     def cuttable(self) -> bool:
@@ -126,9 +142,17 @@ class _Seam:
     def _made(self) -> _Halves:
         whole = _Whole(self.model)
         graph, layer = _trace(whole, self.around), self.model.get_submodule(self.name)
-        calls = [node for node in graph.nodes if node.op == "call_module" and whole.get_submodule(node.target) is layer]
+        calls = [
+            node
+            for node in graph.nodes
+            if node.op == "call_module" and whole.get_submodule(node.target) is layer
+        ]
         if len(calls) != 1:
-            raise _Uncuttable(f"the forward pass calls it {len(calls)} times" if calls else "the forward pass never calls it")
+            raise _Uncuttable(
+                f"the forward pass calls it {len(calls)} times"
+                if calls
+                else "the forward pass never calls it"
+            )
         head, tail = _split(whole, graph, calls[0])
         return _Halves(_module(whole, head), _module(whole, tail))
 
@@ -142,8 +166,11 @@ class _Head(nn.Module):
         features, *sizes = self.seam.halves().head(images)
         features = _tensor(features, f"the layer {self.seam.name}", "cut at a layer that does")
         if any(size != len(features) for size in sizes):
-            raise UserError(f"{self.seam.name} cannot be cut: the batch size {sizes[0]} flows past it, and its own output begins with {len(features)}; "
-                            f"{''.join(_elsewhere(self.seam.model, self.seam.name))}.")
+            raise UserError(
+                f"{self.seam.name} cannot be cut: the batch size {sizes[0]} flows past it, and its own "
+                f"output begins with {len(features)}; "
+                f"{''.join(_elsewhere(self.seam.model, self.seam.name))}."
+            )
         return features
 
 
@@ -153,7 +180,11 @@ class _Tail(nn.Module):
         self.model, self.seam = seam.model, seam
 
     def forward(self, features: Tensor) -> Tensor:
-        return _tensor(self.seam.halves().tail(features), "the model", "wrap it in a module that returns the logits alone")
+        return _tensor(
+            self.seam.halves().tail(features),
+            "the model",
+            "wrap it in a module that returns the logits alone",
+        )
 
 
 def _tensor(given: object, what: str, mend: str) -> Tensor:
@@ -162,7 +193,8 @@ def _tensor(given: object, what: str, mend: str) -> Tensor:
     return given
 
 
-# Tracing ---------------------------------------------------------------------------------------------------------
+# Tracing
+# ---------------------------------------------------------------------------------------------------------
 
 
 class _Tracer(fx.Tracer):
@@ -181,7 +213,12 @@ class _Tracer(fx.Tracer):
 def _around(model: nn.Module, inner: nn.Module) -> list[nn.Module]:
     """The modules that `inner` is part of, under whatever name; the model is the first."""
     named = dict(model.named_modules(remove_duplicate=False))
-    prefixes = (name.split(".")[:depth] for name, module in named.items() if module is inner for depth in range(name.count(".") + 1))
+    prefixes = (
+        name.split(".")[:depth]
+        for name, module in named.items()
+        if module is inner
+        for depth in range(name.count(".") + 1)
+    )
     return list(dict.fromkeys((model, *(named[".".join(prefix)] for prefix in prefixes))))
 
 
@@ -198,12 +235,18 @@ def _trace(whole: _Whole, opened: Sequence[nn.Module]) -> fx.Graph:
                 now.clear()
                 now.update(then)
         if not torch.equal(before, torch.get_rng_state()):
-            raise _Untraceable("a forward pass draws random numbers of its own, which a trace would keep for ever")
+            raise _Untraceable(
+                "a forward pass draws random numbers of its own, which a trace would keep for ever"
+            )
     return graph
 
 
 def _construct(error: Exception) -> str:
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith((os.path.dirname(torch.__file__), __file__))]
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((os.path.dirname(torch.__file__), __file__))
+    ]
     where = f" at `{own[-1].line}`" if own else ""
     return f"a forward pass cannot be traced{where} ({str(error).partition('. ')[0].strip().rstrip('.')})"
 
@@ -212,7 +255,9 @@ def _inside(whole: _Whole, container: str) -> Iterator[str]:
     """The layers of a container that can be cut, where the container itself can."""
     module = whole.get_submodule(container)
     graph = _trace(whole, [*_around(whole.model, module), module])
-    calls = [node for node in graph.nodes if node.op == "call_module" and node.target.startswith(f"{container}.")]
+    calls = [
+        node for node in graph.nodes if node.op == "call_module" and node.target.startswith(f"{container}.")
+    ]
     targets = [whole.get_submodule(node.target) for node in calls]
     for node, target in zip(calls, targets, strict=True):
         if targets.count(target) == 1 and _divides(whole, graph, node):
@@ -228,7 +273,8 @@ def _inside_or_nothing(whole: _Whole, container: str) -> list[str]:
         return []
 
 
-# Splitting -------------------------------------------------------------------------------------------------------
+# Splitting
+# -------------------------------------------------------------------------------------------------------
 
 
 def _split(whole: _Whole, graph: fx.Graph, seam: fx.Node) -> tuple[fx.Graph, fx.Graph]:
@@ -236,7 +282,7 @@ def _split(whole: _Whole, graph: fx.Graph, seam: fx.Node) -> tuple[fx.Graph, fx.
     order, after = list(graph.nodes), list[fx.Node]()
     place = order.index(seam)
     before = order[:place]
-    for node in order[place + 1:]:
+    for node in order[place + 1 :]:
         early = _reads_size(node) and set(before).issuperset(node.all_input_nodes)
         (before if early else after).append(node)
     tail, sizes = _tail(before, seam, after, copied=any(_may_write(whole, node) for node in after))
@@ -247,8 +293,12 @@ def _split(whole: _Whole, graph: fx.Graph, seam: fx.Node) -> tuple[fx.Graph, fx.
     return head, tail
 
 
-def _tail(before: list[fx.Node], seam: fx.Node, after: list[fx.Node], *, copied: bool) -> tuple[fx.Graph, list[fx.Node]]:
-    """The second graph, and the batch sizes of the first that it takes from the features; `copied`: it works on a copy of them."""
+def _tail(
+    before: list[fx.Node], seam: fx.Node, after: list[fx.Node], *, copied: bool
+) -> tuple[fx.Graph, list[fx.Node]]:
+    """The second graph, and the batch sizes of the first that it takes from the features; `copied`: it works
+    on a copy of them.
+    """
     tail, sizes = fx.Graph(), list[fx.Node]()
     fed, numbers = _fed(before)
     given = tail.placeholder("features")
@@ -282,7 +332,9 @@ def _fed(nodes: list[fx.Node]) -> tuple[set[fx.Node], set[fx.Node]]:
 def _reads_size(node: fx.Node) -> bool:
     """Whether a node is `x.shape`, `x.size(...)`, or an item of one of them."""
     source = node.args[0] if node.target is operator.getitem else node
-    return isinstance(source, fx.Node) and (source.target == "size" or (source.target is getattr and source.args[1] == "shape"))
+    return isinstance(source, fx.Node) and (
+        source.target == "size" or (source.target is getattr and source.args[1] == "shape")
+    )
 
 
 def _is_batch_size(node: fx.Node) -> bool:
@@ -299,12 +351,20 @@ def _divides(whole: _Whole, graph: fx.Graph, node: fx.Node) -> bool:
 
 
 def _may_write(whole: _Whole, node: fx.Node) -> bool:
-    """Whether a step might change a tensor that it is given: one that says so, and any module that is not torch's own."""
+    """Whether a step might change a tensor that it is given: one that says so, and any module that is not
+    torch's own.
+    """
     if node.op == "call_module":
-        return any(getattr(module, "inplace", False) or not type(module).forward.__module__.startswith("torch.nn")
-                   for module in whole.get_submodule(str(node.target)).modules())
+        return any(
+            getattr(module, "inplace", False) or not type(module).forward.__module__.startswith("torch.nn")
+            for module in whole.get_submodule(str(node.target)).modules()
+        )
     name = str(getattr(node.target, "__name__", node.target))
-    return (name.endswith("_") and not name.endswith("__")) or f"__{name}__" in _IN_PLACE or any(value is True for value in (*node.args, *node.kwargs.values()))
+    return (
+        (name.endswith("_") and not name.endswith("__"))
+        or f"__{name}__" in _IN_PLACE
+        or any(value is True for value in (*node.args, *node.kwargs.values()))
+    )
 
 
 _IN_PLACE = frozenset(name for name in vars(operator) if name.startswith("__i"))
@@ -316,7 +376,8 @@ def _module(whole: _Whole, graph: fx.Graph) -> fx.GraphModule:
     return made
 
 
-# Sentences -------------------------------------------------------------------------------------------------------
+# Sentences
+# -------------------------------------------------------------------------------------------------------
 
 _APART = "put this step into a module of its own"
 _NOWHERE = "no other layer of this model can be cut either"
@@ -334,14 +395,19 @@ def _or(names: Sequence[str]) -> str:
 
 
 def _elsewhere(model: nn.Module, layer: str) -> list[str]:
-    """Where to cut instead, if anywhere: at the block around the layer or before that block, at what lies inside, or wherever one can."""
+    """Where to cut instead, if anywhere: at the block around the layer or before that block, at what lies
+    inside, or wherever one can.
+    """
     try:
         able = [name for name in layers(model) if name != layer]
     except UserError:
         return []
     around = [name for name in able if layer.startswith(f"{name}.")]
     if around:
-        before = [name for name in able[:able.index(around[-1])] if name not in around]
-        able = [around[-1], *[name for name in before if not name.startswith(tuple(f"{one}." for one in before))][-1:]]
+        before = [name for name in able[: able.index(around[-1])] if name not in around]
+        able = [
+            around[-1],
+            *[name for name in before if not name.startswith(tuple(f"{one}." for one in before))][-1:],
+        ]
     inside = [name for name in able if name.startswith(f"{layer}.")]
     return [f"cut at {_or((inside or able)[:8])}"] if able else []

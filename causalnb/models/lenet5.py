@@ -15,7 +15,8 @@ class LeNet(nn.Module):
 
     conv1 channels -> 6, 5 x 5, padding 2; activation; pool 2; conv2 6 -> 16, 5 x 5; activation; pool 2;
     fc1 -> 120, fc2 -> 84, fc3 -> classes, an activation between them.
-    "relu-max" is what is trained today, "tanh-average" has the smooth activation and averaging of the original.
+    "relu-max" is what is trained today, "tanh-average" has the smooth activation and averaging of the
+    original.
     """
 
     def __init__(self, variant: Variant, classes: int, channels: int, size: int) -> None:
@@ -38,8 +39,11 @@ class LeNet(nn.Module):
         return logits
 
 
-def lenet(*, variant: Variant = "relu-max", classes: int = 10, channels: int = 1, size: int = 28, seed: int = 0) -> LeNet:
-    """A LeNet with torch's default initial weights, drawn from `seed`; the global generators stay as they are.
+def lenet(
+    *, variant: Variant = "relu-max", classes: int = 10, channels: int = 1, size: int = 28, seed: int = 0
+) -> LeNet:
+    """A LeNet with torch's default initial weights, drawn from `seed`; the global generators stay as they
+    are.
 
     >>> sum(p.numel() for p in lenet().parameters())
     61706
@@ -49,5 +53,8 @@ def lenet(*, variant: Variant = "relu-max", classes: int = 10, channels: int = 1
     if variant not in ("relu-max", "tanh-average"):
         raise ValueError(f"variant = {variant!r}: a LeNet is relu-max or tanh-average")
     if size < 12:
-        raise UserError(f"LeNet cannot take images of {size} x {size} pixels: its two poolings need 12 x 12 or more, so choose a larger set.")
+        raise UserError(
+            f"LeNet cannot take images of {size} x {size} pixels: its two poolings need 12 x 12 or more, so "
+            "choose a larger set."
+        )
     return drawn(seed, lambda: LeNet(variant, classes, channels, size))

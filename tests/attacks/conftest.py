@@ -6,9 +6,13 @@ from torch import nn
 
 
 def network():
-    """A small network with batch norm, 24 images with pixels at both ends of the box, labels of which 4 are wrong."""
+    """A small network with batch norm, 24 images with pixels at both ends of the box, labels of which 4 are
+    wrong.
+    """
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(64, 5))
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(64, 5)
+    )
     model(torch.rand(200, 1, 6, 6))
     images = (torch.rand(24, 1, 6, 6) * 1.6 - 0.3).clamp(0, 1)
     with torch.no_grad():
@@ -32,7 +36,14 @@ SETTINGS = {
     "pgd": {"norm": "linf", "eps": 0.05, "step": 0.015, "steps": 10},
     "pgd-l2": {"norm": "l2", "eps": 0.3, "step": 0.1, "steps": 10},
     "cw-linf": {"norm": "linf", "eps": 0.05, "step": 0.015, "steps": 10},
-    "cw": {"norm": "l2", "eps": None, "step": 0.05, "steps": 30, "binary_search_steps": 3, "initial_const": 1.0},
+    "cw": {
+        "norm": "l2",
+        "eps": None,
+        "step": 0.05,
+        "steps": 30,
+        "binary_search_steps": 3,
+        "initial_const": 1.0,
+    },
     "ddn": {"norm": "l2", "eps": None, "steps": 20},
     "deepfool": {"norm": "linf", "eps": 0.1, "steps": 10},
     "deepfool-l2": {"norm": "l2", "eps": None, "steps": 10},
@@ -48,7 +59,8 @@ SETTINGS = {
     "transfer": {"norm": "linf", "eps": 0.1, "step": 0.03, "steps": 10, "source": twin()},
     "noise": {"norm": "linf", "eps": 0.3, "kind": "sign"},
 }
-# One run that leaves an image unbroken takes seconds: test_autoattack_adapter.py has it whole, its parts stand above.
+# One run that leaves an image unbroken takes seconds: test_autoattack_adapter.py has it whole, its parts
+# stand above.
 TOO_LONG = {"autoattack"}
 # These draw for a whole batch at once, in their library.
 BATCH = {"apgd-ce", "apgd-ce-l2", "apgd-dlr", "apgd-t", "square"}
@@ -78,7 +90,9 @@ def small():
 
 @pytest.fixture
 def linear():
-    """f(x) = (0, w x + b): the least L-inf and L2 perturbations are the margin |w x + b| over the dual norm of w."""
+    """f(x) = (0, w x + b): the least L-inf and L2 perturbations are the margin |w x + b| over the dual norm
+    of w.
+    """
     generator = torch.Generator().manual_seed(1)
     weight = torch.randn(16, generator=generator, dtype=torch.float64)
     distances = torch.linspace(0.05, 0.3, 12) * torch.tensor([1.0, -1.0]).repeat(6)
@@ -90,4 +104,10 @@ def linear():
         model[1].weight.copy_(torch.stack([torch.zeros(16), weight]))
         model[1].bias.copy_(torch.tensor([0.0, -0.5 * weight.sum()]))
     margins = distances.abs() * weight.norm()
-    return SimpleNamespace(model=model, images=images.reshape(12, 1, 4, 4), labels=(distances > 0).long(), weight=weight, margins=margins)
+    return SimpleNamespace(
+        model=model,
+        images=images.reshape(12, 1, 4, 4),
+        labels=(distances > 0).long(),
+        weight=weight,
+        margins=margins,
+    )

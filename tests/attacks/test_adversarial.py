@@ -19,8 +19,12 @@ class Killed(Exception):
 
 
 def state_of(model):
-    return {"modes": [module.training for module in model.modules()], "required": [parameter.requires_grad for parameter in model.parameters()],
-            "gradients": [parameter.grad for parameter in model.parameters()], "values": [value.clone().tolist() for value in model.state_dict().values()]}
+    return {
+        "modes": [module.training for module in model.modules()],
+        "required": [parameter.requires_grad for parameter in model.parameters()],
+        "gradients": [parameter.grad for parameter in model.parameters()],
+        "values": [value.clone().tolist() for value in model.state_dict().values()],
+    }
 
 
 def noise(n=48):
@@ -32,7 +36,9 @@ def noise(n=48):
 def network(seed=0):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 2))
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(36, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 2)
+        )
 
 
 def by_hand(model, images, labels, *, norm, eps, step, steps, seed):
@@ -40,7 +46,9 @@ def by_hand(model, images, labels, *, norm, eps, step, steps, seed):
     ends = (images + eps * ball.point(images, (seed, "pgd", 0), norm)).clamp(0, 1)
     for _ in range(steps):
         ends = ends.detach().requires_grad_()
-        gradient = torch.autograd.grad(nn.functional.cross_entropy(model(ends), labels, reduction="sum"), ends)[0]
+        gradient = torch.autograd.grad(
+            nn.functional.cross_entropy(model(ends), labels, reduction="sum"), ends
+        )[0]
         if norm == "linf":
             change = (ends + step * gradient.sign() - images).clamp(-eps, eps)
         else:
@@ -54,9 +62,18 @@ def by_hand(model, images, labels, *, norm, eps, step, steps, seed):
 def test_a_path_ends_where_pgd_by_hand_ends_for_wrong_images_too(small, changed):
     walk = WALK | changed
     ends = ascend(small.model, small.images, small.labels, **walk, seed=3)
-    assert torch.allclose(ends, by_hand(small.model, small.images, small.labels, **walk, seed=3), atol=1e-6) and not ends.requires_grad
-    assert (ball.distance(small.images, ends, walk["norm"]) <= walk["eps"] + 1e-12).all() and ends.min() >= 0 and ends.max() <= 1
-    assert ((ends != small.images).flatten(1).any(dim=1)).all()    # the four wrong ones, and those that stay unbroken
+    assert (
+        torch.allclose(ends, by_hand(small.model, small.images, small.labels, **walk, seed=3), atol=1e-6)
+        and not ends.requires_grad
+    )
+    assert (
+        (ball.distance(small.images, ends, walk["norm"]) <= walk["eps"] + 1e-12).all()
+        and ends.min() >= 0
+        and ends.max() <= 1
+    )
+    assert (
+        (ends != small.images).flatten(1).any(dim=1)
+    ).all()  # the four wrong ones, and those that stay unbroken
 
 
 def test_the_seed_decides_the_path_and_the_global_generator_does_not(small):
@@ -89,9 +106,15 @@ def test_the_loss_is_the_cross_entropy_at_the_end_of_the_path(small):
     torch.manual_seed(5)
     seed = int(torch.randint(2**31, ()))
     ends = by_hand(twin.eval(), small.images, small.labels, **WALK, seed=seed)
-    expected = cross_entropy(twin.train(), ends, small.labels)    # its dropout comes from the generator, one number on
-    assert value.item() == pytest.approx(expected.item(), rel=1e-6) and value > cross_entropy(model.eval(), small.images, small.labels)
-    gradients, others = (torch.autograd.grad(one, list(of.parameters())) for one, of in ((value, model), (expected, twin)))
+    expected = cross_entropy(
+        twin.train(), ends, small.labels
+    )  # its dropout comes from the generator, one number on
+    assert value.item() == pytest.approx(expected.item(), rel=1e-6) and value > cross_entropy(
+        model.eval(), small.images, small.labels
+    )
+    gradients, others = (
+        torch.autograd.grad(one, list(of.parameters())) for one, of in ((value, model), (expected, twin))
+    )
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(gradients, others, strict=True))
 
 
@@ -108,11 +131,18 @@ def test_modes_and_frozen_weights_are_kept_and_batch_norm_moves_once(small):
     adversarial(**WALK)(model, small.images, small.labels).backward()
     after = state_of(model)
     assert after["modes"] == before["modes"] and after["required"] == before["required"]
-    assert int(model[1].num_batches_tracked) == batches + 1 and model[5].bias.grad is None and model[5].weight.grad is not None
+    assert (
+        int(model[1].num_batches_tracked) == batches + 1
+        and model[5].bias.grad is None
+        and model[5].weight.grad is not None
+    )
 
 
 def test_a_loss_is_known_by_all_its_numbers():
-    names = {adversarial(**WALK | changed).__qualname__ for changed in ({}, {"norm": "l2"}, {"eps": 0.2}, {"step": 0.05}, {"steps": 5})}
+    names = {
+        adversarial(**WALK | changed).__qualname__
+        for changed in ({}, {"norm": "l2"}, {"eps": 0.2}, {"step": 0.05}, {"steps": 5})
+    }
     assert len(names) == 5 and adversarial(**WALK).__qualname__ == adversarial(**WALK).__qualname__
 
 
@@ -131,18 +161,26 @@ def test_killed_and_begun_again_ends_with_the_same_weights_bit_for_bit(tmp_path)
     torch.manual_seed(99)
     resumed = fit(network(), data, adversarial(**WALK), RECIPE, checkpoint=tmp_path / "c")
     assert resumed.history == whole.history and len(whole.history) == 3
-    assert all(torch.equal(a, b) for a, b in zip(resumed.model.state_dict().values(), whole.model.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(resumed.model.state_dict().values(), whole.model.state_dict().values(), strict=True)
+    )
 
 
 def test_a_checkpoint_of_another_budget_is_not_gone_on_from(tmp_path, capsys):
     data, other = noise(), adversarial(**WALK | {"eps": 0.2})
     fit(network(), data, adversarial(**WALK), RECIPE, checkpoint=tmp_path / "c")
     resumed = fit(network(), data, other, RECIPE, checkpoint=tmp_path / "c")
-    assert "is of another training" in capsys.readouterr().err and resumed.history == fit(network(), data, other, RECIPE).history
+    assert (
+        "is of another training" in capsys.readouterr().err
+        and resumed.history == fit(network(), data, other, RECIPE).history
+    )
 
 
 def test_training_against_pgd_leaves_the_features_that_pgd_can_turn():
-    """One pixel says the class by 0.6 nine times in ten, the others by 0.1 and always (after Tsipras et al. 2019): the budget of 0.1 turns those."""
+    """One pixel says the class by 0.6 nine times in ten, the others by 0.1 and always (after Tsipras et al.
+    2019): the budget of 0.1 turns those.
+    """
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(400) % 2
     signs = (2.0 * labels - 1)[:, None]
@@ -150,7 +188,10 @@ def test_training_against_pgd_leaves_the_features_that_pgd_can_turn():
     images = (0.5 + torch.cat([strong, 0.05 * signs.expand(400, 63)], dim=1)).reshape(400, 1, 8, 8)
     data = Images("pixels", "train", images, labels, ("0", "1"), "")
     found = {}
-    for name, loss in (("plain", cross_entropy), ("against PGD", adversarial(norm="linf", eps=0.1, step=0.06, steps=4))):
+    for name, loss in (
+        ("plain", cross_entropy),
+        ("against PGD", adversarial(norm="linf", eps=0.1, step=0.06, steps=4)),
+    ):
         linear = nn.Linear(64, 2)
         nn.init.zeros_(linear.weight)
         nn.init.zeros_(linear.bias)
@@ -158,4 +199,7 @@ def test_training_against_pgd_leaves_the_features_that_pgd_can_turn():
         fit(model, data, loss, Recipe(optimiser="adam", rate=0.05, epochs=5, batch=50))
         found[name] = run("pgd", model, images, labels, norm="linf", eps=0.1, step=0.03, steps=10, seed=0)
     assert found["plain"].correct.all() and found["plain"].robust_accuracy == (0, 400)
-    assert found["against PGD"].robust_accuracy == (int((strong * signs > 0).sum()), 400) and (strong * signs > 0).sum() > 350
+    assert (
+        found["against PGD"].robust_accuracy == (int((strong * signs > 0).sum()), 400)
+        and (strong * signs > 0).sum() > 350
+    )

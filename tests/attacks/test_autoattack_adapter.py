@@ -1,4 +1,6 @@
-"""What pyautoattack does when it is called directly, and that it does the same behind the contract without its traces."""
+"""What pyautoattack does when it is called directly, and that it does the same behind the contract without
+its traces.
+"""
 
 import sys
 
@@ -31,7 +33,13 @@ def direct(name, model, images, labels, norm, eps):
         return attack.perturb(images, labels).detach()
 
 
-OURS = {"apgd-ce": {"steps": 10}, "apgd-dlr": {"steps": 10}, "apgd-t": {"steps": 10}, "fab-t": {"steps": 5}, "square": {"queries": 60, "rescale": True}}
+OURS = {
+    "apgd-ce": {"steps": 10},
+    "apgd-dlr": {"steps": 10},
+    "apgd-t": {"steps": 10},
+    "fab-t": {"steps": 5},
+    "square": {"queries": 60, "rescale": True},
+}
 
 
 @pytest.fixture
@@ -76,18 +84,26 @@ def test_a_restart_is_the_library_with_the_next_seed_on_what_is_left(small):
     both = run("square", small.model, small.images, small.labels, seed=0, restarts=2, **settings)
     left = first.correct & ~first.found
     second = run("square", small.model, small.images[left], small.labels[left], seed=1, **settings)
-    assert torch.equal(both.found[left], second.found) and torch.equal(both.images[left], second.images) and second.found.any()
+    assert (
+        torch.equal(both.found[left], second.found)
+        and torch.equal(both.images[left], second.images)
+        and second.found.any()
+    )
 
 
 def test_fab_without_a_budget_is_never_farther_than_its_first_target_and_is_the_least_of_all(small):
     free = run("fab-t", small.model, small.images, small.labels, norm="l2", eps=None, steps=5, seed=0)
-    first = run("fab-t", small.model, small.images, small.labels, norm="l2", eps=None, steps=5, n_targets=1, seed=0)
+    first = run(
+        "fab-t", small.model, small.images, small.labels, norm="l2", eps=None, steps=5, n_targets=1, seed=0
+    )
     assert free.found[4:].all() and (free.distance[4:] <= first.distance[4:].nan_to_num(torch.inf)).all()
     assert (free.distance[4:] < first.distance[4:].nan_to_num(torch.inf)).any()
 
 
 def test_fab_without_a_budget_takes_an_unbroken_float64_image_for_no_success():
-    """In float32 a clean image lies 1e-7 away from itself, nearer than any success; the far classes leave images unbroken."""
+    """In float32 a clean image lies 1e-7 away from itself, nearer than any success; the far classes leave
+    images unbroken.
+    """
     subject = linear(4)
     result = run("fab-t", subject.model, subject.images, subject.labels, norm="l2", eps=None, steps=5, seed=0)
     assert result.found.all() and torch.allclose(result.distance, subject.exact["l2"], rtol=0.02)
@@ -98,7 +114,9 @@ def test_autoattack_is_the_library_s_standard_evaluation(ten, norm, theirs, eps)
     model, images, labels = ten
     with torch.random.fork_rng(devices=[]):
         trace = sys.gettrace()
-        expected, _ = AutoAttack(model, norm=theirs, eps=eps, seed=3, device="cpu").run_standard_evaluation(images[2:], labels[2:], batch_size=10)
+        expected, _ = AutoAttack(model, norm=theirs, eps=eps, seed=3, device="cpu").run_standard_evaluation(
+            images[2:], labels[2:], batch_size=10
+        )
         sys.settrace(trace)
     broken = model(expected).argmax(dim=1) != labels[2:]
     result = run("autoattack", model, images, labels, norm=norm, eps=eps, seed=3)
@@ -109,7 +127,9 @@ def test_autoattack_is_the_library_s_standard_evaluation(ten, norm, theirs, eps)
 def test_a_model_that_draws_is_flagged_and_the_next_one_that_does_not_is_not(ten):
     model, images, labels = ten
     drawn = run("autoattack", Random(model).eval(), images, labels, norm="linf", eps=0.5, seed=0)
-    assert [flag for flag in drawn.flags if flag.startswith("autoattack: ")] and any("random" in flag for flag in drawn.flags)
+    assert [flag for flag in drawn.flags if flag.startswith("autoattack: ")] and any(
+        "random" in flag for flag in drawn.flags
+    )
     assert run("autoattack", model, images, labels, norm="linf", eps=0.5, seed=0).flags == ()
 
 
@@ -131,7 +151,7 @@ def test_the_library_takes_a_static_model_for_a_dynamic_one_after_a_dynamic_one_
     model, images, labels = ten
     dynamic = run("autoattack", Optimises(model).eval(), images, labels, norm="linf", eps=0.5, seed=0)
     assert any("dynamic" in flag for flag in dynamic.flags)
-    assert any(checks.funcs.values())    # counted for the whole process, and never set back by the library
+    assert any(checks.funcs.values())  # counted for the whole process, and never set back by the library
     assert run("autoattack", model, images, labels, norm="linf", eps=0.5, seed=0).flags == ()
 
 
@@ -140,6 +160,7 @@ def test_the_library_drops_the_trace_function_and_we_put_it_back(ten):
 
     def trace(frame, event, argument):
         return None
+
     before = sys.gettrace()
     try:
         sys.settrace(trace)
@@ -155,24 +176,44 @@ def test_the_library_drops_the_trace_function_and_we_put_it_back(ten):
 def test_the_library_sets_the_global_generator_and_we_put_it_back(small):
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    run("square", small.model, small.images, small.labels, norm="linf", eps=0.05, queries=20, rescale=True, seed=0)
+    run(
+        "square",
+        small.model,
+        small.images,
+        small.labels,
+        norm="linf",
+        eps=0.05,
+        queries=20,
+        rescale=True,
+        seed=0,
+    )
     assert torch.equal(torch.get_rng_state(), before)
     with torch.random.fork_rng(devices=[]):
         draws = []
         for outer in (5, 6):
             torch.manual_seed(outer)
-            SquareAttack(small.model, norm="Linf", n_queries=20, eps=0.05, seed=0, device="cpu").perturb(small.images, small.labels)
+            SquareAttack(small.model, norm="Linf", n_queries=20, eps=0.05, seed=0, device="cpu").perturb(
+                small.images, small.labels
+            )
             draws.append(torch.rand(1).item())
     assert draws[0] == draws[1]
 
 
-@pytest.mark.parametrize("name, settings, classes, sentence", [
-    ("square", {"queries": 300, "rescale": False}, 5,
-     "queries = 300 is not possible with rescale=False: below 5000 queries Square's squares would stay too large."),
-    ("autoattack", {}, 5, "autoattack needs 10 classes or more, the model has 5: "),
-    ("apgd-dlr", {"steps": 5}, 2, "apgd-dlr needs 3 classes or more, the model has 2: "),
-    ("apgd-t", {"steps": 5}, 3, "apgd-t needs 4 classes or more, the model has 3: "),
-])
+@pytest.mark.parametrize(
+    "name, settings, classes, sentence",
+    [
+        (
+            "square",
+            {"queries": 300, "rescale": False},
+            5,
+            "queries = 300 is not possible with rescale=False: below 5000 queries Square's squares would "
+            "stay too large.",
+        ),
+        ("autoattack", {}, 5, "autoattack needs 10 classes or more, the model has 5: "),
+        ("apgd-dlr", {"steps": 5}, 2, "apgd-dlr needs 3 classes or more, the model has 2: "),
+        ("apgd-t", {"steps": 5}, 3, "apgd-t needs 4 classes or more, the model has 3: "),
+    ],
+)
 def test_what_the_library_would_do_wrongly_is_refused(small, name, settings, classes, sentence):
     model = nn.Sequential(nn.Flatten(), nn.Linear(36, classes)).eval()
     labels = model(small.images).argmax(dim=1)
@@ -183,5 +224,7 @@ def test_what_the_library_would_do_wrongly_is_refused(small, name, settings, cla
 
 def test_another_version_of_autoattack_is_refused(ten):
     model, images, labels = ten
-    with pytest.raises(ValueError, match="version = 'plus' is not possible: AutoAttack here is standard or rand."):
+    with pytest.raises(
+        ValueError, match="version = 'plus' is not possible: AutoAttack here is standard or rand."
+    ):
         run("autoattack", model, images, labels, norm="linf", eps=0.1, seed=0, version="plus")

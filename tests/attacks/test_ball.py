@@ -24,7 +24,9 @@ def test_inside_holds_in_float64_and_reaches_the_border(norm, eps, dtype):
 def test_what_is_inside_already_is_not_touched():
     clean = images(50, 1, 5, 5)
     near = (clean + 0.01 * images(50, 1, 5, 5).flip(0)).clamp(0, 1)
-    assert torch.equal(ball.inside(clean, near, "linf", 0.02), near) and torch.equal(ball.inside(clean, near, "l2", torch.inf), near)
+    assert torch.equal(ball.inside(clean, near, "linf", 0.02), near) and torch.equal(
+        ball.inside(clean, near, "l2", torch.inf), near
+    )
 
 
 def test_points_are_uniform_in_the_ball():
@@ -32,5 +34,7 @@ def test_points_are_uniform_in_the_ball():
     cube, sphere = ball.point(many, (0,), "linf"), ball.point(many, (0,), "l2").flatten(1)
     assert cube.abs().max() <= 1 and abs(cube.var() - 1 / 3) < 0.02
     volume = sphere.norm(dim=1) ** 3
-    assert volume.max() <= 1 + 1e-6 and abs(volume.mean() - 1 / 2) < 0.02 and abs(volume.var() - 1 / 12) < 0.01
+    assert (
+        volume.max() <= 1 + 1e-6 and abs(volume.mean() - 1 / 2) < 0.02 and abs(volume.var() - 1 / 12) < 0.01
+    )
     assert sphere.mean(dim=0).abs().max() < 0.05

@@ -17,10 +17,12 @@ def table():
 @pytest.fixture
 def clumsy(monkeypatch):
     """The bench of an attack that is made for the occasion, tried with the settings of fgsm."""
+
     def build(candidates, **abilities):
         monkeypatch.setitem(ATTACKS, "clumsy", Attack(candidates, **abilities))
         monkeypatch.setitem(bench.TRIALS, "clumsy", bench.TRIALS["fgsm"])
         return bench.Bench("clumsy")
+
     return build
 
 
@@ -30,23 +32,34 @@ def batch_noise(case):
 
 def test_every_attack_stands_at_every_line_and_none_fails(table):
     asked = {(line.attack, line.number) for line in table}
-    assert asked == {(name, number) for name in ATTACKS for number in range(1, 16) if number != 14} | {("evaluate", 14)} and len(table) == len(asked)
+    assert asked == {(name, number) for name in ATTACKS for number in range(1, 16) if number != 14} | {
+        ("evaluate", 14)
+    } and len(table) == len(asked)
     assert [line for line in table if line.word == "fail"] == []
     assert set(conformance.TITLES) == set(range(1, 16))
 
 
 def test_an_exemption_carries_its_reason_and_its_number_and_none_touches_the_binding_lines(table):
     exempt = [line for line in table if line.word == "exempt"]
-    assert not {line.number for line in exempt} & {2, 5, 6, 13, 15} and not {number for number, _ in conformance.EXEMPTIONS} & {2, 5, 6, 13, 15}
+    assert not {line.number for line in exempt} & {2, 5, 6, 13, 15} and not {
+        number for number, _ in conformance.EXEMPTIONS
+    } & {2, 5, 6, 13, 15}
     for line in exempt:
         reason, _, measured = line.sentence.partition(": ")
-        assert reason == conformance.EXEMPTIONS[line.number, line.attack] and any(sign.isdigit() for sign in measured)
+        assert reason == conformance.EXEMPTIONS[line.number, line.attack] and any(
+            sign.isdigit() for sign in measured
+        )
 
 
 def test_an_exemption_does_not_hide_a_pass_and_binding_lines_take_none(monkeypatch):
     monkeypatch.setitem(conformance.EXEMPTIONS, (1, "fgsm"), "no reason")
     monkeypatch.setitem(conformance.EXEMPTIONS, (2, "fgsm"), "no reason")
-    for number, good, word in ((1, True, "pass"), (1, False, "exempt"), (2, False, "fail"), (4, False, "fail")):
+    for number, good, word in (
+        (1, True, "pass"),
+        (1, False, "exempt"),
+        (2, False, "fail"),
+        (4, False, "fail"),
+    ):
         assert conformance._judged("fgsm", number, bench.Outcome(good, 3, "3 of 4")).word == word
     assert conformance._judged("fgsm", 1, bench.Outcome(False, 3, "3 of 4", excusable=False)).word == "fail"
 
@@ -55,7 +68,9 @@ def test_the_linear_model_s_distances_are_margin_over_dual_norm():
     subject = bench.linear(4)
     weight, bias = subject.model[1].weight, subject.model[1].bias
     margins = (subject.images.flatten(1) @ weight[1] + bias[1]).abs()
-    assert torch.allclose(subject.exact["l2"], margins / weight[1].norm()) and torch.allclose(subject.exact["linf"], margins / weight[1].abs().sum())
+    assert torch.allclose(subject.exact["l2"], margins / weight[1].norm()) and torch.allclose(
+        subject.exact["linf"], margins / weight[1].abs().sum()
+    )
     assert torch.allclose(subject.exact["l2"], torch.tensor(0.15, dtype=torch.float64))
     assert sorted(subject.labels.tolist()) == [0] * 4 + [1] * 4
 
@@ -77,6 +92,7 @@ def test_an_attack_that_leaves_the_threads_changed_fails_line_2(clumsy):
     def greedy(case):
         torch.set_num_threads(before + 1)
         return batch_noise(case)
+
     try:
         outcome = promises.state(clumsy(greedy))
     finally:
@@ -88,6 +104,7 @@ def test_an_attack_that_drops_the_trace_function_fails_line_2(clumsy):
     def rude(case):
         sys.settrace(None)
         return batch_noise(case)
+
     assert "trace function" in promises.state(clumsy(rude)).says
 
 
@@ -96,6 +113,7 @@ def test_verdicts_that_move_with_the_scale_or_the_head_fail_lines_3_and_4(clumsy
         with torch.no_grad():
             unsure = (case.model(case.images).amax(dim=1) < 1) & (case.model(case.images).amax(dim=1) > 0)
         return torch.where(unsure[:, None, None, None], 1 - case.images, case.images)
+
     one = clumsy(only_where_unsure)
     one.trial = replace(one.trial, eps=1.0)
     assert not strength.scale(one).good and not strength.heads(one).good
@@ -143,6 +161,7 @@ def test_an_attack_that_leaves_the_border_alone_fails_line_11(clumsy):
         edge[:, :, :3] = False
         inwards = case.images + case.eps * (1 - 2 * case.images).sign()
         return torch.where(edge, case.images, inwards)
+
     outcome = strength.border(clumsy(inner))
     assert not outcome.good and outcome.value == pytest.approx(0.5)
 
@@ -150,6 +169,7 @@ def test_an_attack_that_leaves_the_border_alone_fails_line_11(clumsy):
 def test_targets_that_are_not_aimed_at_fail_line_13(clumsy):
     def anywhere(case):
         return case.images
+
     assert not promises.aim(clumsy(anywhere, targeted=True)).good and not promises.aim(clumsy(anywhere)).good
 
 
@@ -164,5 +184,6 @@ def test_others_that_change_with_a_spoiled_image_fail_line_15(clumsy):
     def once(case):
         calls.append(case)
         return foolbox_adapter.fgsm(case) if len(calls) == 1 else case.images
+
     outcome = promises.spoiled(clumsy(once))
     assert not outcome.good and outcome.value > 5

@@ -30,7 +30,9 @@ class Optimises(nn.Module):
         with torch.enable_grad():
             asked = images.detach().clone().requires_grad_()
             loss = self.model(asked).logsumexp(dim=1).sum()
-            gradient = torch.autograd.grad(loss, asked)[0] if self.by == "grad" else loss.backward() or asked.grad
+            gradient = (
+                torch.autograd.grad(loss, asked)[0] if self.by == "grad" else loss.backward() or asked.grad
+            )
         return self.model(images - 0.01 * gradient)
 
 
@@ -50,9 +52,18 @@ def test_a_plain_network_has_no_flag(right):
 
 def test_a_softmax_is_seen_and_logits_in_the_same_range_are_not(right):
     model, images, labels = right
-    assert said(nn.Sequential(model, nn.Softmax(dim=1)), images, labels) == ["softmax outputs: gradients vanish where the model is sure, give logits"]
-    assert flags.probabilities(torch.tensor([[0.25, 0.75], [1.0, 0.0]])) and not flags.probabilities(torch.empty(0, 2))
-    for other in ([[0.25, 0.75], [0.5, 0.6]], [[0.25, 0.75], [1.25, -0.25]], [[torch.nan, 1.0]], [[-0.7, -0.7]]):
+    assert said(nn.Sequential(model, nn.Softmax(dim=1)), images, labels) == [
+        "softmax outputs: gradients vanish where the model is sure, give logits"
+    ]
+    assert flags.probabilities(torch.tensor([[0.25, 0.75], [1.0, 0.0]])) and not flags.probabilities(
+        torch.empty(0, 2)
+    )
+    for other in (
+        [[0.25, 0.75], [0.5, 0.6]],
+        [[0.25, 0.75], [1.25, -0.25]],
+        [[torch.nan, 1.0]],
+        [[-0.7, -0.7]],
+    ):
         assert not flags.probabilities(torch.tensor(other))
 
 
@@ -61,30 +72,38 @@ def test_a_constant_output_is_seen_and_has_no_gradient():
     nn.init.zeros_(model[1].weight)
     model[1].bias.data = torch.tensor([2.0, 0.0, 0.0])
     assert said(model, images, torch.zeros(5, dtype=torch.int64)) == [
-        "constant outputs: the model gives every image the same logits", "zero gradients: the cross-entropy has none on 5 of 5 images"]
-    assert len(said(model, images[:1], torch.zeros(1, dtype=torch.int64))) == 1    # one image is no constant
+        "constant outputs: the model gives every image the same logits",
+        "zero gradients: the cross-entropy has none on 5 of 5 images",
+    ]
+    assert len(said(model, images[:1], torch.zeros(1, dtype=torch.int64))) == 1  # one image is no constant
 
 
 def test_a_model_that_draws_is_seen(right):
     model, images, labels = right
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        assert said(Draws(model, size=0.01), images, labels) == ["randomised outputs: two passes differ, average over draws (EOT) and score over many"]
+        assert said(Draws(model, size=0.01), images, labels) == [
+            "randomised outputs: two passes differ, average over draws (EOT) and score over many"
+        ]
         assert flags.randomised(Draws(model, size=10.0), images)
 
 
 def test_rounding_and_a_factor_on_all_logits_are_no_randomness(right):
     """Neither a prediction nor a direction differs by more than 1e-4."""
     model, images, _ = right
-    assert not flags.randomised(Draws(model, size=1e-7), images) and not flags.randomised(Draws(model, factor=1.0), images)
+    assert not flags.randomised(Draws(model, size=1e-7), images) and not flags.randomised(
+        Draws(model, factor=1.0), images
+    )
     assert not flags.randomised(model, images)
 
 
 def test_a_prediction_that_flips_is_randomness_however_small_the_step():
     """Logits of equal size but for 1e-6: their direction stands still."""
+
     class Coin(nn.Module):
         def forward(self, images):
             return torch.tensor([1.0, 1.0]) + 1e-6 * torch.randn(len(images), 2)
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         assert flags.randomised(Coin(), torch.rand(20, 1, 2, 2))
@@ -104,6 +123,7 @@ def test_a_function_of_one_s_own_that_is_called_grad_is_no_optimisation(right):
 
     def grad(some):
         return model(some)
+
     assert not flags.optimises(lambda some: grad(some), images)
 
 
@@ -133,21 +153,30 @@ def test_loud_logits_leave_the_cross_entropy_no_gradient_but_the_margin_keeps_it
     model, images, labels = right
     with torch.no_grad():
         ordered = model(images).sort(dim=1).values
-    sure = 1e5 * (ordered[:, -1] - ordered[:, -2]) > 150    # exp(-150) is 0 in float32
+    sure = 1e5 * (ordered[:, -1] - ordered[:, -2]) > 150  # exp(-150) is 0 in float32
 
     def loud(some):
         return 1e5 * model(some)
+
     assert sure.sum() > 10 and flags.zero_gradients(loud, images, labels)[sure].all()
-    assert not flags.zero_gradients(loud, images, labels, margin=True).any() and not flags.zero_gradients(model, images, labels).any()
+    assert (
+        not flags.zero_gradients(loud, images, labels, margin=True).any()
+        and not flags.zero_gradients(model, images, labels).any()
+    )
     count = int(flags.zero_gradients(loud, images, labels).sum())
-    assert said(loud, images, labels) == [f"zero gradients: the cross-entropy has none on {count} of 20 images"]
+    assert said(loud, images, labels) == [
+        f"zero gradients: the cross-entropy has none on {count} of 20 images"
+    ]
 
 
 def test_no_gradient_at_all_and_one_that_is_no_number_count_as_none():
     images, labels = torch.tensor([0.0, 0.25])[:, None, None, None], torch.tensor([0, 0])
 
-    def roots(some):    # the slope of a root is infinite at 0
+    def roots(some):  # the slope of a root is infinite at 0
         return torch.stack([some.flatten(1)[:, 0].sqrt(), torch.zeros(len(some))], dim=1)
+
     assert flags.zero_gradients(roots, images, labels).tolist() == [True, False]
     assert flags.zero_gradients(lambda some: roots(some.detach()), images, labels).tolist() == [True, True]
-    assert flags.zero_gradients(lambda some: torch.eye(2)[:, :].repeat(4, 1) * nn.Parameter(torch.ones(1)), images, labels).tolist() == [True, True]
+    assert flags.zero_gradients(
+        lambda some: torch.eye(2)[:, :].repeat(4, 1) * nn.Parameter(torch.ones(1)), images, labels
+    ).tolist() == [True, True]

@@ -95,7 +95,11 @@ def grey():
 
 def bench(model, of, **changed):
     with torch.no_grad():
-        labels = model.eval()(of.images).argmax(dim=1) if isinstance(model, nn.Module) else model(of.images).argmax(dim=1)
+        labels = (
+            model.eval()(of.images).argmax(dim=1)
+            if isinstance(model, nn.Module)
+            else model(of.images).argmax(dim=1)
+        )
     return prepared(model, of.images, labels, **SETTINGS | changed)
 
 
@@ -106,7 +110,15 @@ def honest(small):
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_an_honest_model_passes_every_row(small, norm):
-    panel = sanity_panel(small.model, small.images, small.labels, norm=norm, eps={"linf": 0.1, "l2": 0.4}[norm], steps=20, planted=6)
+    panel = sanity_panel(
+        small.model,
+        small.images,
+        small.labels,
+        norm=norm,
+        eps={"linf": 0.1, "l2": 0.4}[norm],
+        steps=20,
+        planted=6,
+    )
     assert [str(row) for row in panel.failed] == []
     assert {row.word for row in panel} == {"pass"}
     assert panel.n == 20
@@ -117,7 +129,12 @@ def test_logits_times_1000_fail_the_rows_of_gradients_and_scale_and_say_how_far(
     panel = sanity_panel(loud, small.images, small.labels, eps=0.1, steps=10, planted=4)
     failed = {row.name: row for row in panel.failed}
     assert {"cross-entropy has gradients", "logit scale does not matter", "two losses agree"} <= set(failed)
-    assert {"margin has gradients", "outputs are logits", "planted examples are found", "finite differences agree"}.isdisjoint(failed)
+    assert {
+        "margin has gradients",
+        "outputs are logits",
+        "planted examples are found",
+        "finite differences agree",
+    }.isdisjoint(failed)
     assert failed["cross-entropy has gradients"].value > 0.5
     assert failed["logit scale does not matter"].value >= 5
     assert "only then" in failed["logit scale does not matter"].sentence
@@ -173,7 +190,10 @@ def test_masked_gradients_lose_to_a_black_box_and_differ_from_finite_differences
     for margin in (False, True):
         assert indicators.gradients(masked, margin=margin)[:2] == (False, 1.0)
         assert indicators.gradients(honest, margin=margin)[:2] == (True, 0.0)
-    assert indicators.white_beats_black(honest).holds and indicators.finite_differences(honest)[:2] == (True, 0)
+    assert indicators.white_beats_black(honest).holds and indicators.finite_differences(honest)[:2] == (
+        True,
+        0,
+    )
 
 
 def test_a_gradient_that_is_not_finite_is_dead(small):
@@ -214,11 +234,17 @@ def test_a_result_that_hangs_on_its_start_spreads(grey, honest):
 
 
 def test_outputs_that_are_probabilities_or_change_or_optimise_fail(small, honest):
-    assert not indicators.logits_given(bench(Of(lambda logits: logits.softmax(dim=1), small.model), small)).holds
+    assert not indicators.logits_given(
+        bench(Of(lambda logits: logits.softmax(dim=1), small.model), small)
+    ).holds
     drawing = indicators.deterministic(bench(Of(noisy, small.model), small))
     assert not drawing.holds and drawing.value > 0.1
     assert not indicators.no_optimisation(bench(Inward(small.model), small)).holds
-    assert indicators.logits_given(honest).holds and indicators.deterministic(honest)[:2] == (True, 0) and indicators.no_optimisation(honest).holds
+    assert (
+        indicators.logits_given(honest).holds
+        and indicators.deterministic(honest)[:2] == (True, 0)
+        and indicators.no_optimisation(honest).holds
+    )
 
 
 def test_the_control_fails_on_features_without_gradients_and_has_no_meaning_without_features(small, honest):
@@ -241,7 +267,10 @@ def test_what_cannot_be_judged_is_refused_with_a_sentence(small):
         ask(Of(lambda logits: logits * torch.nan, small.model))
     with pytest.raises(UserError, match="none of the 24 images right"):
         ask(Of(constant, small.model), labels=torch.ones(24, dtype=torch.long))
-    with pytest.raises(UserError, match=r"eps = 1.0 is not possible: give one above 0 and below 1, which reaches all of the box in linf"):
+    with pytest.raises(
+        UserError,
+        match=r"eps = 1.0 is not possible: give one above 0 and below 1, which reaches all of the box in linf",
+    ):
         ask(eps=1.0)
     with pytest.raises(UserError, match="steps = 5 is not possible"):
         ask(steps=5)
@@ -255,7 +284,10 @@ def test_the_table_has_a_line_for_each_row_and_the_model_is_as_it_was(small):
     lines = str(panel).splitlines()
     assert len(lines) == 1 + len(panel.rows) == 1 + len(ROWS)
     assert lines[0].startswith("sanity panel: ") and lines[0].endswith("n = 4")
-    assert len({line.index(row.word, 5 + len(row.name)) for line, row in zip(lines[1:], panel, strict=True)}) == 1
+    assert (
+        len({line.index(row.word, 5 + len(row.name)) for line, row in zip(lines[1:], panel, strict=True)})
+        == 1
+    )
     assert all(set(asdict(row)) == {"demand", "name", "word", "value", "sentence"} for row in panel)
     assert all(module.training for module in small.model.modules())
     assert all(parameter.requires_grad for parameter in small.model.parameters())

@@ -7,7 +7,15 @@ from torch import nn
 
 from causalnb import UserError
 from causalnb.attacks import ball, run
-from causalnb.attacks.planted import MARGIN, inner_points, planted, planted_control, random_search, readout, widest
+from causalnb.attacks.planted import (
+    MARGIN,
+    inner_points,
+    planted,
+    planted_control,
+    random_search,
+    readout,
+    widest,
+)
 
 BUDGETS = [("linf", 0.1), ("l2", 0.5)]
 PLACE = {"norm": "linf", "eps": 0.1, "seed": 0}
@@ -22,7 +30,9 @@ def clean(small):
 @pytest.mark.parametrize(("norm", "eps"), BUDGETS)
 def test_the_planted_point_is_class_1_and_the_image_and_its_inner_points_class_0(small, clean, norm, eps):
     inner = inner_points(clean, norm=norm, eps=eps, seed=3, inner=50)
-    for one, image, some in zip(planted(small.model, clean, norm=norm, eps=eps, seed=3, inner=50), clean, inner, strict=True):
+    for one, image, some in zip(
+        planted(small.model, clean, norm=norm, eps=eps, seed=3, inner=50), clean, inner, strict=True
+    ):
         gaps = one(torch.cat([image[None], some, one.point])).detach().diff(dim=1)[:, 0]
         assert torch.equal(one.image[0], image)
         assert gaps[-1] == pytest.approx(MARGIN, abs=1e-3)
@@ -31,7 +41,9 @@ def test_the_planted_point_is_class_1_and_the_image_and_its_inner_points_class_0
 
 @pytest.mark.parametrize(("norm", "eps"), BUDGETS)
 def test_the_planted_point_lies_at_eps_and_inner_points_strictly_inside(small, clean, norm, eps):
-    points = torch.cat([one.point for one in planted(small.model, clean, norm=norm, eps=eps, seed=0, inner=20)])
+    points = torch.cat(
+        [one.point for one in planted(small.model, clean, norm=norm, eps=eps, seed=0, inner=20)]
+    )
     assert ball.distance(clean, points, norm).tolist() == pytest.approx([eps] * len(clean), abs=1e-5)
     assert 0 <= points.min() <= points.max() <= 1
     inner = inner_points(clean, norm=norm, eps=eps, seed=0, inner=20)
@@ -45,7 +57,11 @@ def test_pgd_finds_what_was_planted_and_random_search_does_not(small, clean, nor
     control = planted_control(attack, small.model, clean, norm=norm, eps=eps, seed=0)
     assert control.attack == (8, 8) and control.random[0] <= 1 and control.queries == 40
     assert control.passed
-    assert str(control) == f"the attack breaks 8 of 8 planted images, random search with 40 points each {control.random[0]}; 0 of 8 images could not be planted"
+    assert (
+        str(control)
+        == f"the attack breaks 8 of 8 planted images, random search with 40 points each {control.random[0]}; "
+        "0 of 8 images could not be planted"
+    )
 
 
 def mirrored(model, images, labels):
@@ -66,7 +82,9 @@ def outside(model, images, labels):
     return replace(result, images=torch.where(result.images == 0, -1e-4, result.images))
 
 
-@pytest.mark.parametrize("attack", [mirrored, boasting, overreaching, outside, partial(run, "pgd", step=1e-6, steps=2, **PLACE)])
+@pytest.mark.parametrize(
+    "attack", [mirrored, boasting, overreaching, outside, partial(run, "pgd", step=1e-6, steps=2, **PLACE)]
+)
 def test_a_broken_attack_fails_the_control(small, clean, attack):
     control = planted_control(attack, small.model, clean[:4], inner=30, **PLACE)
     assert control.attack == (0, 4)
@@ -105,7 +123,9 @@ def test_an_image_whose_features_do_not_separate_the_point_cannot_be_planted(cle
 
 
 def test_a_crowded_feature_cannot_be_planted_and_is_counted(clean):
-    control = planted_control(PGD, nn.Sequential(nn.Flatten(), nn.Linear(36, 1), nn.Linear(1, 3)), clean, inner=300, **PLACE)
+    control = planted_control(
+        PGD, nn.Sequential(nn.Flatten(), nn.Linear(36, 1), nn.Linear(1, 3)), clean, inner=300, **PLACE
+    )
     assert control.attack[1] < 8 == control.images
 
 
@@ -130,7 +150,12 @@ def test_what_has_no_features_is_refused_with_a_sentence(clean):
     with pytest.raises(UserError, match=r"calls no nn\.Linear"):
         planted(nn.Sequential(nn.Conv2d(1, 3, 6), nn.Flatten()), clean, **PLACE)
     with pytest.raises(UserError, match=r"takes \(32, 6\) for 16 images"):
-        planted(nn.Sequential(nn.Conv2d(1, 2, (6, 1)), nn.Flatten(0, 2), nn.Linear(6, 3)), clean, inner=14, **PLACE)
+        planted(
+            nn.Sequential(nn.Conv2d(1, 2, (6, 1)), nn.Flatten(0, 2), nn.Linear(6, 3)),
+            clean,
+            inner=14,
+            **PLACE,
+        )
     with pytest.raises(ValueError, match="nothing can be planted in 'flow'"):
         planted(nn.Linear(6, 2), clean, norm="flow", eps=1.0, seed=0)
 
@@ -157,7 +182,9 @@ def test_the_network_is_left_as_it_was(small, clean):
 
 
 def test_the_widest_readout_is_the_best_of_all_directions_in_the_plane():
-    rows = torch.randn(7, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + torch.tensor([2.5, 1.0])
+    rows = torch.randn(7, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + torch.tensor(
+        [2.5, 1.0]
+    )
     angles = torch.linspace(0, 2 * torch.pi, 100_001, dtype=torch.float64)
     best = (torch.stack([angles.cos(), angles.sin()], dim=1) @ rows.T).amin(dim=1).max()
     assert float((rows @ widest(rows)).min()) == pytest.approx(float(best), abs=1e-4)
@@ -165,7 +192,9 @@ def test_the_widest_readout_is_the_best_of_all_directions_in_the_plane():
 
 def test_a_readout_separates_whatever_can_be_separated_and_nothing_else():
     generator = torch.Generator().manual_seed(0)
-    rows = torch.randn(40, 60, generator=generator, dtype=torch.float64) * torch.logspace(0, 3, 60, dtype=torch.float64)
+    rows = torch.randn(40, 60, generator=generator, dtype=torch.float64) * torch.logspace(
+        0, 3, 60, dtype=torch.float64
+    )
     assert (rows @ readout(rows)).min() > 0
     around = torch.randn(200, 3, generator=generator, dtype=torch.float64)
     assert (around @ readout(around)).min() <= 1e-9

@@ -28,7 +28,9 @@ class Line(nn.Module):
 
 
 class Shattered(Line):
-    """`Line` and a wave at each pixel, of random phase at every pass: its mean is zero, its slope ten times the weight's."""
+    """`Line` and a wave at each pixel, of random phase at every pass: its mean is zero, its slope ten times
+    the weight's.
+    """
 
     def forward(self, images):
         pixels = images.flatten(1)
@@ -41,7 +43,11 @@ class Noisy(nn.Module):
 
     def forward(self, images):
         logits = images.flatten(1)
-        return logits * (1 + 0.01 * torch.randn(4)) + np.random.rand() + random.random() * torch.rand_like(logits)
+        return (
+            logits * (1 + 0.01 * torch.randn(4))
+            + np.random.rand()
+            + random.random() * torch.rand_like(logits)
+        )
 
 
 class Coin(nn.Module):
@@ -67,19 +73,25 @@ class Purified(nn.Module):
         with torch.enable_grad():
             pixels = images.flatten(1) if images.requires_grad else images.flatten(1).requires_grad_()
             for _ in range(5):
-                slope = torch.autograd.grad(((pixels @ self.energy) * pixels).sum() / 2, pixels, create_graph=True)[0]
+                slope = torch.autograd.grad(
+                    ((pixels @ self.energy) * pixels).sum() / 2, pixels, create_graph=True
+                )[0]
                 pixels = pixels - 0.1 * slope
             return self.classifier(pixels)
 
 
 @pytest.fixture
 def halfway():
-    """64 images [1, 8, 8] whose distance to `Line`'s boundary is 0.4 to 0.6 of EPS, on both sides, and their classes."""
+    """64 images [1, 8, 8] whose distance to `Line`'s boundary is 0.4 to 0.6 of EPS, on both sides, and their
+    classes.
+    """
     weight = Line().weight.detach()
     across = 0.05 * torch.randn(64, 64, generator=torch.Generator().manual_seed(4))
     side = torch.tensor([1.0, -1.0]).repeat(32)
     along = (side * torch.linspace(0.4, 0.6, 64) * EPS)[:, None] * weight
-    return (0.5 + along + across - (across @ weight)[:, None] * weight / 64).reshape(64, 1, 8, 8), (side > 0).long()
+    return (0.5 + along + across - (across @ weight)[:, None] * weight / 64).reshape(64, 1, 8, 8), (
+        side > 0
+    ).long()
 
 
 def gradient(model, images):
@@ -135,21 +147,28 @@ def test_straight_through_lets_pgd_through_a_quantisation_that_stops_it(halfway)
 
     def quantise(images):
         return (images * 3).round() / 3
+
     line = Line()
     stopped = run("pgd", lambda images: line(quantise(images)), images, labels, **settings)
     through = run("pgd", nn.Sequential(StraightThrough(quantise), line), images, labels, **settings)
     assert stopped.correct.sum() > 50 and stopped.success_among_correct[0] == 0
     broken = line(quantise(through.images)).argmax(dim=1) != labels
-    assert torch.equal(broken[through.correct], through.found[through.correct]) and share(through.success_among_correct) > 0.9
+    assert (
+        torch.equal(broken[through.correct], through.found[through.correct])
+        and share(through.success_among_correct) > 0.9
+    )
 
 
-@pytest.mark.parametrize("function", [torch.round, lambda images: images, lambda images: torch.from_numpy(np.round(images.numpy()))],
-                         ids=["rounding", "identity", "numpy"])
+@pytest.mark.parametrize(
+    "function",
+    [torch.round, lambda images: images, lambda images: torch.from_numpy(np.round(images.numpy()))],
+    ids=["rounding", "identity", "numpy"],
+)
 def test_straight_through_is_the_function_forward_and_the_identity_backward(function):
     images = torch.rand(3, 4, generator=torch.Generator().manual_seed(0))
     wrapped = images.clone().requires_grad_()
     given = StraightThrough(function)(wrapped)
-    (given ** 2).sum().backward()
+    (given**2).sum().backward()
     assert torch.equal(given, function(images)) and torch.allclose(wrapped.grad, 2 * function(images))
 
 
@@ -158,10 +177,13 @@ def test_a_surrogate_gives_its_gradient_and_not_one_bit_of_its_logits():
 
     def model(images):
         return torch.from_numpy(images.numpy()[:, :3] ** 2)
+
     wrapped = images.clone().requires_grad_()
     logits = Surrogate(model, stand_in)(wrapped)
     logits[:, 0].sum().backward()
-    assert torch.equal(logits, model(images)) and torch.allclose(wrapped.grad, stand_in.weight[0].expand(5, 4))
+    assert torch.equal(logits, model(images)) and torch.allclose(
+        wrapped.grad, stand_in.weight[0].expand(5, 4)
+    )
     assert torch.equal(Surrogate(model, None)(images), model(images))
 
 
@@ -171,12 +193,20 @@ def test_the_fixed_noise_is_the_same_for_every_image_in_every_batch_and_at_every
     torch.rand(1), np.random.rand(), random.random()
     assert torch.equal(fixed(images), logits) and torch.equal(fixed(images[[4, 1]]), logits[[4, 1]])
     assert torch.equal(fixed(images[:1].expand(3, 1, 2, 2)), logits[:1].expand(3, 4))
-    assert not torch.allclose(Fixed(Noisy(), 8)(images), logits) and not torch.allclose(Noisy()(images), Noisy()(images))
+    assert not torch.allclose(Fixed(Noisy(), 8)(images), logits) and not torch.allclose(
+        Noisy()(images), Noisy()(images)
+    )
 
 
 def test_fixed_noise_leaves_the_generators_where_they_stood_also_after_an_exception():
     def states():
-        return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), np.random.get_state()[2], random.getstate()
+        return (
+            torch.get_rng_state().tolist(),
+            np.random.get_state()[1].tolist(),
+            np.random.get_state()[2],
+            random.getstate(),
+        )
+
     before = states()
     Fixed(Noisy(), 7)(torch.rand(2, 1, 2, 2, generator=torch.Generator()))
     with pytest.raises(ZeroDivisionError):
@@ -201,11 +231,16 @@ def test_an_attack_on_fixed_noise_belongs_to_each_image(halfway):
     whole = run("pgd", Fixed(Shattered(), 7), images[:12], labels[:12], **PGD)
     part = run("pgd", Fixed(Shattered(), 7), images[[9, 2]], labels[[9, 2]], **PGD)
     assert torch.equal(part.images, whole.images[[9, 2]]) and torch.equal(part.found, whole.found[[9, 2]])
-    assert len(rescore(Fixed(Shattered(), 7), whole.images, labels[:12], draws=3, seed=0).correct.unique(dim=0)) == 1
+    assert (
+        len(rescore(Fixed(Shattered(), 7), whole.images, labels[:12], draws=3, seed=0).correct.unique(dim=0))
+        == 1
+    )
 
 
 def test_a_purifier_that_optimises_is_attacked_whole(halfway):
-    """Five descents on a quadratic are one matrix: the attack finds what it finds on the plain linear model."""
+    """Five descents on a quadratic are one matrix: the attack finds what it finds on the plain linear
+    model.
+    """
     images, labels = halfway
     root = torch.randn(64, 64, generator=torch.Generator().manual_seed(5)) / 8
     energy = root @ root.T
@@ -217,30 +252,41 @@ def test_a_purifier_that_optimises_is_attacked_whole(halfway):
             layer.bias.copy_(torch.tensor([0.0, -(images.flatten(1) @ direction).quantile(0.5)]))
         labels = plain(images).argmax(dim=1)
     whole, linear = run("pgd", model, images, labels, **PGD), run("pgd", plain, images, labels, **PGD)
-    assert torch.equal(whole.correct, linear.correct) and torch.equal(whole.found, linear.found) and whole.found.sum() > 50
+    assert (
+        torch.equal(whole.correct, linear.correct)
+        and torch.equal(whole.found, linear.found)
+        and whole.found.sum() > 50
+    )
     assert torch.allclose(whole.images, linear.images, atol=1e-5)
     assert model.energy.requires_grad and model.energy.grad is None
     assert torch.allclose(gradient(model, images), gradient(plain, images), rtol=1e-3, atol=1e-5)
 
 
 def test_the_mean_over_draws_and_a_failure_in_any_of_them_are_told_apart():
-    scored = Draws(torch.tensor([[True, True, False], [True, False, False], [True, True, False], [True, True, False]]))
+    scored = Draws(
+        torch.tensor([[True, True, False], [True, False, False], [True, True, False], [True, True, False]])
+    )
     assert scored.mean == (7, 12) and scored.right_once == (2, 3)
     assert scored.fails_in_any.tolist() == [False, True, True] and scored.right_in_all == (1, 3)
 
 
 def test_clean_images_asked_often_enough_fail_too():
-    """A model wrong with chance 0.1 is right in 0.9 of the answers, and in all 20 of them for 0.9^20 = 0.12 of the images."""
+    """A model wrong with chance 0.1 is right in 0.9 of the answers, and in all 20 of them for 0.9^20 = 0.12
+    of the images.
+    """
     scored = rescore(Coin(0.1), torch.zeros(500, 1, 2, 2), torch.zeros(500, dtype=torch.int64), seed=0)
     assert scored.mean[1] == 10_000 and abs(share(scored.mean) - 0.9) < 4 * math.sqrt(0.09 / 10_000)
     assert abs(share(scored.right_once) - 0.9) < 4 * math.sqrt(0.09 / 500)
-    always = 0.9 ** 20
+    always = 0.9**20
     assert abs(share(scored.right_in_all) - always) < 4 * math.sqrt(always * (1 - always) / 500)
     assert int(scored.fails_in_any.sum()) == 500 - scored.right_in_all[0]
 
 
 def test_the_seed_decides_the_draws_of_every_generator():
-    images, labels = torch.rand(40, 1, 2, 2, generator=torch.Generator().manual_seed(0)), torch.arange(4).repeat(10)
+    images, labels = (
+        torch.rand(40, 1, 2, 2, generator=torch.Generator().manual_seed(0)),
+        torch.arange(4).repeat(10),
+    )
     first = rescore(Noisy(), images, labels, draws=6, seed=3)
     np.random.rand(), random.random()
     assert torch.equal(rescore(Noisy(), images, labels, draws=6, seed=3).correct, first.correct)
@@ -259,22 +305,44 @@ def test_rescoring_asks_in_eval_mode_and_leaves_the_model_as_it_was(small):
 
 def test_answers_that_are_not_finite_are_wrong():
     logits = torch.tensor([[torch.nan, torch.inf], [1.0, 0.0]]).repeat(4, 1)
-    scored = rescore(lambda images: logits, torch.zeros(8, 1, 1, 1), torch.zeros(8, dtype=torch.int64), draws=2, seed=0)
+    scored = rescore(
+        lambda images: logits, torch.zeros(8, 1, 1, 1), torch.zeros(8, dtype=torch.int64), draws=2, seed=0
+    )
     assert scored.correct.tolist() == [[False, True] * 4] * 2
 
 
-@pytest.mark.parametrize("call, sentence", [
-    (lambda: Expectation(Line(), 0), "draws = 0 is not possible: an expectation is the mean of at least one forward pass."),
-    (lambda: Expectation(Line(), 2, of="odds"), "of = 'odds' is not possible: the mean is one of logits or of probabilities."),
-    (lambda: StraightThrough(lambda images: images[:, :2])(torch.zeros(1, 3)),
-     r"the function's output must have the shape of the images, \(1, 3\), not \(1, 2\): no gradient can pass over."),
-    (lambda: Surrogate(nn.Linear(2, 3), nn.Linear(2, 4))(torch.zeros(1, 2, requires_grad=True)),
-     r"the model's logits must have the shape of the surrogate's, \(1, 4\), not \(1, 3\): no gradient can pass over."),
-    (lambda: rescore(Line(), torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]), draws=1, seed=0),
-     "draws = 1 is not possible: the mean over draws and a failure in any of them are told apart from 2 draws on."),
-    (lambda: rescore(Line(), torch.zeros(2, 1, 8, 8), torch.tensor([0]), seed=0),
-     r"labels must be whole numbers \[2\], one for each image, got torch.int64 \(1,\)."),
-])
+@pytest.mark.parametrize(
+    "call, sentence",
+    [
+        (
+            lambda: Expectation(Line(), 0),
+            "draws = 0 is not possible: an expectation is the mean of at least one forward pass.",
+        ),
+        (
+            lambda: Expectation(Line(), 2, of="odds"),
+            "of = 'odds' is not possible: the mean is one of logits or of probabilities.",
+        ),
+        (
+            lambda: StraightThrough(lambda images: images[:, :2])(torch.zeros(1, 3)),
+            r"the function's output must have the shape of the images, \(1, 3\), not \(1, 2\): no gradient "
+            r"can pass over.",
+        ),
+        (
+            lambda: Surrogate(nn.Linear(2, 3), nn.Linear(2, 4))(torch.zeros(1, 2, requires_grad=True)),
+            r"the model's logits must have the shape of the surrogate's, \(1, 4\), not \(1, 3\): no gradient "
+            r"can pass over.",
+        ),
+        (
+            lambda: rescore(Line(), torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]), draws=1, seed=0),
+            "draws = 1 is not possible: the mean over draws and a failure in any of them are told apart from "
+            "2 draws on.",
+        ),
+        (
+            lambda: rescore(Line(), torch.zeros(2, 1, 8, 8), torch.tensor([0]), seed=0),
+            r"labels must be whole numbers \[2\], one for each image, got torch.int64 \(1,\).",
+        ),
+    ],
+)
 def test_what_is_not_possible_is_refused_with_a_sentence(call, sentence):
     with pytest.raises(ValueError, match=f"^{sentence}$"):
         call()

@@ -8,7 +8,7 @@ from torch import nn
 from causalnb.attacks import stadv as module
 from causalnb.attacks.foolbox_adapter import Case
 from causalnb.attacks.stadv import roughness, stadv, warp
-from causalnb.attacks.watch import Goal, Watched
+from causalnb.attacks.watch import Criterion, WatchedModel
 
 IMAGES = torch.rand(6, 3, 7, 9, generator=torch.Generator().manual_seed(0))
 
@@ -18,18 +18,23 @@ def still(images=IMAGES):
 
 
 def uneven(size, images=IMAGES):
-    return size * (2 * torch.rand(still(images).shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64) - 1)
+    return size * (
+        2 * torch.rand(still(images).shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        - 1
+    )
 
 
 def case_of(model, images, labels, eps, targets=None):
-    watched = Watched(model, torch.device("cpu"), repeat(0))
-    goal = Goal(labels, targets)
-    watched.follow(images, goal)
-    return Case(watched, images, goal, "flow", eps, seed=0)
+    watched = WatchedModel(model, torch.device("cpu"), repeat(0))
+    criterion = Criterion(labels, targets)
+    watched.follow(images, criterion)
+    return Case(watched, images, criterion, "flow", eps, seed=0)
 
 
 class Middle(nn.Module):
-    """Whether the mean of the middle pixels is below `edge`: logits edge - mean for class 0, mean - edge for class 1, 0 for class 2."""
+    """Whether the mean of the middle pixels is below `edge`: logits edge - mean for class 0, mean - edge for
+    class 1, 0 for class 2.
+    """
 
     def __init__(self, edge):
         super().__init__()
@@ -42,7 +47,9 @@ class Middle(nn.Module):
 
 @pytest.fixture
 def ramp():
-    """Images [4, 1, 9, 9] that rise by 0.05 a pixel along either axis, up or down, with 0.5 in the middle; an edge 0.05 above: one pixel away."""
+    """Images [4, 1, 9, 9] that rise by 0.05 a pixel along either axis, up or down, with 0.5 in the middle; an
+    edge 0.05 above: one pixel away.
+    """
     rise = 0.05 * (torch.arange(9.0) - 4)
     right, down = 0.5 + rise.expand(9, 9), 0.5 + rise[:, None].expand(9, 9)
     return torch.stack([right, right.flip(1), down, down.flip(0)])[:, None]
@@ -64,15 +71,19 @@ def test_the_warp_is_torch_s_bilinear_sampling():
     images, flow = IMAGES.double(), uneven(2.7)
     down, right = torch.arange(7.0)[:, None] + flow[:, 0], torch.arange(9.0) + flow[:, 1]
     grid = torch.stack([right * 2 / 8 - 1, down * 2 / 6 - 1], dim=3)
-    expected = nn.functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=True)
+    expected = nn.functional.grid_sample(
+        images, grid, mode="bilinear", padding_mode="border", align_corners=True
+    )
     assert torch.allclose(warp(images, flow), expected, atol=1e-12)
 
 
 def test_the_slope_between_pixels_is_the_finite_difference():
     flow, way = (uneven(0.45) + 0.5).requires_grad_(), uneven(1e-6, IMAGES.flip(0))
     weights = IMAGES.flip(0).double()
+
     def value(flow):
         return (weights * warp(IMAGES.double(), flow)).sum()
+
     slope = (torch.autograd.grad(value(flow), flow)[0] * way).sum()
     assert torch.allclose(slope, (value(flow + way) - value(flow - way)) / 2, rtol=1e-6)
 
@@ -93,7 +104,9 @@ def test_a_long_flow_stays_inside_the_image_s_own_values():
 def test_roughness_counts_each_pair_of_neighbours_from_both_ends():
     flow = still()[:2]
     flow[1, :, :, 4:] = torch.tensor([3.0, 4.0])[:, None, None]
-    assert torch.allclose(roughness(flow), torch.tensor([0.0, 2 * 7 * 5 / 63], dtype=torch.float64), atol=1e-8)
+    assert torch.allclose(
+        roughness(flow), torch.tensor([0.0, 2 * 7 * 5 / 63], dtype=torch.float64), atol=1e-8
+    )
     resting = still().requires_grad_()
     assert not torch.autograd.grad(roughness(resting).sum(), resting)[0].any()
 
@@ -107,25 +120,39 @@ def test_a_ramp_one_pixel_from_the_edge_is_broken_by_more_than_one_pixel_and_by_
 
 
 def test_a_flow_goes_left_and_right_up_and_down_alike(ramp):
-    images, size = stadv(case_of(Middle(0.55), ramp, torch.zeros(4, dtype=torch.int64), 1.2), step=0.3, steps=12)
-    assert torch.allclose(images[1], images[0].flip(2), atol=1e-6) and torch.allclose(images[3], images[2].flip(1), atol=1e-6)
+    images, size = stadv(
+        case_of(Middle(0.55), ramp, torch.zeros(4, dtype=torch.int64), 1.2), step=0.3, steps=12
+    )
+    assert torch.allclose(images[1], images[0].flip(2), atol=1e-6) and torch.allclose(
+        images[3], images[2].flip(1), atol=1e-6
+    )
     assert torch.allclose(images[2], images[0].transpose(1, 2), atol=1e-6) and (size == size[0]).all()
 
 
 def test_smoothness_takes_along_the_pixels_that_the_model_does_not_read(ramp):
     def unread(smooth):
-        images, _ = stadv(case_of(Middle(0.55), ramp, torch.zeros(4, dtype=torch.int64), 1.2), step=0.3, steps=12, smooth=smooth)
+        images, _ = stadv(
+            case_of(Middle(0.55), ramp, torch.zeros(4, dtype=torch.int64), 1.2),
+            step=0.3,
+            steps=12,
+            smooth=smooth,
+        )
         change = images - ramp
         change[:, :, 3:-3, 3:-3] = 0
         return change
+
     along = unread(0.05)
     assert not unread(0.0).any() and along.max() > 0.01 and along.min() > -1e-6
 
 
 def test_a_target_is_reached_and_no_other_class(ramp):
-    """The middle is 0.5: class 1 begins 1 pixel away. Class 2, whose logit is never the largest, is out of reach."""
+    """The middle is 0.5: class 1 begins 1 pixel away. Class 2, whose logit is never the largest, is out of
+    reach.
+    """
     labels = torch.zeros(4, dtype=torch.int64)
-    images, size = stadv(case_of(Middle(0.55), ramp, labels, 1.2, targets=torch.tensor([1, 2, 1, 2])), step=0.3, steps=12)
+    images, size = stadv(
+        case_of(Middle(0.55), ramp, labels, 1.2, targets=torch.tensor([1, 2, 1, 2])), step=0.3, steps=12
+    )
     assert Middle(0.55)(images).argmax(dim=1).tolist() == [1, 0, 1, 0]
     assert (size > 0).tolist() == [True, False, True, False] and torch.equal(images[1::2], ramp[1::2])
 
@@ -147,12 +174,24 @@ def test_budget_and_box_hold_and_what_is_broken_is_broken_in_a_fresh_pass(small)
 def test_an_image_s_result_is_its_own(small):
     images, size = stadv(case_of(small.model, small.images[4:], small.labels[4:], 0.5), step=0.1, steps=10)
     for rows in ([11], [19, 0, 7]):
-        part = stadv(case_of(small.model, small.images[4:][rows], small.labels[4:][rows], 0.5), step=0.1, steps=10)
+        part = stadv(
+            case_of(small.model, small.images[4:][rows], small.labels[4:][rows], 0.5), step=0.1, steps=10
+        )
         assert torch.equal(part[0], images[rows]) and torch.equal(part[1], size[rows])
 
 
 def test_a_wider_budget_breaks_what_a_narrower_one_broke(small):
-    counts = [int((stadv(case_of(small.model, small.images[4:], small.labels[4:], eps), step=eps / 4, steps=12)[1] > 0).sum()) for eps in (0.1, 0.3, 1.0, 3.0)]
+    counts = [
+        int(
+            (
+                stadv(case_of(small.model, small.images[4:], small.labels[4:], eps), step=eps / 4, steps=12)[
+                    1
+                ]
+                > 0
+            ).sum()
+        )
+        for eps in (0.1, 0.3, 1.0, 3.0)
+    ]
     assert counts == sorted(counts) and counts[0] < counts[-1]
 
 
@@ -166,15 +205,25 @@ def test_passes_are_counted_and_no_generator_moves(small):
 def test_an_image_with_a_gradient_that_is_no_number_spoils_itself_alone(ramp):
     class Split(Middle):
         def forward(self, images):
-            return super().forward(images) + 0 * (images[:, 0, 0, 0] * (images[:, 0, 0, 8] > 0.69)).sqrt()[:, None]
+            return (
+                super().forward(images)
+                + 0 * (images[:, 0, 0, 0] * (images[:, 0, 0, 8] > 0.69)).sqrt()[:, None]
+            )
+
     black = ramp.clone()
     black[0, 0, 0, 0] = 0
-    images, size = stadv(case_of(Split(0.55), black, torch.zeros(4, dtype=torch.int64), 1.2), step=0.3, steps=12)
+    images, size = stadv(
+        case_of(Split(0.55), black, torch.zeros(4, dtype=torch.int64), 1.2), step=0.3, steps=12
+    )
     assert images.isfinite().all() and (size[1:] > 1).all()
 
 
 def test_images_without_a_plane_are_refused_with_a_sentence():
-    with pytest.raises(ValueError, match=r"^stadv moves pixels in the plane: images must be \[n, channels, height, width\], got \(2, 5\).$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^stadv moves pixels in the plane: images must be \[n, channels, height, width\], got \(2, "
+        r"5\).$",
+    ):
         stadv(case_of(nn.Linear(5, 2), torch.rand(2, 5), torch.tensor([0, 0]), 1.0), step=0.1, steps=1)
 
 

@@ -3,12 +3,12 @@ from itertools import repeat
 import torch
 from torch import nn
 
-from causalnb.attacks.watch import ROWS, Goal, Watched, score
+from causalnb.attacks.watch import ROWS, Criterion, WatchedModel, score
 
 
 def test_passes_forward_and_backward_are_counted_apart(small):
-    watched = Watched(small.model, torch.device("cpu"), repeat(0))
-    watched.follow(small.images, Goal(small.labels))
+    watched = WatchedModel(small.model, torch.device("cpu"), repeat(0))
+    watched.follow(small.images, Criterion(small.labels))
     watched(small.images)
     watched(small.images.clone().requires_grad_())
     watched(small.images[:3])
@@ -16,7 +16,7 @@ def test_passes_forward_and_backward_are_counted_apart(small):
 
 
 def test_the_watched_model_is_no_submodule_so_that_moving_it_moves_nothing(small):
-    assert list(Watched(small.model, torch.device("cpu"), repeat(0)).parameters()) == []
+    assert list(WatchedModel(small.model, torch.device("cpu"), repeat(0)).parameters()) == []
 
 
 def test_few_images_travel_with_copies_that_do_not_come_back():
@@ -27,8 +27,13 @@ def test_few_images_travel_with_copies_that_do_not_come_back():
 
 def test_logits_that_are_not_finite_reach_no_goal():
     logits = torch.tensor([[0.0, 1.0], [0.0, torch.inf], [torch.nan, 0.0], [2.0, 1.0]])
-    assert Goal(torch.tensor([0, 0, 1, 0])).reached(logits).tolist() == [True, False, False, False]
-    assert Goal(torch.tensor([0, 0, 1, 0]), torch.tensor([1, 1, 0, 1])).reached(logits).tolist() == [True, False, False, False]
+    assert Criterion(torch.tensor([0, 0, 1, 0])).reached(logits).tolist() == [True, False, False, False]
+    assert Criterion(torch.tensor([0, 0, 1, 0]), torch.tensor([1, 1, 0, 1])).reached(logits).tolist() == [
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_the_last_iterate_that_reached_the_goal_is_remembered():
@@ -36,8 +41,14 @@ def test_the_last_iterate_that_reached_the_goal_is_remembered():
     nn.init.constant_(model[1].bias, 0)
     with torch.no_grad():
         model[1].weight.copy_(torch.tensor([[1.0], [-1.0]]))
-    watched, clean = Watched(model, torch.device("cpu"), repeat(0)), torch.tensor([0.3, 0.4]).reshape(2, 1, 1, 1)
-    watched.follow(clean, Goal(torch.tensor([0, 0])))
+    watched, clean = (
+        WatchedModel(model, torch.device("cpu"), repeat(0)),
+        torch.tensor([0.3, 0.4]).reshape(2, 1, 1, 1),
+    )
+    watched.follow(clean, Criterion(torch.tensor([0, 0])))
     for iterate in ([-0.1, 0.1], [-0.2, 0.2]):
         watched(torch.tensor(iterate).reshape(2, 1, 1, 1))
-    assert torch.allclose(watched.last_success(torch.tensor([0.5, 0.6]).reshape(2, 1, 1, 1)).flatten(), torch.tensor([-0.2, 0.4]))
+    assert torch.allclose(
+        watched.last_success(torch.tensor([0.5, 0.6]).reshape(2, 1, 1, 1)).flatten(),
+        torch.tensor([-0.2, 0.4]),
+    )

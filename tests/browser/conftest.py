@@ -1,4 +1,6 @@
-"""A headless Chromium without a network; skipped, loudly, where there is none, which with CAUSALNB_REQUIRE_BROWSER=1 is a failure."""
+"""A headless Chromium without a network; skipped, loudly, where there is none, which with
+CAUSALNB_REQUIRE_BROWSER=1 is a failure.
+"""
 
 import os
 import shutil
@@ -6,7 +8,15 @@ import warnings
 
 import pytest
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+]
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +35,9 @@ def missing():
 
 @pytest.fixture(scope="module")
 def browser(missing):
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    path = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
+    )
     if path is None:
         missing("there is no Chromium on the path")
     try:
@@ -40,19 +52,31 @@ def browser(missing):
 
 @pytest.fixture
 def visit(browser):
-    """A function that opens an address at a width in a theme; whatever the page complains of or asks of the network is in `visit.said`, and
-    the address of every request in `visit.asked`."""
+    """A function that opens an address at a width in a theme; whatever the page complains of or asks of the
+    network is in `visit.said`, and the address of every request in `visit.asked`."""
     said, asked, opened = [], [], []
 
     def open_page(address, width=1280, theme="light", script=True):
         context = browser.new_context(viewport={"width": width, "height": 900}, java_script_enabled=script)
         opened.append(context)
         page = context.new_page()
-        page.add_init_script(f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')")
-        page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+        page.add_init_script(
+            f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')"
+        )
+        page.on(
+            "console",
+            lambda message: said.append(message.text) if message.type in ("error", "warning") else None,
+        )
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("requestfailed", lambda request: said.append(f"{request.url} did not load"))
-        page.on("request", lambda request: None if request.url.startswith(("file:", "data:", "blob:")) else said.append(f"{request.url} was asked for"))
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith(("file:", "data:", "blob:"))
+                else said.append(f"{request.url} was asked for")
+            ),
+        )
         page.on("request", lambda request: asked.append(request.url))
         page.goto(address)
         return page

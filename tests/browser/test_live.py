@@ -14,8 +14,13 @@ from causalnb.fragments import Tile
 from causalnb.notebook import begin
 
 STATIC = Path(__file__).parents[2] / "book" / "_static"
-CHOICES = {"image": ["a 7", "a 2"], "attack": ["FGSM", "PGD", "C&W"], "budget": ["0", "0.15", "0.3"],
-           "reading": ["R1", "R3", "R3m"], "class": ["true", "predicted"]}
+CHOICES = {
+    "image": ["a 7", "a 2"],
+    "attack": ["FGSM", "PGD", "C&W"],
+    "budget": ["0", "0.15", "0.3"],
+    "reading": ["R1", "R3", "R3m"],
+    "class": ["true", "predicted"],
+}
 PAGE = """<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>A page</title>
 <link rel="icon" href="data:,"><link rel="stylesheet" href="cn.css"><script src="cn.js"></script></head>
 <body style="margin:0;background:var(--cn-bg);color:var(--cn-ink)"><main class="bd-article" style="max-width:688px;padding:0 16px">{}</main></body></html>"""
@@ -27,7 +32,9 @@ PIXELS = """canvas => {
 
 
 def tile(place):
-    """A bright square at a place of its own in the image, and one effect of 1, one of -1 and none elsewhere in the map."""
+    """A bright square at a place of its own in the image, and one effect of 1, one of -1 and none elsewhere
+    in the map.
+    """
     image, effects = torch.zeros(28, 28), torch.zeros(28, 28)
     row, column = divmod(place, 28)
     image[row : row + 8, column : column + 8] = 1
@@ -52,7 +59,10 @@ def address(tmp_path, monkeypatch):
 
 def pictures(page):
     """The pixels of the image and of the map, [784, 3] each."""
-    return [torch.tensor(canvas.evaluate(PIXELS)).reshape(784, 4)[:, :3] for canvas in page.locator("canvas").all()]
+    return [
+        torch.tensor(canvas.evaluate(PIXELS)).reshape(784, 4)[:, :3]
+        for canvas in page.locator("canvas").all()
+    ]
 
 
 def rgb(colour):
@@ -61,14 +71,20 @@ def rgb(colour):
 
 def test_a_choice_changes_the_image_the_map_and_what_is_said(visit, address):
     page = visit(address)
-    for chosen in (("a 7", "FGSM", "0", "R1", "true"), ("a 2", "C&W", "0.15", "R3m", "predicted"), ("a 7", "PGD", "0.3", "R3", "true")):
+    for chosen in (
+        ("a 7", "FGSM", "0", "R1", "true"),
+        ("a 2", "C&W", "0.15", "R3m", "predicted"),
+        ("a 7", "PGD", "0.3", "R3", "true"),
+    ):
         for name, option in zip(CHOICES, chosen, strict=True):
             page.get_by_label(name, exact=True).select_option(option)
         place = list(product(*CHOICES.values())).index(chosen)
         expected = tile(place)
         image, effects = pictures(page)
         assert torch.equal(image, (255 * expected.image).long().reshape(784, 1).expand(784, 3))
-        wanted = torch.tensor([rgb(figstyle.EFFECT_STOPS[i]) for i in (0, 3, 6)])[expected.effects.long().flatten() + 1]
+        wanted = torch.tensor([rgb(figstyle.EFFECT_STOPS[i]) for i in (0, 3, 6)])[
+            expected.effects.long().flatten() + 1
+        ]
         assert torch.equal(effects, wanted)
         assert page.locator("output").inner_text() == f"this is number {place}"
     assert page.locator(".cn-scale span").all_inner_texts() == ["−1", "1"]
@@ -86,11 +102,21 @@ def test_the_keyboard_alone_reaches_and_moves_a_choice(visit, address):
 
 def test_the_static_figure_stands_until_script_replaces_it_and_on_paper(visit, address):
     seen = {}
-    for name, script, media in (("screen", True, "screen"), ("paper", True, "print"), ("no script", False, "screen")):
+    for name, script, media in (
+        ("screen", True, "screen"),
+        ("paper", True, "print"),
+        ("no script", False, "screen"),
+    ):
         page = visit(address, script=script)
         page.emulate_media(media=media)
-        seen[name] = [page.locator(part).is_visible() for part in (".cn-live", ".cn-static svg", "figcaption")]
-    assert seen == {"screen": [True, False, True], "paper": [False, True, True], "no script": [False, True, True]}
+        seen[name] = [
+            page.locator(part).is_visible() for part in (".cn-live", ".cn-static svg", "figcaption")
+        ]
+    assert seen == {
+        "screen": [True, False, True],
+        "paper": [False, True, True],
+        "no script": [False, True, True],
+    }
 
 
 @pytest.mark.parametrize("width", [1280, 390, 320])
@@ -108,5 +134,9 @@ def test_image_and_map_stand_side_by_side_and_nothing_is_wider_than_the_page(vis
 def test_the_page_asks_for_nothing_but_its_own_script_and_style(visit, address):
     visit(address).get_by_label("image", exact=True).select_option("a 2")
     folder = address.rpartition("/")[0]
-    assert {one for one in visit.asked if not one.startswith("data:")} == {address, f"{folder}/cn.js", f"{folder}/cn.css"}
+    assert {one for one in visit.asked if not one.startswith("data:")} == {
+        address,
+        f"{folder}/cn.js",
+        f"{folder}/cn.css",
+    }
     assert visit.said == []

@@ -5,10 +5,16 @@ from pathlib import Path
 import pytest
 
 SITE = Path(__file__).parents[2] / "_build" / "html"
-PAGES = sorted(str(page.relative_to(SITE)) for page in SITE.rglob("*.html") if "_static" not in page.parts and page.name != "index.html")
+PAGES = sorted(
+    str(page.relative_to(SITE))
+    for page in SITE.rglob("*.html")
+    if "_static" not in page.parts and page.name != "index.html"
+)
 WIDTHS = (1280, 390)
 
-TYPESET = "() => document.querySelectorAll('mjx-container').length >= document.querySelectorAll('.math').length"
+TYPESET = (
+    "() => document.querySelectorAll('mjx-container').length >= document.querySelectorAll('.math').length"
+)
 FAULTS = """() => {
   const said = (e) => e.getAttribute('aria-label') || e.getAttribute('alt') || '', shown = (e) => (e.id || e.getAttribute('src') || e.outerHTML).slice(0, 80);
   const all = (what) => [...document.querySelectorAll(`.bd-article :is(${what}):not([aria-hidden=true])`)];
@@ -33,7 +39,9 @@ WIDE = """() => {
 
 @pytest.fixture
 def visit(visit, missing):
-    """A function that opens a page of the site by its path, at a width in a theme, and waits for its formulas; `visit.said` as there."""
+    """A function that opens a page of the site by its path, at a width in a theme, and waits for its
+    formulas; `visit.said` as there.
+    """
     if not PAGES:
         missing("there is no site in _build/html, make book builds it")
 

@@ -21,7 +21,9 @@ def saved(tmp_path, tensors):
 @pytest.mark.parametrize("name", models.ARCHITECTURES)
 def test_every_name_is_built_for_the_data_from_the_seed(name):
     narrow = {"width": 0.125} if name == "vgg16_cifar" else {}
-    first, again, other = (models.build(name, classes=3, channels=2, size=32, seed=seed, **narrow) for seed in (1, 1, 2))
+    first, again, other = (
+        models.build(name, classes=3, channels=2, size=32, seed=seed, **narrow) for seed in (1, 1, 2)
+    )
     assert first.eval()(torch.rand(2, 2, 32, 32)).shape == (2, 3)
     values = [next(model.parameters()) for model in (first, again, other)]
     assert torch.equal(values[0], values[1]) and not torch.equal(values[0], values[2])
@@ -32,23 +34,40 @@ def test_torchvisions_networks_are_built_by_their_names_from_the_seed(name):
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    first, again = (models.build(name, classes=3, channels=3, size=32, seed=1).classifier[3].weight for _ in range(2))
+    first, again = (
+        models.build(name, classes=3, channels=3, size=32, seed=1).classifier[3].weight for _ in range(2)
+    )
     assert first.shape[0] == 3 and torch.equal(first, again) and torch.equal(torch.rand(1), expected)
 
 
 def test_our_own_name_is_ours_and_the_prefix_makes_it_torchvisions():
-    ours, theirs = (models.build(name, classes=3, channels=3, size=32).conv1.kernel_size for name in ("resnet18", "torchvision:resnet18"))
+    ours, theirs = (
+        models.build(name, classes=3, channels=3, size=32).conv1.kernel_size
+        for name in ("resnet18", "torchvision:resnet18")
+    )
     assert (ours, theirs) == ((3, 3), (7, 7))
 
 
-@pytest.mark.parametrize(("name", "options", "sentence"), [
-    ("resnet21", {}, r"resnet21 is no network known here \(did you mean resnet20\?\): give one of lenet, small_cnn, .*, or a classification model of torch"),
-    ("torchvision:mobilenet_v3_smal", {}, r"\(did you mean mobilenet_v3_small\?\)"),
-    ("fasterrcnn_resnet50_fpn", {}, "is no network known here"),
-    ("resnet20", {"width": 2}, "width is no option of resnet20: it has none"),
-    ("vgg16_cifar", {"wide": 2}, "wide is no option of vgg16_cifar: it has width, last"),
-    ("torchvision:resnet18", {"wide": 2}, r"torchvision:resnet18 cannot be built with {'wide': 2}: .*unexpected keyword argument 'wide'"),
-])
+@pytest.mark.parametrize(
+    ("name", "options", "sentence"),
+    [
+        (
+            "resnet21",
+            {},
+            r"resnet21 is no network known here \(did you mean resnet20\?\): give one of lenet, small_cnn, "
+            r".*, or a classification model of torch",
+        ),
+        ("torchvision:mobilenet_v3_smal", {}, r"\(did you mean mobilenet_v3_small\?\)"),
+        ("fasterrcnn_resnet50_fpn", {}, "is no network known here"),
+        ("resnet20", {"width": 2}, "width is no option of resnet20: it has none"),
+        ("vgg16_cifar", {"wide": 2}, "wide is no option of vgg16_cifar: it has width, last"),
+        (
+            "torchvision:resnet18",
+            {"wide": 2},
+            r"torchvision:resnet18 cannot be built with {'wide': 2}: .*unexpected keyword argument 'wide'",
+        ),
+    ],
+)
 def test_an_unknown_name_or_option_is_refused_in_a_sentence(name, options, sentence):
     with pytest.raises(UserError, match=sentence):
         models.build(name, classes=3, channels=3, size=32, **options)
@@ -80,40 +99,67 @@ def test_weights_are_loaded_under_their_names_or_a_common_prefix(tmp_path, weigh
 
 
 def test_half_precision_becomes_float32(tmp_path, weights):
-    model = models.load(saved(tmp_path, {name: values.half() for name, values in weights.items()}), "lenet", **SHAPE)
-    assert all(torch.equal(values, weights[name].half().float()) and values.dtype == torch.float32 for name, values in model.state_dict().items())
+    model = models.load(
+        saved(tmp_path, {name: values.half() for name, values in weights.items()}), "lenet", **SHAPE
+    )
+    assert all(
+        torch.equal(values, weights[name].half().float()) and values.dtype == torch.float32
+        for name, values in model.state_dict().items()
+    )
 
 
 def test_a_loaded_model_normalises_where_mean_and_std_are_given(tmp_path, weights):
     model = models.load(str(saved(tmp_path, weights)), "lenet", **SHAPE, mean=[0.5], std=[0.25])
-    assert torch.equal(model(IMAGES), models.lenet(**SHAPE, seed=5)((IMAGES - 0.5) / 0.25)) and not model.model.training
+    assert (
+        torch.equal(model(IMAGES), models.lenet(**SHAPE, seed=5)((IMAGES - 0.5) / 0.25))
+        and not model.model.training
+    )
     for scale in ({"mean": [0.5]}, {"mean": [0.5] * 3, "std": [0.5] * 3}):
-        with pytest.raises(UserError, match="do not fit images of 1 channels: give both, one number per channel, or none"):
+        with pytest.raises(
+            UserError, match="do not fit images of 1 channels: give both, one number per channel, or none"
+        ):
             models.load(tmp_path / "weights.safetensors", "lenet", **SHAPE, **scale)
 
 
 def test_batch_norms_counters_may_be_missing(tmp_path):
-    bare = {name: values for name, values in models.resnet20(seed=5).state_dict().items() if "num_batches" not in name}
+    bare = {
+        name: values
+        for name, values in models.resnet20(seed=5).state_dict().items()
+        if "num_batches" not in name
+    }
     images = torch.rand(1, 3, 8, 8)
     loaded = models.load(saved(tmp_path, bare), "resnet20", classes=10, channels=3, size=8)
     assert torch.equal(loaded(images), models.resnet20(seed=5).eval()(images))
 
 
-@pytest.mark.parametrize(("change", "misfit"), [
-    (lambda tensors: tensors.pop("fc1.bias"), "the tensor fc1.bias is missing"),
-    (lambda tensors: tensors.update({"fc4.bias": torch.zeros(1)}), "the tensor fc4.bias is too many"),
-    (lambda tensors: tensors.update({"fc3.bias": torch.zeros(2)}), r"the tensor fc3.bias has the shape \[2\], not \[3\]"),
-    (lambda tensors: tensors.clear(), "the tensor conv1.weight is missing"),
-])
+@pytest.mark.parametrize(
+    ("change", "misfit"),
+    [
+        (lambda tensors: tensors.pop("fc1.bias"), "the tensor fc1.bias is missing"),
+        (lambda tensors: tensors.update({"fc4.bias": torch.zeros(1)}), "the tensor fc4.bias is too many"),
+        (
+            lambda tensors: tensors.update({"fc3.bias": torch.zeros(2)}),
+            r"the tensor fc3.bias has the shape \[2\], not \[3\]",
+        ),
+        (lambda tensors: tensors.clear(), "the tensor conv1.weight is missing"),
+    ],
+)
 def test_weights_that_do_not_fit_are_refused_in_a_sentence(tmp_path, weights, change, misfit):
     change(weights)
-    with pytest.raises(UserError, match=f"weights.safetensors does not fit lenet with 3 classes, 1 channels and size 12: {misfit}; give the architecture"):
+    with pytest.raises(
+        UserError,
+        match=f"weights.safetensors does not fit lenet with 3 classes, 1 channels and size 12: {misfit}; "
+        "give the architecture",
+    ):
         models.load(saved(tmp_path, weights), "lenet", **SHAPE)
 
 
 def test_a_file_that_is_absent_or_damaged_is_refused_in_a_sentence(tmp_path, weights):
     path = tmp_path / "one.safetensors"
-    with pytest.raises(UserError, match=r"one.safetensors cannot be read \(there is no such file\): give the path of a safetensors file"):
+    with pytest.raises(
+        UserError,
+        match=r"one.safetensors cannot be read \(there is no such file\): give the path of a safetensors file",
+    ):
         models.load(path, "lenet", **SHAPE)
     path.write_bytes(b"pickled")
     with pytest.raises(UserError, match="one.safetensors is damaged or no safetensors file"):
@@ -124,10 +170,17 @@ def test_a_file_that_is_absent_or_damaged_is_refused_in_a_sentence(tmp_path, wei
 
 def test_an_entry_of_the_store_must_still_bear_its_seal(tmp_path, weights):
     path = tmp_path / "entry.safetensors"
-    store.write(path, {f"weights.{name}": values for name, values in weights.items()} | {"curve": torch.ones(2)}, {"what": "weights"})
+    store.write(
+        path,
+        {f"weights.{name}": values for name, values in weights.items()} | {"curve": torch.ones(2)},
+        {"what": "weights"},
+    )
     assert torch.equal(models.load(path, "lenet", **SHAPE)(IMAGES), models.lenet(**SHAPE, seed=5)(IMAGES))
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"entry.safetensors is damaged \(it does not match its checksum\): fetch or write it again"):
+    with pytest.raises(
+        UserError,
+        match=r"entry.safetensors is damaged \(it does not match its checksum\): fetch or write it again",
+    ):
         models.load(path, "lenet", **SHAPE)

@@ -11,15 +11,26 @@ from causalnb import UserError, models
 
 def test_lenet_has_the_layers_of_the_papers_lenet():
     net = models.lenet()
-    shapes = {name: tuple(layer.weight.shape) for name, layer in net.named_children() if hasattr(layer, "weight")}
-    assert shapes == {"conv1": (6, 1, 5, 5), "conv2": (16, 6, 5, 5), "fc1": (120, 400), "fc2": (84, 120), "fc3": (10, 84)}
+    shapes = {
+        name: tuple(layer.weight.shape) for name, layer in net.named_children() if hasattr(layer, "weight")
+    }
+    assert shapes == {
+        "conv1": (6, 1, 5, 5),
+        "conv2": (16, 6, 5, 5),
+        "fc1": (120, 400),
+        "fc2": (84, 120),
+        "fc3": (10, 84),
+    }
     assert net.conv1.padding == (2, 2) and net.conv2.padding == (0, 0)
 
 
-@pytest.mark.parametrize(("variant", "activation", "pool"), [
-    ("relu-max", torch.relu, nn.functional.max_pool2d),
-    ("tanh-average", torch.tanh, nn.functional.avg_pool2d),
-])
+@pytest.mark.parametrize(
+    ("variant", "activation", "pool"),
+    [
+        ("relu-max", torch.relu, nn.functional.max_pool2d),
+        ("tanh-average", torch.tanh, nn.functional.avg_pool2d),
+    ],
+)
 def test_a_forward_pass_is_the_chain_written_out(variant, activation, pool):
     net, images = models.lenet(variant=variant, classes=4, channels=3, seed=2), torch.rand(5, 3, 28, 28)
     w = dict(net.named_parameters())
@@ -58,9 +69,13 @@ def test_weights_come_from_the_seed_and_the_global_generator_stays():
 
 def test_initial_weights_are_torchs_defaults():
     weight = models.lenet(seed=0).fc1.weight
-    assert weight.abs().max() <= 1 / 20 and abs(weight.std() - 1 / (20 * 3**0.5)) < 1e-3  # uniform within 1 / sqrt(400)
+    assert (
+        weight.abs().max() <= 1 / 20 and abs(weight.std() - 1 / (20 * 3**0.5)) < 1e-3
+    )  # uniform within 1 / sqrt(400)
 
 
-@pytest.mark.parametrize("module", [name for _, name, _ in pkgutil.iter_modules(models.__path__, "causalnb.models.")])
+@pytest.mark.parametrize(
+    "module", [name for _, name, _ in pkgutil.iter_modules(models.__path__, "causalnb.models.")]
+)
 def test_examples_run(module):
     assert doctest.testmod(importlib.import_module(module), extraglobs={"torch": torch, "nn": nn}).failed == 0

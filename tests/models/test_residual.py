@@ -39,10 +39,21 @@ def test_resnet18_is_torchvisions_with_another_stem():
 
 def test_resnet20_is_made_of_torchvisions_blocks_with_padded_shortcuts():
     block = import_torchvision().models.resnet.BasicBlock
-    stages = [block(i, o, 1 if i == o else 2, None if i == o else Padded(o - i)) for i, o in
-              zip((16, 16, 16, 16, 32, 32, 32, 64, 64), (16, 16, 16, 32, 32, 32, 64, 64, 64), strict=True)]
-    theirs = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-                           nn.Linear(64, 4))
+    stages = [
+        block(i, o, 1 if i == o else 2, None if i == o else Padded(o - i))
+        for i, o in zip(
+            (16, 16, 16, 16, 32, 32, 32, 64, 64), (16, 16, 16, 32, 32, 32, 64, 64, 64), strict=True
+        )
+    ]
+    theirs = nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        *stages,
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(64, 4),
+    )
     ours, images = lively(models.resnet20(classes=4, channels=1, seed=1)), torch.rand(2, 1, 32, 32)
     assert torch.allclose(ours(images), with_weights_of(ours, theirs).eval()(images), rtol=1e-4)
 
@@ -52,4 +63,6 @@ def test_convolutions_start_by_kaimings_normal_from_the_seed(make):
     first, again, other = make(seed=1), make(seed=1), make(seed=2)
     weight = first.stage3[1].conv2.weight
     assert abs(weight.std() * (weight[0].numel() / 2) ** 0.5 - 1) < 0.02
-    assert torch.equal(weight, again.stage3[1].conv2.weight) and not torch.equal(weight, other.stage3[1].conv2.weight)
+    assert torch.equal(weight, again.stage3[1].conv2.weight) and not torch.equal(
+        weight, other.stage3[1].conv2.weight
+    )

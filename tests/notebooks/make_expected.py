@@ -1,4 +1,5 @@
-"""Write NAME.expected.json beside this file for every chapter: what its checked cells print at the quick profile.
+"""Write NAME.expected.json beside this file for every chapter: what its checked cells print at the quick
+profile.
 
 Run it when a chapter's numbers change on purpose: python tests/notebooks/make_expected.py [NAME ...]
 """
@@ -21,7 +22,9 @@ def checked(notebook):
 
 
 def printed(cell):
-    return "".join(output.text for output in cell.outputs if output.output_type == "stream" and output.name == "stdout")
+    return "".join(
+        output.text for output in cell.outputs if output.output_type == "stream" and output.name == "stdout"
+    )
 
 
 def main(names):

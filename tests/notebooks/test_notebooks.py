@@ -1,4 +1,6 @@
-"""Every chapter under nbval at the quick profile: it runs from an empty store, and its checked cells print what is expected."""
+"""Every chapter under nbval at the quick profile: it runs from an empty store, and its checked cells print
+what is expected.
+"""
 
 import json
 import os
@@ -31,17 +33,35 @@ def store(tmp_path_factory):
 
 
 def nbval(one, folder, store, lines):
-    """The exit code and output of pytest --nbval-lax on the chapter with these lines as the checked cells' outputs."""
+    """The exit code and output of pytest --nbval-lax on the chapter with these lines as the checked cells'
+    outputs.
+    """
     import nbformat
 
     notebook = runner.convert(one)
     for c, expected in zip(checked(notebook), lines, strict=True):
-        c.update(outputs=[nbformat.v4.new_output("stream", name="stdout", text="\n".join(expected) + "\n")], execution_count=1)
+        c.update(
+            outputs=[nbformat.v4.new_output("stream", name="stdout", text="\n".join(expected) + "\n")],
+            execution_count=1,
+        )
     nbformat.write(notebook, folder / "chapter.ipynb")
     (folder / "pytest.ini").write_text("[pytest]\n")
-    options = ["-q", "-c", "pytest.ini", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900"]
+    options = [
+        "-q",
+        "-c",
+        "pytest.ini",
+        "-p",
+        "no:cacheprovider",
+        "--nbval-lax",
+        "--nbval-current-env",
+        "--nbval-cell-timeout=900",
+    ]
     command = [sys.executable, "-m", "pytest", *options, "chapter.ipynb"]
-    environment = os.environ | {"CAUSALNB_STORE": str(store), "CAUSALNB_QUIET": "1", "CAUSALNB_RECORD": str(folder / "record.json")}
+    environment = os.environ | {
+        "CAUSALNB_STORE": str(store),
+        "CAUSALNB_QUIET": "1",
+        "CAUSALNB_RECORD": str(folder / "record.json"),
+    }
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout
 

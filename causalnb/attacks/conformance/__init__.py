@@ -4,10 +4,10 @@
     for line in conformance(["pgd", "cw"]):
         print(line.attack, line.number, line.word, line.sentence)
 
-Lines 1, 2, 5, 6, 13, 15 (promises.py) hold whatever is found; 3, 4, 7 to 12 (strength.py) are about what is found; 14 is
-one line for `evaluate`. What an attack cannot hold by its nature is exempt for a reason, and only when its number says
-so; lines 2, 5, 6, 13 and 15 know no exemption. Models and settings are toys (bench.py): nothing here says how robust
-anything is.
+Lines 1, 2, 5, 6, 13, 15 (promises.py) hold whatever is found; 3, 4, 7 to 12 (strength.py) are about what is
+found; 14 is one line for `evaluate`. What an attack cannot hold by its nature is exempt for a reason, and
+only when its number says so; lines 2, 5, 6, 13 and 15 know no exemption. Models and settings are toys
+(bench.py): nothing here says how robust anything is.
 """
 
 from collections.abc import Iterable
@@ -20,9 +20,21 @@ from causalnb.attacks.contract import ATTACKS
 
 LINES = dict(sorted((promises.LINES | strength.LINES).items()))
 TITLES = {
-    1: "alone or in any batch", 2: "state untouched", 3: "scale of the logits", 4: "softmax heads", 5: "failure is the clean image",
-    6: "box, ball, clean errors", 7: "known optimum", 8: "planted and unbreakable", 9: "more is never less", 10: "path crosses the ball",
-    11: "border pixels move", 12: "rival of another library", 13: "targets, few classes", 14: "interrupted and resumed", 15: "nan spoils one image",
+    1: "alone or in any batch",
+    2: "state untouched",
+    3: "scale of the logits",
+    4: "softmax heads",
+    5: "failure is the clean image",
+    6: "box, ball, clean errors",
+    7: "known optimum",
+    8: "planted and unbreakable",
+    9: "more is never less",
+    10: "path crosses the ball",
+    11: "border pixels move",
+    12: "rival of another library",
+    13: "targets, few classes",
+    14: "interrupted and resumed",
+    15: "nan spoils one image",
 }
 BINDING = (2, 5, 6, 13, 15)
 
@@ -33,13 +45,31 @@ _PLACEBO = "the placebo does not aim"
 _QUERIES = "sees no gradient and has few queries here"
 _OWN = "no other library here has the threat model"
 EXEMPTIONS = {
-    (1, "apgd-ce"): _BATCH, (1, "apgd-dlr"): _BATCH, (1, "apgd-t"): _BATCH, (1, "square"): _BATCH, (1, "autoattack"): _BATCH,
-    (3, "fgsm"): _SATURATES, (3, "bim"): _SATURATES, (3, "pgd"): _SATURATES, (3, "apgd-ce"): _SATURATES, (3, "transfer"): _SATURATES,
+    (1, "apgd-ce"): _BATCH,
+    (1, "apgd-dlr"): _BATCH,
+    (1, "apgd-t"): _BATCH,
+    (1, "square"): _BATCH,
+    (1, "autoattack"): _BATCH,
+    (3, "fgsm"): _SATURATES,
+    (3, "bim"): _SATURATES,
+    (3, "pgd"): _SATURATES,
+    (3, "apgd-ce"): _SATURATES,
+    (3, "transfer"): _SATURATES,
     (3, "ddn"): "follows the cross-entropy, which at another scale leads to another class",
-    (7, "square"): "random search does not end at an optimum", (7, "stadv"): "moves pixels instead of changing them", (7, "noise"): _PLACEBO,
-    (8, "hsj"): _QUERIES, (8, "square"): _QUERIES, (8, "stadv"): "flows have no ball of pixels", (8, "noise"): _PLACEBO,
-    (10, "fgsm"): "one step from the clean image", (10, "deepfool"): _NO_BALL, (10, "fab-t"): _NO_BALL, (10, "noise"): "takes no steps",
-    (11, "noise"): _PLACEBO, (12, "stadv"): _OWN, (12, "noise"): _PLACEBO,
+    (7, "square"): "random search does not end at an optimum",
+    (7, "stadv"): "moves pixels instead of changing them",
+    (7, "noise"): _PLACEBO,
+    (8, "hsj"): _QUERIES,
+    (8, "square"): _QUERIES,
+    (8, "stadv"): "flows have no ball of pixels",
+    (8, "noise"): _PLACEBO,
+    (10, "fgsm"): "one step from the clean image",
+    (10, "deepfool"): _NO_BALL,
+    (10, "fab-t"): _NO_BALL,
+    (10, "noise"): "takes no steps",
+    (11, "noise"): _PLACEBO,
+    (12, "stadv"): _OWN,
+    (12, "noise"): _PLACEBO,
 }
 
 
@@ -55,8 +85,15 @@ class Line:
 
 
 def conformance(names: Iterable[str] | None = None) -> list[Line]:
-    """Each attack of ATTACKS (or those named) at each line but 14, and `evaluate` at 14, which is there when all are asked for."""
-    lines = [_judged(name, number, line(bench)) for name in names or ATTACKS for bench in [Bench(name)] for number, line in LINES.items()]
+    """Each attack of ATTACKS (or those named) at each line but 14, and `evaluate` at 14, which is there when
+    all are asked for.
+    """
+    lines = [
+        _judged(name, number, line(bench))
+        for name in names or ATTACKS
+        for bench in [Bench(name)]
+        for number, line in LINES.items()
+    ]
     return lines if names else [*lines, _judged("evaluate", 14, promises.resumes())]
 
 

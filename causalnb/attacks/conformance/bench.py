@@ -1,4 +1,5 @@
-"""What the conformance lines are measured on: small models in closed form or from a seed, and each attack's settings there.
+"""What the conformance lines are measured on: small models in closed form or from a seed, and each attack's
+settings there.
 
 The settings are for speed on toys; they are no advice for a real model.
 """
@@ -17,12 +18,13 @@ from causalnb.attacks.contract import ATTACKS, Attack, AttackResult, run
 
 SEED = 0
 SIDE = 6
-FAR = 20.0      # how far below the others the logits of the classes lie that a linear model keeps out of reach
+FAR = 20.0  # how far below the others the logits of the classes lie that a linear model keeps out of reach
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one line measured: whether it holds, the number it was judged by, and a sentence that says what the number is.
+    """What one line measured: whether it holds, the number it was judged by, and a sentence that says what
+    the number is.
 
     excusable   whether an exemption may stand for it: a success that cannot be has no excuse
     """
@@ -35,7 +37,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Subject:
-    """A model, images [n, 1, 6, 6] and labels [n]; `exact`: the least distance to another class, [n] for each norm, where it is known."""
+    """A model, images [n, 1, 6, 6] and labels [n]; `exact`: the least distance to another class, [n] for each
+    norm, where it is known.
+    """
 
     model: nn.Module
     images: Tensor
@@ -85,19 +89,44 @@ TRIALS = {
     "bim": Trial(_walk(10, 0.25), less={"steps": 2}, exactly=_walk(40, 0.2)),
     "pgd": Trial(_walk(10, 0.25), less={"steps": 2}, exactly=_walk(40, 0.2)),
     "cw-linf": Trial(_walk(10, 0.25), less={"steps": 2}, exactly=_walk(40, 0.2), rival="apgd-t"),
-    "cw": Trial(_fixed(step=0.2, steps=40, binary_search_steps=12, initial_const=1.0), norm="l2", eps=0.4, less={"steps": 4}, rival="fab-t",
-                exactly=_fixed(step=0.01, steps=150, binary_search_steps=6, initial_const=1.0)),
-    "ddn": Trial(_fixed(steps=60), norm="l2", eps=0.4, less={"steps": 5}, exactly=_fixed(steps=200), rival="fab-t"),
-    "deepfool": Trial(_fixed(steps=20), less={"steps": 1}, exactly=_fixed(steps=20, overshoot=0.01), rival="fab-t"),
-    "hsj": Trial(_fixed(steps=3, directions=30), eps=0.16, n=10, less={"steps": 1}, exactly=_fixed(steps=30, directions=100), within=0.1, rival="square"),
+    "cw": Trial(
+        _fixed(step=0.2, steps=40, binary_search_steps=12, initial_const=1.0),
+        norm="l2",
+        eps=0.4,
+        less={"steps": 4},
+        rival="fab-t",
+        exactly=_fixed(step=0.01, steps=150, binary_search_steps=6, initial_const=1.0),
+    ),
+    "ddn": Trial(
+        _fixed(steps=60), norm="l2", eps=0.4, less={"steps": 5}, exactly=_fixed(steps=200), rival="fab-t"
+    ),
+    "deepfool": Trial(
+        _fixed(steps=20), less={"steps": 1}, exactly=_fixed(steps=20, overshoot=0.01), rival="fab-t"
+    ),
+    "hsj": Trial(
+        _fixed(steps=3, directions=30),
+        eps=0.16,
+        n=10,
+        less={"steps": 1},
+        exactly=_fixed(steps=30, directions=100),
+        within=0.1,
+        rival="square",
+    ),
     "apgd-ce": Trial(_fixed(steps=20), less={"steps": 2}, exactly=_fixed(steps=50), rival="pgd"),
     "apgd-dlr": Trial(_fixed(steps=20), less={"steps": 2}, exactly=_fixed(steps=50), rival="cw-linf"),
     "apgd-t": Trial(_fixed(steps=10), less={"steps": 2}, exactly=_fixed(steps=50), rival="cw-linf"),
     "fab-t": Trial(_fixed(steps=10), less={"steps": 1}, exactly=_fixed(steps=50), rival="deepfool"),
-    "square": Trial(_fixed(queries=200, rescale=True), less={"queries": 20}, exactly=_fixed(queries=500, rescale=True), rival="pgd"),
+    "square": Trial(
+        _fixed(queries=200, rescale=True),
+        less={"queries": 20},
+        exactly=_fixed(queries=500, rescale=True),
+        rival="pgd",
+    ),
     "autoattack": Trial(_fixed(), eps=0.1, n=10, rival="cw-linf", classes=10),
     "transfer": Trial(_transfer, less={"steps": 1}),
-    "stadv": Trial(lambda eps: {"step": max(eps / 4, 1e-6), "steps": 10}, norm="flow", eps=0.2, less={"steps": 2}),
+    "stadv": Trial(
+        lambda eps: {"step": max(eps / 4, 1e-6), "steps": 10}, norm="flow", eps=0.2, less={"steps": 2}
+    ),
     "noise": Trial(_fixed(kind="sign"), eps=0.5),
 }
 
@@ -110,7 +139,8 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def network(*, classes: int = 5, n: int = 20, drift: float = 0.0) -> Subject:
-    """Two linear layers with a batch norm between them; half of the images' pixels lie at 0 or 1, every fifth label is wrong.
+    """Two linear layers with a batch norm between them; half of the images' pixels lie at 0 or 1, every fifth
+    label is wrong.
 
     drift   by how much the first layer then differs from that of the same network without it: a twin
     """
@@ -127,7 +157,9 @@ def network(*, classes: int = 5, n: int = 20, drift: float = 0.0) -> Subject:
 
 
 def features(*, n: int = 4) -> Subject:
-    """A network with more features than its images have pixels, in which adversarial examples can be planted."""
+    """A network with more features than its images have pixels, in which adversarial examples can be
+    planted.
+    """
     with _seeded(SEED):
         model = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 200), nn.Tanh(), nn.Linear(200, 10))
         images = torch.rand(n, 1, SIDE, SIDE)
@@ -135,7 +167,9 @@ def features(*, n: int = 4) -> Subject:
 
 
 def linear(classes: int, *, n: int = 8) -> Subject:
-    """Float64 logits (0, w x + b, and others far below): every image 0.15 (L2) away from the boundary, on one side or the other."""
+    """Float64 logits (0, w x + b, and others far below): every image 0.15 (L2) away from the boundary, on one
+    side or the other.
+    """
     with _seeded(SEED):
         weight = torch.randn(classes, SIDE * SIDE, dtype=torch.float64)
         across = 0.05 * torch.randn(n, SIDE * SIDE, dtype=torch.float64)
@@ -157,7 +191,9 @@ def bordered(classes: int, *, n: int = 8) -> Subject:
 
 
 def affine(weight: Tensor, bias: Tensor, images: Tensor) -> Subject:
-    """The linear model with `bias` for class 1, its own predictions as labels, and the least of the distances to its boundaries, margin over dual norm."""
+    """The linear model with `bias` for class 1, its own predictions as labels, and the least of the distances
+    to its boundaries, margin over dual norm.
+    """
     layer = nn.Linear(weight.shape[1], len(weight), dtype=torch.float64)
     model = nn.Sequential(nn.Flatten(), layer)
     with torch.no_grad():
@@ -168,7 +204,10 @@ def affine(weight: Tensor, bias: Tensor, images: Tensor) -> Subject:
     labels = logits.argmax(dim=1)
     margins = logits.amax(dim=1, keepdim=True) - logits
     between = weight[labels][:, None] - weight
-    exact = {norm: (margins / between.norm(p=dual, dim=2)).scatter(1, labels[:, None], torch.inf).amin(dim=1) for norm, dual in (("linf", 1), ("l2", 2))}
+    exact = {
+        norm: (margins / between.norm(p=dual, dim=2)).scatter(1, labels[:, None], torch.inf).amin(dim=1)
+        for norm, dual in (("linf", 1), ("l2", 2))
+    }
     return Subject(model, images, labels, exact)
 
 
@@ -237,7 +276,9 @@ class Path(nn.Module):
 
 
 class Bench:
-    """One attack with its settings, ready to be run on any subject; what it does to the network at its own budget is kept."""
+    """One attack with its settings, ready to be run on any subject; what it does to the network at its own
+    budget is kept.
+    """
 
     def __init__(self, name: str):
         """`name`: a row of ATTACKS that has its Trial."""
@@ -253,17 +294,42 @@ class Bench:
     @cached_property
     def unbroken(self) -> AttackResult:
         """A constant model attacked, with five of the network's images."""
-        return self.on(Subject(Constant(self.trial.classes), self.network.images[:5], torch.zeros(5, dtype=torch.int64)))
+        return self.on(
+            Subject(Constant(self.trial.classes), self.network.images[:5], torch.zeros(5, dtype=torch.int64))
+        )
 
-    def on(self, subject: Subject, *, eps: float | None = None, norm: str = "", free: bool = False, **changed: Any) -> AttackResult:
-        """The subject attacked, at the trial's budget unless told, or free of any; changed settings go before the trial's."""
+    def on(
+        self,
+        subject: Subject,
+        *,
+        eps: float | None = None,
+        norm: str = "",
+        free: bool = False,
+        **changed: Any,
+    ) -> AttackResult:
+        """The subject attacked, at the trial's budget unless told, or free of any; changed settings go before
+        the trial's.
+        """
         eps = self.trial.eps if eps is None else eps
         settings = self.trial.settings(eps) | changed
-        return run(self.name, subject.model, subject.images, subject.labels, norm=norm or self.trial.norm, eps=None if free else eps, seed=SEED, **settings)
+        return run(
+            self.name,
+            subject.model,
+            subject.images,
+            subject.labels,
+            norm=norm or self.trial.norm,
+            eps=None if free else eps,
+            seed=SEED,
+            **settings,
+        )
 
     def behind(self, head: nn.Module) -> AttackResult:
         """The network attacked with something put behind its logits; the twin of a transfer too."""
-        changed: dict[str, Any] = {"source": nn.Sequential(source, head).eval()} if (source := self.trial.settings(1.0).get("source")) else {}
+        changed: dict[str, Any] = (
+            {"source": nn.Sequential(source, head).eval()}
+            if (source := self.trial.settings(1.0).get("source"))
+            else {}
+        )
         return self.on(replace(self.network, model=nn.Sequential(self.network.model, head).eval()), **changed)
 
 

@@ -1,4 +1,6 @@
-"""Lines that hold whatever an attack finds: whose result it is, what is left alone, what a failure looks like, what is refused."""
+"""Lines that hold whatever an attack finds: whose result it is, what is left alone, what a failure looks
+like, what is refused.
+"""
 
 import random
 import sys
@@ -19,7 +21,7 @@ from causalnb.attacks.contract import TOLERANCE
 from causalnb.attacks.suites import Step, evaluate
 from causalnb.store import Store
 
-LONE = 3    # images that are also attacked alone
+LONE = 3  # images that are also attacked alone
 
 
 def batch(bench: Bench) -> Outcome:
@@ -31,12 +33,18 @@ def batch(bench: Bench) -> Outcome:
         part = bench.on(some(bench.network, rows))
         changed[rows] |= _differ(part.images, bench.base.images[rows])
         verdicts[rows] |= part.found != bench.base.found[rows]
-    return Outcome(not (changed | verdicts).any(), int((changed | verdicts).sum()),
-                   f"{int(changed.sum())} of {n} images come back another, {int(verdicts.sum())} verdicts differ, in reverse order or alone")
+    return Outcome(
+        not (changed | verdicts).any(),
+        int((changed | verdicts).sum()),
+        f"{int(changed.sum())} of {n} images come back another, {int(verdicts.sum())} verdicts differ, in "
+        "reverse order or alone",
+    )
 
 
 def state(bench: Bench) -> Outcome:
-    """2: generators, modes, gradients, buffers, trace function and threads are as they were, also after an exception."""
+    """2: generators, modes, gradients, buffers, trace function and threads are as they were, also after an
+    exception.
+    """
     settings = bench.trial.settings(bench.trial.eps)
     models = [Breaks(network(classes=bench.trial.classes, n=bench.trial.n).model, at) for at in (0, 2)]
     outside = sys.gettrace()
@@ -45,11 +53,17 @@ def state(bench: Bench) -> Outcome:
         changed = [what for model in models for what in _changes(bench, model, settings)]
     finally:
         sys.settrace(outside)
-    return Outcome(not changed, len(changed), f"{len(changed)} kinds of state change, in a run and in one that an exception ends" + _list(changed))
+    return Outcome(
+        not changed,
+        len(changed),
+        f"{len(changed)} kinds of state change, in a run and in one that an exception ends" + _list(changed),
+    )
 
 
 def _changes(bench: Bench, model: Breaks, settings: dict[str, Any]) -> list[str]:
-    """What differs after the attack on a model that is in training mode, but for one layer, and has gradients and a frozen weight."""
+    """What differs after the attack on a model that is in training mode, but for one layer, and has gradients
+    and a frozen weight.
+    """
     watched = [model, *(value for value in settings.values() if isinstance(value, nn.Module))]
     for each in watched:
         each.train()
@@ -71,11 +85,18 @@ def _state(models: list[nn.Module]) -> dict[str, Any]:
     parameters = [parameter for model in models for parameter in model.parameters()]
     buffers = [buffer for model in models for buffer in model.buffers()]
     return {
-        "torch's generator": torch.get_rng_state().tolist(), "numpy's generator": str(np.random.get_state()), "Python's generator": random.getstate(),
-        "modes": [module.training for model in models for module in model.modules()], "requires_grad": [each.requires_grad for each in parameters],
-        "gradients": [None if each.grad is None else each.grad.tolist() for each in parameters], "weights": [each.tolist() for each in parameters],
-        "buffers": [each.tolist() for each in buffers], "identities": [id(each) for each in (*parameters, *buffers)],
-        "trace function": sys.gettrace(), "threads": torch.get_num_threads(), "grad mode": torch.is_grad_enabled(),
+        "torch's generator": torch.get_rng_state().tolist(),
+        "numpy's generator": str(np.random.get_state()),
+        "Python's generator": random.getstate(),
+        "modes": [module.training for model in models for module in model.modules()],
+        "requires_grad": [each.requires_grad for each in parameters],
+        "gradients": [None if each.grad is None else each.grad.tolist() for each in parameters],
+        "weights": [each.tolist() for each in parameters],
+        "buffers": [each.tolist() for each in buffers],
+        "identities": [id(each) for each in (*parameters, *buffers)],
+        "trace function": sys.gettrace(),
+        "threads": torch.get_num_threads(),
+        "grad mode": torch.is_grad_enabled(),
     }
 
 
@@ -89,27 +110,56 @@ def failure(bench: Bench) -> Outcome:
     for result in (bench.base, bench.unbroken):
         lost = ~result.found
         failures += int(lost.sum())
-        spoiled = _differ(result.images, result.clean) | ~result.distance.isnan() | ((result.images == 0).flatten(1).all(dim=1))
+        spoiled = (
+            _differ(result.images, result.clean)
+            | ~result.distance.isnan()
+            | ((result.images == 0).flatten(1).all(dim=1))
+        )
         wrong += int((spoiled & lost).sum()) + int((result.found & ~result.distance.isfinite()).sum())
-    return Outcome(wrong == 0 and failures > 0, wrong, f"{wrong} of {failures} failures are not the clean image with distance nan")
+    return Outcome(
+        wrong == 0 and failures > 0,
+        wrong,
+        f"{wrong} of {failures} failures are not the clean image with distance nan",
+    )
 
 
 def budget(bench: Bench) -> Outcome:
-    """6: box and ball hold in float64 to 1e-6, eps = 0 returns the clean images, clean errors are not attacked and counted apart."""
+    """6: box and ball hold in float64 to 1e-6, eps = 0 returns the clean images, clean errors are not
+    attacked and counted apart.
+    """
     base, nothing = bench.base, bench.on(bench.network, eps=0.0)
-    size = base.distance if bench.trial.norm == "flow" else ball.distance(base.clean, base.images, bench.trial.norm)
-    over = max(0.0, *(size[base.found] - bench.trial.eps).tolist(), float(-base.images.min()), float(base.images.double().max() - 1))
+    size = (
+        base.distance
+        if bench.trial.norm == "flow"
+        else ball.distance(base.clean, base.images, bench.trial.norm)
+    )
+    over = max(
+        0.0,
+        *(size[base.found] - bench.trial.eps).tolist(),
+        float(-base.images.min()),
+        float(base.images.double().max() - 1),
+    )
     errors = ~base.correct
     still = torch.equal(nothing.images, nothing.clean) and not nothing.found.any()
-    apart = torch.equal(errors.nonzero().flatten(), torch.arange(0, bench.trial.n, 5)) and not (base.found & errors).any()
+    apart = (
+        torch.equal(errors.nonzero().flatten(), torch.arange(0, bench.trial.n, 5))
+        and not (base.found & errors).any()
+    )
     counted = base.success_among_all[0] == base.success_among_correct[0] + int(errors.sum())
     good = over <= TOLERANCE and still and apart and counted and bool(base.found.any())
-    return Outcome(good, over, f"{over:.1e} beyond ball or box over {int(base.found.sum())} successes; eps = 0 changes {'nothing' if still else 'images'}; "
-                   f"{int(errors.sum())} clean errors are {'counted apart' if apart and counted else 'mixed in'}")
+    return Outcome(
+        good,
+        over,
+        f"{over:.1e} beyond ball or box over {int(base.found.sum())} successes; eps = 0 changes "
+        f"{'nothing' if still else 'images'}; "
+        f"{int(errors.sum())} clean errors are {'counted apart' if apart and counted else 'mixed in'}",
+    )
 
 
 def aim(bench: Bench) -> Outcome:
-    """13: with targets, success is the target and no other class; fewer than ten classes work; who has no targets says so."""
+    """13: with targets, success is the target and no other class; fewer than ten classes work; who has no
+    targets says so.
+    """
     five = network(classes=5, n=10)
     if not bench.attack.targeted:
         return _aimless(bench, five)
@@ -117,7 +167,11 @@ def aim(bench: Bench) -> Outcome:
     result = bench.on(five, eps=5 * bench.trial.eps, free=bench.attack.minimum_norm, targets=targets)
     with torch.no_grad():
         missed = int((five.model(result.images).argmax(dim=1) != targets)[result.found].sum())
-    return Outcome(missed == 0 and bool(result.found.any()), missed, f"{missed} of {int(result.found.sum())} successes among 5 classes are not the target")
+    return Outcome(
+        missed == 0 and bool(result.found.any()),
+        missed,
+        f"{missed} of {int(result.found.sum())} successes among 5 classes are not the target",
+    )
 
 
 def _aimless(bench: Bench, five: Subject) -> Outcome:
@@ -129,18 +183,30 @@ def _aimless(bench: Bench, five: Subject) -> Outcome:
     except ValueError as refusal:
         said = str(refusal).partition(":")[0]
     good = said == f"{bench.name} has no targets" and bool(result.found.any())
-    return Outcome(good, int(result.found.sum()), f"{int(result.found.sum())} successes among 5 classes; with targets: {said}")
+    return Outcome(
+        good,
+        int(result.found.sum()),
+        f"{int(result.found.sum())} successes among 5 classes; with targets: {said}",
+    )
 
 
 def spoiled(bench: Bench) -> Outcome:
-    """15: an image with a pixel that is not a number spoils only itself; the others are attacked as if it were not there."""
+    """15: an image with a pixel that is not a number spoils only itself; the others are attacked as if it
+    were not there.
+    """
     rows = [row for row in range(bench.trial.n) if row != 4]
     images = bench.network.images.clone()
     images[4, 0, 2, 2] = torch.nan
     with_it, without = bench.on(replace(bench.network, images=images)), bench.on(some(bench.network, rows))
-    changed = int((_differ(with_it.images[rows], without.images) | (with_it.found[rows] != without.found)).sum())
+    changed = int(
+        (_differ(with_it.images[rows], without.images) | (with_it.found[rows] != without.found)).sum()
+    )
     flagged = "pixels not finite: 1 images were not attacked" in with_it.flags and not with_it.found[4]
-    return Outcome(changed == 0 and flagged, changed, f"{changed} of the {len(rows)} other images change; it is {'flagged' if flagged else 'not flagged'}")
+    return Outcome(
+        changed == 0 and flagged,
+        changed,
+        f"{changed} of the {len(rows)} other images change; it is {'flagged' if flagged else 'not flagged'}",
+    )
 
 
 def resumes() -> Outcome:
@@ -150,7 +216,17 @@ def resumes() -> Outcome:
     def passes(at: int, store: Store | None) -> tuple[int, Any]:
         model, result = Breaks(subject.model, at), None
         with suppress(RuntimeError):
-            result = evaluate(model, subject.images, subject.labels, norm="linf", eps=0.06, suite=suite, seed=SEED, chunk=4, store=store)
+            result = evaluate(
+                model,
+                subject.images,
+                subject.labels,
+                norm="linf",
+                eps=0.06,
+                suite=suite,
+                seed=SEED,
+                chunk=4,
+                store=store,
+            )
         return model.passes, result
 
     needed, whole = passes(0, None)
@@ -160,8 +236,12 @@ def resumes() -> Outcome:
     if stopped is not None or resumed is None:
         return Outcome(False, needed, "the evaluation was not interrupted, or did not go on")
     changed = int((_differ(resumed.images, whole.images) | (resumed.robust != whole.robust)).sum())
-    return Outcome(changed == 0 and rest < needed, changed,
-                   f"{changed} of {len(subject.images)} images differ after an interruption at pass {stopped_at} of {needed}; {rest} passes were left")
+    return Outcome(
+        changed == 0 and rest < needed,
+        changed,
+        f"{changed} of {len(subject.images)} images differ after an interruption at pass {stopped_at} of "
+        f"{needed}; {rest} passes were left",
+    )
 
 
 def _differ(images: Tensor, others: Tensor) -> Tensor:
@@ -173,4 +253,11 @@ def _list(words: list[str]) -> str:
     return f": {', '.join(words)}" if words else ""
 
 
-LINES: dict[int, Callable[[Bench], Outcome]] = {1: batch, 2: state, 5: failure, 6: budget, 13: aim, 15: spoiled}
+LINES: dict[int, Callable[[Bench], Outcome]] = {
+    1: batch,
+    2: state,
+    5: failure,
+    6: budget,
+    13: aim,
+    15: spoiled,
+}

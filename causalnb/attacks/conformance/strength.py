@@ -1,4 +1,6 @@
-"""Lines on what an attack finds: known optima, planted examples, the same verdicts where nothing that matters has changed."""
+"""Lines on what an attack finds: known optima, planted examples, the same verdicts where nothing that matters
+has changed.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,12 +11,24 @@ from scipy import stats
 from torch import Tensor, nn
 
 from causalnb.attacks import ball
-from causalnb.attacks.conformance.bench import SEED, TRIALS, Bench, Outcome, Path, Subject, Wider, bordered, features, linear, some
+from causalnb.attacks.conformance.bench import (
+    SEED,
+    TRIALS,
+    Bench,
+    Outcome,
+    Path,
+    Subject,
+    Wider,
+    bordered,
+    features,
+    linear,
+    some,
+)
 from causalnb.attacks.contract import AttackResult, run
 from causalnb.attacks.planted import Control, planted_control
 
-MOVED = 1e-4    # what counts as a change of a pixel
-PASSES = 20_000     # for one image that cannot be broken
+MOVED = 1e-4  # what counts as a change of a pixel
+PASSES = 20_000  # for one image that cannot be broken
 
 
 class Scaled(nn.Module):
@@ -35,7 +49,12 @@ def scale(bench: Bench) -> Outcome:
     broken = [_broken(bench.behind(Scaled(*change))) for change in ((1.0, 50.0), (1000.0, 0.0))]
     plain = _broken(bench.base)
     worst = max(abs(plain - each) for each in broken)
-    return Outcome(worst <= 1, worst, f"{plain} of {bench.base.success_among_correct[1]} broken, {broken[0]} at logits + 50, {broken[1]} at logits x 1000")
+    return Outcome(
+        worst <= 1,
+        worst,
+        f"{plain} of {bench.base.success_among_correct[1]} broken, {broken[0]} at logits + 50, {broken[1]} "
+        "at logits x 1000",
+    )
 
 
 def heads(bench: Bench) -> Outcome:
@@ -44,12 +63,19 @@ def heads(bench: Bench) -> Outcome:
     apart = abs(_broken(plain) - _broken(log))
     flagged = any(flag.startswith("softmax outputs") for flag in soft.flags)
     good = apart <= 1 and (flagged or abs(_broken(plain) - _broken(soft)) <= 1)
-    return Outcome(good, apart, f"{_broken(plain)} of {plain.success_among_correct[1]} broken, {_broken(log)} behind log_softmax, {_broken(soft)} behind "
-                   f"softmax, {'flagged' if flagged else 'not flagged'}")
+    return Outcome(
+        good,
+        apart,
+        f"{_broken(plain)} of {plain.success_among_correct[1]} broken, {_broken(log)} behind log_softmax, "
+        f"{_broken(soft)} behind "
+        f"softmax, {'flagged' if flagged else 'not flagged'}",
+    )
 
 
 def optimum(bench: Bench) -> Outcome:
-    """7: on a linear model a minimum-norm attack comes near the least distance, another breaks at 1.01 of it and not at 0.99."""
+    """7: on a linear model a minimum-norm attack comes near the least distance, another breaks at 1.01 of it
+    and not at 0.99.
+    """
     subject = linear(max(bench.trial.classes, 4))
     if bench.trial.norm == "flow":
         return _warped(bench, subject)
@@ -63,7 +89,12 @@ def _nearest(bench: Bench, subject: Subject) -> Outcome:
         found += int(result.found.sum())
         worst = max(worst, float((result.distance / subject.exact[norm] - 1).nan_to_num().max()))
     good = found == of and worst <= bench.trial.within
-    return Outcome(good, worst, f"{found} of {of} found in {' and '.join(bench.attack.norms)}, at most {worst:.2%} farther than need be")
+    return Outcome(
+        good,
+        worst,
+        f"{found} of {of} found in {' and '.join(bench.attack.norms)}, at most {worst:.2%} farther than need "
+        "be",
+    )
 
 
 def _threshold(bench: Bench, subject: Subject) -> Outcome:
@@ -74,14 +105,25 @@ def _threshold(bench: Bench, subject: Subject) -> Outcome:
         inside += _broken(bench.on(subject, eps=near, norm=norm, **_exactly(bench, subject, near)))
         beyond += _broken(bench.on(subject, eps=far, norm=norm, **_exactly(bench, subject, far)))
     of = len(norms) * len(subject.images)
-    return Outcome(inside == 0 and beyond == of, beyond,
-                   f"{beyond} of {of} broken at 1.01 of the least distance, {inside} at 0.99, in {' and '.join(norms)}", excusable=inside == 0)
+    return Outcome(
+        inside == 0 and beyond == of,
+        beyond,
+        f"{beyond} of {of} broken at 1.01 of the least distance, {inside} at 0.99, in {' and '.join(norms)}",
+        excusable=inside == 0,
+    )
 
 
 def _warped(bench: Bench, subject: Subject) -> Outcome:
     result = bench.on(subject, eps=1.0)
-    times = float((ball.distance(result.clean, result.images, "l2") / subject.exact["l2"])[result.found].median())
-    return Outcome(False, times, f"flows of a pixel break {_broken(result)} of {len(subject.images)}, with changes {times:.1f} times the least in L2")
+    times = float(
+        (ball.distance(result.clean, result.images, "l2") / subject.exact["l2"])[result.found].median()
+    )
+    return Outcome(
+        False,
+        times,
+        f"flows of a pixel break {_broken(result)} of {len(subject.images)}, with changes {times:.1f} times "
+        "the least in L2",
+    )
 
 
 def _exactly(bench: Bench, subject: Subject, eps: float) -> dict[str, Any]:
@@ -102,12 +144,19 @@ def controls(bench: Bench) -> Outcome:
     if bench.trial.norm == "flow":
         return Outcome(False, broken, f"no points to plant; {unbreakable}", excusable=still)
     control = _planted(bench)
-    return Outcome(control.passed and still, control.attack[0],
-                   f"{control.attack[0]} of {control.attack[1]} planted images broken, {control.random[0]} by random search; {unbreakable}", excusable=still)
+    return Outcome(
+        control.passed and still,
+        control.attack[0],
+        f"{control.attack[0]} of {control.attack[1]} planted images broken, {control.random[0]} by random "
+        f"search; {unbreakable}",
+        excusable=still,
+    )
 
 
 def _planted(bench: Bench) -> Control:
-    """The planted control; its seed is another than the attack's, or noise would draw the planted point itself."""
+    """The planted control; its seed is another than the attack's, or noise would draw the planted point
+    itself.
+    """
     eps = {"linf": 0.1, "l2": 0.4}[bench.trial.norm]
 
     def attack(model: nn.Module, images: Tensor, labels: Tensor) -> AttackResult:
@@ -115,22 +164,30 @@ def _planted(bench: Bench) -> Control:
         return bench.on(subject, eps=eps, **_from(subject, bench.trial.settings(eps)))
 
     ground = features()
-    return planted_control(attack, ground.model, ground.images, norm=bench.trial.norm, eps=eps, seed=SEED + 1, inner=60)
+    return planted_control(
+        attack, ground.model, ground.images, norm=bench.trial.norm, eps=eps, seed=SEED + 1, inner=60
+    )
 
 
 def stronger(bench: Bench) -> Outcome:
     """9: with more steps, more restarts or a larger budget a model is never more robust."""
     kinds = {"half the budget": bench.on(bench.network, eps=bench.trial.eps / 2)}
     if bench.trial.less is not None:
-        kinds[" ".join(f"{key} = {value}" for key, value in bench.trial.less.items())] = bench.on(bench.network, **bench.trial.less)
+        kinds[" ".join(f"{key} = {value}" for key, value in bench.trial.less.items())] = bench.on(
+            bench.network, **bench.trial.less
+        )
     best = _broken(bench.base)
     if bench.attack.restarts:
         again = _broken(bench.on(bench.network, restarts=2))
         best = min(best, again)
         kinds["one restart"] = bench.base
     lost = max(_broken(weaker) for weaker in kinds.values()) - best
-    return Outcome(lost <= 0, max(lost, 0), f"{best} of {bench.base.success_among_correct[1]} broken, "
-                   + ", ".join(f"{_broken(weaker)} with {kind}" for kind, weaker in kinds.items()))
+    return Outcome(
+        lost <= 0,
+        max(lost, 0),
+        f"{best} of {bench.base.success_among_correct[1]} broken, "
+        + ", ".join(f"{_broken(weaker)} with {kind}" for kind, weaker in kinds.items()),
+    )
 
 
 def path(bench: Bench) -> Outcome:
@@ -140,41 +197,83 @@ def path(bench: Bench) -> Outcome:
     if {"step", "steps"} <= settings.keys() and not bench.attack.minimum_norm:
         short, long = (bench.on(bench.network, steps=2, step=share * eps).flags for share in (0.9, 1.0))
         flagged = any(flag.startswith("short path") for flag in short)
-        return Outcome(flagged and not long, len(short),
-                       f"two steps of 0.9 eps are {'flagged' if flagged else 'not flagged'}, two of eps {'too' if long else 'not'}")
+        return Outcome(
+            flagged and not long,
+            len(short),
+            f"two steps of 0.9 eps are {'flagged' if flagged else 'not flagged'}, two of eps "
+            f"{'too' if long else 'not'}",
+        )
     model = Path(bench.network.model, bench.trial.norm)
     easiest = int(bench.base.distance.nan_to_num(torch.inf).argmin())
     bench.on(replace(some(bench.network, [easiest]), model=model))
-    return Outcome(model.length >= 2 * eps, model.length / eps, f"the iterates of one image travel {model.length / eps:.1f} eps, 2 would cross the ball")
+    return Outcome(
+        model.length >= 2 * eps,
+        model.length / eps,
+        f"the iterates of one image travel {model.length / eps:.1f} eps, 2 would cross the ball",
+    )
 
 
 def border(bench: Bench) -> Outcome:
-    """11: pixels at exactly 0 and 1 can move: more than half of them do where moving each one inwards helps."""
+    """11: pixels at exactly 0 and 1 can move: more than half of them do where moving each one inwards
+    helps.
+    """
     norm = "l2" if "l2" in bench.attack.norms and bench.name != "noise" else bench.trial.norm
     subject = bordered(max(bench.trial.classes, 4))
     eps = 1.0 if norm == "flow" else 2.5 * float(subject.exact[norm][0])
     result = bench.on(subject, eps=eps, norm=norm, **_from(subject, bench.trial.settings(eps)))
     moved = ((result.images - result.clean).abs() > MOVED)[result.found].double().mean()
     share = float(moved.nan_to_num(0.0))
-    return Outcome(share > 0.5, share, f"{share:.0%} of the pixels at 0 or 1 change in {_broken(result)} successes in {norm}")
+    return Outcome(
+        share > 0.5,
+        share,
+        f"{share:.0%} of the pixels at 0 or 1 change in {_broken(result)} successes in {norm}",
+    )
 
 
 def rival(bench: Bench) -> Outcome:
-    """12: an attack of another library agrees on what is broken: McNemar's exact test on the discordant images from 0.05."""
+    """12: an attack of another library agrees on what is broken: McNemar's exact test on the discordant
+    images from 0.05.
+    """
     norm, eps = bench.trial.norm, bench.trial.eps
     if norm == "flow":
-        return Outcome(False, _broken(bench.base), f"{_broken(bench.base)} of {bench.base.success_among_correct[1]} broken, compared with none")
+        return Outcome(
+            False,
+            _broken(bench.base),
+            f"{_broken(bench.base)} of {bench.base.success_among_correct[1]} broken, compared with none",
+        )
     trial = TRIALS[bench.trial.rival]
     network = bench.network
-    other = run(bench.trial.rival, network.model, network.images, network.labels, norm=norm, eps=eps, seed=SEED, **trial.settings(eps))
+    other = run(
+        bench.trial.rival,
+        network.model,
+        network.images,
+        network.labels,
+        norm=norm,
+        eps=eps,
+        seed=SEED,
+        **trial.settings(eps),
+    )
     alone, missed = int((bench.base.found & ~other.found).sum()), int((other.found & ~bench.base.found).sum())
     p = stats.binomtest(alone, alone + missed).pvalue if alone + missed else 1.0
-    return Outcome(p >= 0.05, alone + missed,
-                   f"{alone} images broken by it alone and {missed} by {bench.trial.rival} alone of {bench.base.success_among_correct[1]}, p = {p:.2g}")
+    return Outcome(
+        p >= 0.05,
+        alone + missed,
+        f"{alone} images broken by it alone and {missed} by {bench.trial.rival} alone of "
+        f"{bench.base.success_among_correct[1]}, p = {p:.2g}",
+    )
 
 
 def _broken(result: AttackResult) -> int:
     return result.success_among_correct[0]
 
 
-LINES: dict[int, Callable[[Bench], Outcome]] = {3: scale, 4: heads, 7: optimum, 8: controls, 9: stronger, 10: path, 11: border, 12: rival}
+LINES: dict[int, Callable[[Bench], Outcome]] = {
+    3: scale,
+    4: heads,
+    7: optimum,
+    8: controls,
+    9: stronger,
+    10: path,
+    11: border,
+    12: rival,
+}

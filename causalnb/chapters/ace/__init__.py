@@ -1,6 +1,8 @@
-"""Chapter 1: average causal effects of pixels (Guo et al. 2024; Chattopadhyay et al. 2019), for a model and images of yours.
+"""Chapter 1: average causal effects of pixels (Guo et al. 2024; Chattopadhyay et al. 2019), for a model and
+images of yours.
 
-The table of interventional expectations over some rows, the map of each image in it, and the paper's two statistics:
+The table of interventional expectations over some rows, the map of each image in it, and the paper's two
+statistics:
 
 >>> import torch
 >>> from causalnb.chapters import ace
@@ -9,12 +11,14 @@ The table of interventional expectations over some rows, the map of each image i
 >>> table = ace.interventional_table(model, images, alphas=torch.linspace(0, 1, 11))
 >>> maps = ace.population(table, images, {"true": labels})
 >>> sorted(maps)
-['R1.logit.true', 'R1.probability.true', 'R1d.logit.true', 'R1d.probability.true', 'R1e.logit.true', 'R1e.probability.true']
+['R1.logit.true', 'R1.probability.true', 'R1d.logit.true', 'R1d.probability.true', 'R1e.logit.true',
+'R1e.probability.true']
 >>> ace.sparsity(maps["R1.logit.true"]).shape, ace.total_variation(ace.rescale(maps["R1.logit.true"])).shape
 (torch.Size([5]), torch.Size([5]))
 
-Effects of each pixel on its own image come from `individual`; `READINGS` says what each map means. Closed forms, the
-checks of the derivation and the tested errata are in `ace.closed_forms`, `ace.checks` and `ace.errata`.
+Effects of each pixel on its own image come from `individual`; `READINGS` says what each map means. Closed
+forms, the checks of the derivation and the tested errata are in `ace.closed_forms`, `ace.checks` and
+`ace.errata`.
 """
 
 from causalnb.chapters.ace.interventions import (
@@ -46,7 +50,32 @@ from causalnb.chapters.ace.taylor import taylor_expectation, taylor_table
 from causalnb.chapters.ace.vae import beta_vae, decoder_maps, elbo_loss
 
 __all__ = [
-    "READINGS", "SCORES", "Table", "at_own_values", "average_effects", "beta_vae", "binary", "blocks", "by_blocks", "by_class", "classes_of", "decoded",
-    "decoder_maps", "elbo_loss", "gradients", "individual", "integrated_gradients", "intervene", "interventional_table", "look_up", "population", "rescale",
-    "scores", "single_and_joint", "sparsity", "taylor_expectation", "taylor_table", "total_variation",
+    "READINGS",
+    "SCORES",
+    "Table",
+    "at_own_values",
+    "average_effects",
+    "beta_vae",
+    "binary",
+    "blocks",
+    "by_blocks",
+    "by_class",
+    "classes_of",
+    "decoded",
+    "decoder_maps",
+    "elbo_loss",
+    "gradients",
+    "individual",
+    "integrated_gradients",
+    "intervene",
+    "interventional_table",
+    "look_up",
+    "population",
+    "rescale",
+    "scores",
+    "single_and_joint",
+    "sparsity",
+    "taylor_expectation",
+    "taylor_table",
+    "total_variation",
 ]

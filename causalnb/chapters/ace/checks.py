@@ -1,7 +1,8 @@
-"""A numeric check for every step of the derivation (Guo et al. 2024, III-A and III-B), and for every closed form.
+"""A numeric check for every step of the derivation (Guo et al. 2024, III-A and III-B), and for every closed
+form.
 
-`CHECKS["D4"]()` runs one; each takes less than a second, in float64, on seeded numbers. What the paper prints and does
-not hold is in `errata`.
+`CHECKS["D4"]()` runs one; each takes less than a second, in float64, on seeded numbers. What the paper prints
+and does not hold is in `errata`.
 """
 
 import math
@@ -16,12 +17,18 @@ from torch import Generator, Tensor, nn
 
 from causalnb.chapters.ace.closed_forms import CASES, FIRST, SECOND, composed_effects, grid_baselines
 from causalnb.chapters.ace.interventions import Table, average_effects, interventional_table
-from causalnb.chapters.ace.taylor import covariance_of_logits, interventional_covariance, jacobians, softmax_hessian_trace
+from causalnb.chapters.ace.taylor import (
+    covariance_of_logits,
+    interventional_covariance,
+    jacobians,
+    softmax_hessian_trace,
+)
 
 
 @dataclass(frozen=True)
 class Check:
-    """A quantity and its bound. For a step of ours `holds` says that the step does, for an erratum that the printed words do.
+    """A quantity and its bound. For a step of ours `holds` says that the step does, for an erratum that the
+    printed words do.
 
     n   what was counted: rows, pixels, edges
     """
@@ -39,8 +46,9 @@ Registry = dict[str, Callable[[], Check]]
 CHECKS: Registry = {}
 
 
-def registered(registry: Registry, kind: str, id: str, what: str, bound: float,
-               relation: Callable[[float, float], bool]) -> Callable[[Measure], Callable[[], Check]]:
+def registered(
+    registry: Registry, kind: str, id: str, what: str, bound: float, relation: Callable[[float, float], bool]
+) -> Callable[[Measure], Callable[[], Check]]:
     """Put a function of (value, n) into a registry as a check that holds where relation(value, bound)."""
 
     def register(measure: Measure) -> Callable[[], Check]:
@@ -60,13 +68,17 @@ def _shows(id: str, what: str, *, bound: float) -> Callable[[Measure], Callable[
 
 
 def layered_edges(*widths: int) -> dict[tuple[int, int], list[tuple[int, int]]]:
-    """The causal graph of a feed-forward network: each unit (layer, index) with the units it is computed from."""
+    """The causal graph of a feed-forward network: each unit (layer, index) with the units it is computed
+    from.
+    """
     units = [[(layer, i) for i in range(width)] for layer, width in enumerate(widths)]
     return {unit: units[layer - 1] if layer else [] for layer, row in enumerate(units) for unit in row}
 
 
 def paths(*widths: int) -> int:
-    """Directed paths from one input to one output of a feed-forward network: the product of the hidden widths."""
+    """Directed paths from one input to one output of a feed-forward network: the product of the hidden
+    widths.
+    """
     return math.prod(widths[1:-1])
 
 
@@ -75,7 +87,11 @@ def layer(inputs: int, outputs: int, *, weight: Tensor | None = None, seed: int 
     made = nn.Linear(inputs, outputs, bias=weight is None, dtype=torch.float64)
     generator = Generator().manual_seed(seed)
     for parameter in made.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64) if weight is None else weight
+        parameter.data = (
+            torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            if weight is None
+            else weight
+        )
     return made
 
 
@@ -108,13 +124,17 @@ def hidden_layers_can_be_substituted_away() -> tuple[float, int]:
     """y = f'(l_1) after every hidden unit is replaced by its formula: P(y | l_1) is a point mass."""
     first, second, images = layer(3, 2, seed=0), layer(2, 1, seed=1), drawn_images().flatten(1)[:, :3]
     (w, b), (v, c) = (([row.tolist() for row in one.weight], one.bias.tolist()) for one in (first, second))
-    written = [c[0] + sum(v[0][k] * max(0.0, b[k] + sum(w[k][i] * x[i] for i in range(3))) for k in range(2)) for x in images.tolist()]
+    written = [
+        c[0] + sum(v[0][k] * max(0.0, b[k] + sum(w[k][i] * x[i] for i in range(3))) for k in range(2))
+        for x in images.tolist()
+    ]
     composed = nn.Sequential(first, nn.ReLU(), second)(images)[:, 0]
     return (composed - torch.tensor(written, dtype=torch.float64)).abs().max().item(), len(images)
 
 
 def pair_by_graph(graph: str, n: int, *, seed: int = 0, do_x1: float | None = None) -> tuple[Tensor, Tensor]:
-    """Draws of (x1, x2) from one observational law, standard normal with correlation 0.8, by three different graphs.
+    """Draws of (x1, x2) from one observational law, standard normal with correlation 0.8, by three different
+    graphs.
 
     graph   "x1 <- u -> x2", "x1 -> x2" or "x2 -> x1"
     do_x1   replaces the mechanism of x1
@@ -129,7 +149,12 @@ def pair_by_graph(graph: str, n: int, *, seed: int = 0, do_x1: float | None = No
     return (x1 if set_to is None else set_to), x2
 
 
-@_shows("D3", "largest distance, in standard errors, of E[x1 + 2 x2 | do(x1 = 1)] from 1, 2.6 and 1 in three graphs of one law", bound=4)
+@_shows(
+    "D3",
+    "largest distance, in standard errors, of E[x1 + 2 x2 | do(x1 = 1)] from 1, 2.6 and 1 in three graphs of "
+    "one law",
+    bound=4,
+)
 def do_asks_for_the_graph_and_conditioning_does_not() -> tuple[float, int]:
     """Only where x1 causes x2 does x2 move with do(x1); the observational law is the same in all three."""
     n, apart = 100_000, []
@@ -147,13 +172,18 @@ def the_sampled_expectation_is_unbiased() -> tuple[float, int]:
     rows = case.draw(1000 * 100, Generator().manual_seed(0))
     rows[:, 0] = case.alpha
     estimates = case.f(rows).view(1000, 100).mean(1)
-    return (estimates.mean() - case.expectation).abs().item() / (estimates.std().item() / math.sqrt(1000)), 1000
+    return (estimates.mean() - case.expectation).abs().item() / (
+        estimates.std().item() / math.sqrt(1000)
+    ), 1000
 
 
 @_shows("D5", "largest |ACE - w (alpha - 1/2)| of a linear network", bound=1e-12)
 def a_linear_effect_is_its_weight() -> tuple[float, int]:
     """Against the uniform baseline the effect of a linear input is w (alpha - 1/2), whatever the data."""
-    weight, alphas = torch.arange(36, dtype=torch.float64).view(4, 9) / 7 - 2, torch.linspace(0, 1, 11, dtype=torch.float64)
+    weight, alphas = (
+        torch.arange(36, dtype=torch.float64).view(4, 9) / 7 - 2,
+        torch.linspace(0, 1, 11, dtype=torch.float64),
+    )
     model = nn.Sequential(nn.Flatten(), layer(9, 4, weight=weight))
     found = average_effects(interventional_table(model, drawn_images() ** 3, alphas))[0]
     return (found - weight.T[:, None] * (alphas - 0.5)[:, None]).abs().max().item(), found.numel()
@@ -179,9 +209,13 @@ def taylor_leaves_the_unit_interval_where_a_sigmoid_saturates() -> tuple[float, 
     return CASES["C5c"].taylor(), 1
 
 
-@_shows("D9", "largest relative |Jacobian formula - explicit Hessian trace| of the probabilities", bound=1e-10)
+@_shows(
+    "D9", "largest relative |Jacobian formula - explicit Hessian trace| of the probabilities", bound=1e-10
+)
 def the_hessian_of_probabilities_follows_from_the_jacobian() -> tuple[float, int]:
-    """Piecewise linear logits have no curvature: that of the softmax needs K backward passes, not a Hessian."""
+    """Piecewise linear logits have no curvature: that of the softmax needs K backward passes, not a
+    Hessian.
+    """
     model, images = network(), drawn_images(9)
     covariance, pixel = drawn_images().flatten(1).T.cov(), torch.arange(9)
     logits, jacobian = jacobians(model, images)
@@ -203,8 +237,14 @@ def effects_on_probabilities_sum_to_zero_over_the_classes() -> tuple[float, int]
 
 @_shows("D11", "pixels of a monotone network whose effect at 0 or at 1 has the wrong sign", bound=0)
 def the_sign_of_a_background_effect_is_minus_the_slope() -> tuple[float, int]:
-    """Where f rises with x_p, the effect at 0 is negative and at 1 positive: half of a random background comes out positive."""
-    first, second, alphas = layer(9, 5, seed=0), layer(5, 1, seed=1), torch.linspace(0, 1, 11, dtype=torch.float64)
+    """Where f rises with x_p, the effect at 0 is negative and at 1 positive: half of a random background
+    comes out positive.
+    """
+    first, second, alphas = (
+        layer(9, 5, seed=0),
+        layer(5, 1, seed=1),
+        torch.linspace(0, 1, 11, dtype=torch.float64),
+    )
     slopes = torch.tensor([1.0, -1.0] * 5)[:9]
     first.weight.data, second.weight.data = first.weight.data.abs() * slopes, second.weight.data.abs()
     model = nn.Sequential(nn.Flatten(), first, nn.Tanh(), second)
@@ -215,13 +255,19 @@ def the_sign_of_a_background_effect_is_minus_the_slope() -> tuple[float, int]:
 
 @_shows("D12", "largest |ACE| less the range of the expectation over alpha", bound=0)
 def an_effect_is_within_the_range_of_the_expectation() -> tuple[float, int]:
-    """|ACE(p, alpha)| <= max IE - min IE: a pixel that moves an output little has a small effect at every value."""
+    """|ACE(p, alpha)| <= max IE - min IE: a pixel that moves an output little has a small effect at every
+    value.
+    """
     effects = average_effects(small_table())
-    return (effects.abs().amax(2) - (effects.amax(2) - effects.amin(2))).max().item(), effects[:, :, 0].numel()
+    return (effects.abs().amax(2) - (effects.amax(2) - effects.amin(2))).max().item(), effects[
+        :, :, 0
+    ].numel()
 
 
 def _case(id: str) -> None:
-    @_shows(id, f"distance, in standard errors, of 200,000 rows from the closed form of {CASES[id].what}", bound=4)
+    @_shows(
+        id, f"distance, in standard errors, of 200,000 rows from the closed form of {CASES[id].what}", bound=4
+    )
     def sampling_meets_the_closed_form() -> tuple[float, int]:
         """The Monte Carlo mean against the exact expectation."""
         mean, error = CASES[id].sampled(200_000)
@@ -237,11 +283,17 @@ def composed_layers_act_as_their_product() -> tuple[float, int]:
     """The effects of a linear network are the entries of its composed weights."""
     model = nn.Sequential(nn.Flatten(), layer(3, 2, weight=FIRST), layer(2, 2, weight=SECOND))
     images = drawn_images().flatten(1)[:, :3].view(-1, 1, 1, 3)
-    found = average_effects(interventional_table(model, images, torch.tensor([0.0, 0.2, 0.8, 1.0], dtype=torch.float64)))[0]
+    found = average_effects(
+        interventional_table(model, images, torch.tensor([0.0, 0.2, 0.8, 1.0], dtype=torch.float64))
+    )[0]
     return (found[:, 2].T - composed_effects()).abs().max().item(), 6
 
 
-@_shows("C11", "relative error of trapezoid weights for the baseline of C3 over 11 values (equal weights: 0.82 %)", bound=0.001)
+@_shows(
+    "C11",
+    "relative error of trapezoid weights for the baseline of C3 over 11 values (equal weights: 0.82 %)",
+    bound=0.001,
+)
 def trapezoid_weights_mend_most_of_the_grid() -> tuple[float, int]:
     """An inclusive grid with equal weights is a rectangle rule and overweights its ends."""
     _, trapezoid, integral = grid_baselines()

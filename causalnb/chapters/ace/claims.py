@@ -1,7 +1,8 @@
-"""What decides each claim of Guo et al. 2024, IV-B: a number an image, by measurement id; the interval is taken over images.
+"""What decides each claim of Guo et al. 2024, IV-B: a number an image, by measurement id; the interval is
+taken over images.
 
-A column is the paired change from the clean image to the attacked one unless it says otherwise. Every column is there
-for every reading of the map ("R3m.probability.true"), and for total variations raw and scaled.
+A column is the paired change from the clean image to the attacked one unless it says otherwise. Every column
+is there for every reading of the map ("R3m.probability.true"), and for total variations raw and scaled.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +26,9 @@ STATISTICS: dict[str, dict[str, Statistic]] = {  # of Table I, by the end of a m
     "S": {"": m.sparsity},
     "TV": {".raw": m.total_variation, ".scaled": lambda maps: m.total_variation(m.rescale(maps))},
 }
-SHOWN = tuple(f"{reading}.logit.true" for reading in ("R1", "R3", "R3m"))  # whose changes under noise the figures draw
+SHOWN = tuple(
+    f"{reading}.logit.true" for reading in ("R1", "R3", "R3m")
+)  # whose changes under noise the figures draw
 CHANGED = 0.1  # a pixel that an attack moved by more is one that it changed (T12)
 RESTORED = 0.1  # share of the pixels that go back to clean (T9)
 
@@ -33,7 +36,8 @@ RESTORED = 0.1  # share of the pixels that go back to clean (T9)
 def columns(data: str, maps: Mapping[str, Maps], images: Mapping[str, Tensor], *, seed: int) -> Columns:
     """All claims but T9, for one data set.
 
-    maps     set -> reading -> [n, h, w], or blocks of pixels; images: set -> [n, 1, h, w], the same images in all sets
+    maps     set -> reading -> [n, h, w], or blocks of pixels; images: set -> [n, 1, h, w], the same images in
+             all sets
     """
     found: Columns = {}
     for key, clean in maps["clean"].items():
@@ -41,17 +45,31 @@ def columns(data: str, maps: Mapping[str, Maps], images: Mapping[str, Tensor], *
         found[f"claim.T5.{data}.{key}"] = m.positive_share(clean, on)
         found[f"claim.T5b.{data}.{key}"] = m.positive_share(clean, on) - m.positive_share(clean, off)
         for attack in ATTACKS:
-            for claim, values in _against_clean(clean, maps[attack][key], images["clean"], images[attack], seed).items():
+            for claim, values in _against_clean(
+                clean, maps[attack][key], images["clean"], images[attack], seed
+            ).items():
                 found[_named("claim", claim, f"{data}.{attack}.{key}")] = values
         for rival in ("fgsm", "pgd"):
-            found[f"claim.T10.{data}.{rival}.{key}"] = m.disturbance(clean, maps["cw"][key]) - m.disturbance(clean, maps[rival][key])
-        found[f"claim.T11.{data}.{key}"] = m.correlation(maps["fgsm"][key], maps["pgd"][key]) - m.correlation(maps["fgsm"][key], maps["cw"][key])
+            found[f"claim.T10.{data}.{rival}.{key}"] = m.disturbance(clean, maps["cw"][key]) - m.disturbance(
+                clean, maps[rival][key]
+            )
+        found[f"claim.T11.{data}.{key}"] = m.correlation(maps["fgsm"][key], maps["pgd"][key]) - m.correlation(
+            maps["fgsm"][key], maps["cw"][key]
+        )
     return found
 
 
-def placebos(data: str, maps: Mapping[str, Maps], noisy: Mapping[str, Maps], images: Mapping[str, Tensor], noise: Mapping[str, Tensor], *,
-             seed: int) -> Columns:
-    """Each claim's statistic under an attack less the same under harmless noise of its size, for one data set; T5 and T9 apart.
+def placebos(
+    data: str,
+    maps: Mapping[str, Maps],
+    noisy: Mapping[str, Maps],
+    images: Mapping[str, Tensor],
+    noise: Mapping[str, Tensor],
+    *,
+    seed: int,
+) -> Columns:
+    """Each claim's statistic under an attack less the same under harmless noise of its size, for one data
+    set; T5 and T9 apart.
 
     maps, images   of all sets, as for `columns`
     noisy, noise   attack -> the same of the images with noise
@@ -60,18 +78,28 @@ def placebos(data: str, maps: Mapping[str, Maps], noisy: Mapping[str, Maps], ima
     for key, clean in maps["clean"].items():
         for attack, made in noisy.items():
             attacked = _against_clean(clean, maps[attack][key], images["clean"], images[attack], seed)
-            for claim, values in _against_clean(clean, made[key], images["clean"], noise[attack], seed).items():
+            for claim, values in _against_clean(
+                clean, made[key], images["clean"], noise[attack], seed
+            ).items():
                 found[_named("placebo", claim, f"{data}.{attack}.{key}")] = attacked[claim] - values
                 if claim in ("T6", "T8.scaled") and key in SHOWN:
                     found[_named("noise", claim, f"{data}.{attack}.{key}")] = values
-        found[f"placebo.T10.{data}.{key}"] = m.disturbance(clean, maps["cw"][key]) - m.disturbance(clean, noisy["cw"][key])
-        found[f"placebo.T11.{data}.{key}"] = m.correlation(maps["fgsm"][key], maps["pgd"][key]) - m.correlation(noisy["fgsm"][key], noisy["pgd"][key])
+        found[f"placebo.T10.{data}.{key}"] = m.disturbance(clean, maps["cw"][key]) - m.disturbance(
+            clean, noisy["cw"][key]
+        )
+        found[f"placebo.T11.{data}.{key}"] = m.correlation(
+            maps["fgsm"][key], maps["pgd"][key]
+        ) - m.correlation(noisy["fgsm"][key], noisy["pgd"][key])
     return found
 
 
 def untrained(data: str, maps: Maps, drawn: Maps, images: Tensor) -> Columns:
-    """T5's placebo: the share of positive pixels on the object in a network's map, less that in the map of one with drawn weights."""
-    shares = {key: [m.positive_share(of[key], _object(images, of[key])[0]) for of in (maps, drawn)] for key in drawn}
+    """T5's placebo: the share of positive pixels on the object in a network's map, less that in the map of
+    one with drawn weights.
+    """
+    shares = {
+        key: [m.positive_share(of[key], _object(images, of[key])[0]) for of in (maps, drawn)] for key in drawn
+    }
     return {f"placebo.T5.{data}.{key}": own[: len(other)] - other for key, (own, other) in shares.items()}
 
 
@@ -110,24 +138,37 @@ def _against_clean(clean: Tensor, attacked: Tensor, before: Tensor, after: Tenso
 
 
 def orders(data: str, maps: Mapping[str, Maps]) -> Columns:
-    """Neighbours in the printed order of Table I's means: the greater less the smaller. Nothing for sets that are not in it."""
+    """Neighbours in the printed order of Table I's means: the greater less the smaller. Nothing for sets that
+    are not in it.
+    """
     found: Columns = {}
     for what, of in PRINTED_ORDER.items():
         for less, more in pairwise(of.get(data, ())):
             for key in maps["clean"]:
                 for name, statistic in STATISTICS[what].items():
-                    found[f"order.{what}.{data}.{less}-{more}.{key}{name}"] = statistic(maps[more][key]) - statistic(maps[less][key])
+                    found[f"order.{what}.{data}.{less}-{more}.{key}{name}"] = statistic(
+                        maps[more][key]
+                    ) - statistic(maps[less][key])
     return found
 
 
 @torch.no_grad()
-def undone(model: nn.Module, images: Mapping[str, Tensor], labels: Tensor, maps: Mapping[str, Maps], found: Mapping[str, Tensor],
-           data: str, *, seed: int) -> tuple[dict[str, tuple[int, int]], Columns]:
-    """T9: of the attacks that succeeded, how many fail again once the tenth of the pixels with the greatest effects is clean; and its placebo.
+def undone(
+    model: nn.Module,
+    images: Mapping[str, Tensor],
+    labels: Tensor,
+    maps: Mapping[str, Maps],
+    found: Mapping[str, Tensor],
+    data: str,
+    *,
+    seed: int,
+) -> tuple[dict[str, tuple[int, int]], Columns]:
+    """T9: of the attacks that succeeded, how many fail again once the tenth of the pixels with the greatest
+    effects is clean; and its placebo.
 
     found     attack -> [n] bool
-    returns   id -> (undone, succeeded); id -> [succeeded], undone by those pixels less undone by a tenth drawn at random.
-              Without a success there is nothing to undo and no entry
+    returns   id -> (undone, succeeded); id -> [succeeded], undone by those pixels less undone by a tenth
+              drawn at random. Without a success there is nothing to undo and no entry
     """
     counts: dict[str, tuple[int, int]] = {}
     beyond: Columns = {}

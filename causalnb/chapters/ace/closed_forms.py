@@ -1,7 +1,8 @@
 """Functions and laws whose interventional expectation is known: what every estimator of it must give.
 
-In each case x1 is set to a value. The exact expectation is written out, never sampled; `Case.taylor` is Eq. (8) of Guo et
-al. 2024 on the same function and law, and `Case.sampled` the Monte Carlo estimate. Everything is float64.
+In each case x1 is set to a value. The exact expectation is written out, never sampled; `Case.taylor` is Eq.
+(8) of Guo et al. 2024 on the same function and law, and `Case.sampled` the Monte Carlo estimate. Everything
+is float64.
 """
 
 import math
@@ -74,12 +75,16 @@ def normal(mean: Tensor, covariance: Tensor) -> Law:
     """The law N(mean, covariance); a singular covariance is allowed."""
     values, vectors = torch.linalg.eigh(covariance)
     root = vectors * values.clamp_min(0).sqrt()
-    return lambda n, generator: mean + torch.randn(n, len(mean), generator=generator, dtype=torch.float64) @ root.T
+    return lambda n, generator: (
+        mean + torch.randn(n, len(mean), generator=generator, dtype=torch.float64) @ root.T
+    )
 
 
 def uniform_around(mean: Tensor, half_width: float) -> Law:
     """Independent uniform inputs of these means."""
-    return lambda n, generator: mean + half_width * (2 * torch.rand(n, len(mean), generator=generator, dtype=torch.float64) - 1)
+    return lambda n, generator: (
+        mean + half_width * (2 * torch.rand(n, len(mean), generator=generator, dtype=torch.float64) - 1)
+    )
 
 
 def exponential(n: int, generator: Generator) -> Tensor:
@@ -87,12 +92,22 @@ def exponential(n: int, generator: Generator) -> Tensor:
     return torch.empty(n, 2, dtype=torch.float64).exponential_(generator=generator)
 
 
-def _gaussian(id: str, what: str, f: Callable[[Tensor], Tensor], mean: Tensor, covariance: Tensor, alpha: float, exact: Callable[[float], float]) -> Case:
+def _gaussian(
+    id: str,
+    what: str,
+    f: Callable[[Tensor], Tensor],
+    mean: Tensor,
+    covariance: Tensor,
+    alpha: float,
+    exact: Callable[[float], float],
+) -> Case:
     return Case(id, what, f, normal(mean, covariance), mean, covariance, alpha, exact)
 
 
 def _second(mean: float, sd: float, weight: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Law of (x1, weight * x2): x1 ~ N(1/2, 1), which no expectation under do(x1) may depend on, x2 ~ N(mean, sd^2)."""
+    """Law of (x1, weight * x2): x1 ~ N(1/2, 1), which no expectation under do(x1) may depend on, x2 ~ N(mean,
+    sd^2).
+    """
     return vector(0.5, weight * mean), torch.diag(vector(1.0, (weight * sd) ** 2))
 
 
@@ -108,7 +123,9 @@ def product(x: Tensor) -> Tensor:
 
 QUADRATIC = torch.tensor([[2.0, 0.5, -1.0], [0.5, 1.0, 0.3], [-1.0, 0.3, -0.5]], dtype=torch.float64)
 QUADRATIC_MEAN = vector(0.2, 0.5, 0.8)
-QUADRATIC_COVARIANCE = torch.tensor([[0.09, 0.04, -0.02], [0.04, 0.16, 0.03], [-0.02, 0.03, 0.25]], dtype=torch.float64)
+QUADRATIC_COVARIANCE = torch.tensor(
+    [[0.09, 0.04, -0.02], [0.04, 0.16, 0.03], [-0.02, 0.03, 0.25]], dtype=torch.float64
+)
 
 
 def quadratic(x: Tensor) -> Tensor:
@@ -139,39 +156,126 @@ def abs_expectation(t: float, s: float) -> float:
 
 def sigmoid_expectation(t: float, s: float) -> float:
     """E[1 / (1 + exp(-(t + s Z)))], Z ~ N(0, 1), by quadrature."""
-    return float(integrate.quad(lambda z: special.expit(t + s * z) * _density(z), -12, 12, epsabs=1e-14, epsrel=1e-13, limit=200)[0])
+    return float(
+        integrate.quad(
+            lambda z: special.expit(t + s * z) * _density(z), -12, 12, epsabs=1e-14, epsrel=1e-13, limit=200
+        )[0]
+    )
 
 
 def _relu(id: str, what: str, mean: float, alpha: float) -> Case:
-    return _gaussian(id, what, lambda x: x.sum(-1).relu(), *_second(mean, 1), alpha, lambda a: relu_expectation(a + mean, 1))
+    return _gaussian(
+        id,
+        what,
+        lambda x: x.sum(-1).relu(),
+        *_second(mean, 1),
+        alpha,
+        lambda a: relu_expectation(a + mean, 1),
+    )
 
 
 def _sigmoid(id: str, what: str, mean: float, sd: float, weight: float) -> Case:
-    return _gaussian(id, what, lambda x: x.sum(-1).sigmoid(), *_second(mean, sd, weight), 0.5, lambda a: sigmoid_expectation(a + weight * mean, weight * sd))
+    return _gaussian(
+        id,
+        what,
+        lambda x: x.sum(-1).sigmoid(),
+        *_second(mean, sd, weight),
+        0.5,
+        lambda a: sigmoid_expectation(a + weight * mean, weight * sd),
+    )
 
 
 _TRIPLE_MEAN, _TRIPLE = vector(0.3, -0.5, 2.0), torch.diag(vector(0.04, 0.16, 0.01))
-_TRIPLE_CORRELATED = _TRIPLE + 0.6 * 0.4 * 0.1 * torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
+_TRIPLE_CORRELATED = _TRIPLE + 0.6 * 0.4 * 0.1 * torch.tensor(
+    [[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]], dtype=torch.float64
+)
 _PAIR = torch.tensor([[1.0, 0.8], [0.8, 1.0]], dtype=torch.float64)
 
-CASES: dict[str, Case] = {case.id: case for case in (
-    Case("C1", "3/2 x1 - 2 x2 + 3/4 x3 + 1/4, uniform inputs, means 0.2, 0.4, 0.6", linear, uniform_around(vector(0.2, 0.4, 0.6), 0.2),
-         vector(0.2, 0.4, 0.6), torch.eye(3, dtype=torch.float64) * 0.2**2 / 3, 0.9, lambda a: 1.5 * a - 0.8 + 0.45 + 0.25),
-    _gaussian("C2", "x1 x2 x3, independent", product, _TRIPLE_MEAN, _TRIPLE, 0.9, lambda a: a * -0.5 * 2.0),
-    _gaussian("C2b", "x1 x2 x3, corr(x2, x3) = 0.6", product, _TRIPLE_MEAN, _TRIPLE_CORRELATED, 0.9, lambda a: a * (-0.5 * 2.0 + 0.6 * 0.4 * 0.1)),
-    _gaussian("C3", "exp(x1 + x2 / 2), x2 ~ N(0.2, 0.8^2)", lambda x: x.sum(-1).exp(), *_second(0.2, 0.8, 0.5), 0.7, lambda a: math.exp(a + 0.1 + 0.4**2 / 2)),
-    _relu("C4a", "relu(x1 + x2), x2 ~ N(-1/4, 1)", -0.25, 0.5),
-    _relu("C4b", "relu(x1 + x2), x2 ~ N(-1, 1)", -1.0, 0.5),
-    _relu("C4c", "relu(x1 + x2), x2 ~ N(0, 1)", 0.0, 0.0),
-    _sigmoid("C5a", "sigmoid(x1 + x2), x2 ~ N(0, 0.5^2)", 0.0, 0.5, 1.0),
-    _sigmoid("C5b", "sigmoid(x1 + 4 x2), x2 ~ N(1/2, 1)", 0.5, 1.0, 4.0),
-    _sigmoid("C5c", "sigmoid(x1 + 10 x2), x2 ~ N(0.1, 0.5^2)", 0.1, 0.5, 10.0),
-    _gaussian("C7", "x'Qx / 2 + q'x, correlated", quadratic, QUADRATIC_MEAN, QUADRATIC_COVARIANCE, 0.6, quadratic_expectation),
-    _gaussian("C8", "x1 + 2 x2, standard normal, corr 0.8", lambda x: x[..., 0] + 2 * x[..., 1], vector(0.0, 0.0), _PAIR, 1.0, lambda a: a),
-    _gaussian("C9", "|x1 - x2|, x2 ~ N(0, 1)", lambda x: (x[..., 0] - x[..., 1]).abs(), *_second(0.0, 1.0), 0.5, lambda a: abs_expectation(a, 1)),
-    _gaussian("C10", "x2^3, x2 ~ N(1/2, 0.3^2)", lambda x: x[..., 1] ** 3, *_second(0.5, 0.3), 0.5, lambda a: 0.5**3 + 3 * 0.5 * 0.3**2),
-    Case("C10e", "x2^3, x2 ~ Exp(1)", lambda x: x[..., 1] ** 3, exponential, vector(1.0, 1.0), torch.eye(2, dtype=torch.float64), 0.5, lambda a: 6.0),
-)}
+CASES: dict[str, Case] = {
+    case.id: case
+    for case in (
+        Case(
+            "C1",
+            "3/2 x1 - 2 x2 + 3/4 x3 + 1/4, uniform inputs, means 0.2, 0.4, 0.6",
+            linear,
+            uniform_around(vector(0.2, 0.4, 0.6), 0.2),
+            vector(0.2, 0.4, 0.6),
+            torch.eye(3, dtype=torch.float64) * 0.2**2 / 3,
+            0.9,
+            lambda a: 1.5 * a - 0.8 + 0.45 + 0.25,
+        ),
+        _gaussian(
+            "C2", "x1 x2 x3, independent", product, _TRIPLE_MEAN, _TRIPLE, 0.9, lambda a: a * -0.5 * 2.0
+        ),
+        _gaussian(
+            "C2b",
+            "x1 x2 x3, corr(x2, x3) = 0.6",
+            product,
+            _TRIPLE_MEAN,
+            _TRIPLE_CORRELATED,
+            0.9,
+            lambda a: a * (-0.5 * 2.0 + 0.6 * 0.4 * 0.1),
+        ),
+        _gaussian(
+            "C3",
+            "exp(x1 + x2 / 2), x2 ~ N(0.2, 0.8^2)",
+            lambda x: x.sum(-1).exp(),
+            *_second(0.2, 0.8, 0.5),
+            0.7,
+            lambda a: math.exp(a + 0.1 + 0.4**2 / 2),
+        ),
+        _relu("C4a", "relu(x1 + x2), x2 ~ N(-1/4, 1)", -0.25, 0.5),
+        _relu("C4b", "relu(x1 + x2), x2 ~ N(-1, 1)", -1.0, 0.5),
+        _relu("C4c", "relu(x1 + x2), x2 ~ N(0, 1)", 0.0, 0.0),
+        _sigmoid("C5a", "sigmoid(x1 + x2), x2 ~ N(0, 0.5^2)", 0.0, 0.5, 1.0),
+        _sigmoid("C5b", "sigmoid(x1 + 4 x2), x2 ~ N(1/2, 1)", 0.5, 1.0, 4.0),
+        _sigmoid("C5c", "sigmoid(x1 + 10 x2), x2 ~ N(0.1, 0.5^2)", 0.1, 0.5, 10.0),
+        _gaussian(
+            "C7",
+            "x'Qx / 2 + q'x, correlated",
+            quadratic,
+            QUADRATIC_MEAN,
+            QUADRATIC_COVARIANCE,
+            0.6,
+            quadratic_expectation,
+        ),
+        _gaussian(
+            "C8",
+            "x1 + 2 x2, standard normal, corr 0.8",
+            lambda x: x[..., 0] + 2 * x[..., 1],
+            vector(0.0, 0.0),
+            _PAIR,
+            1.0,
+            lambda a: a,
+        ),
+        _gaussian(
+            "C9",
+            "|x1 - x2|, x2 ~ N(0, 1)",
+            lambda x: (x[..., 0] - x[..., 1]).abs(),
+            *_second(0.0, 1.0),
+            0.5,
+            lambda a: abs_expectation(a, 1),
+        ),
+        _gaussian(
+            "C10",
+            "x2^3, x2 ~ N(1/2, 0.3^2)",
+            lambda x: x[..., 1] ** 3,
+            *_second(0.5, 0.3),
+            0.5,
+            lambda a: 0.5**3 + 3 * 0.5 * 0.3**2,
+        ),
+        Case(
+            "C10e",
+            "x2^3, x2 ~ Exp(1)",
+            lambda x: x[..., 1] ** 3,
+            exponential,
+            vector(1.0, 1.0),
+            torch.eye(2, dtype=torch.float64),
+            0.5,
+            lambda a: 6.0,
+        ),
+    )
+}
 
 FIRST = torch.tensor([[1.0, -0.5, 2.0], [0.5, 1.0, -1.0]], dtype=torch.float64)
 SECOND = torch.tensor([[2.0, -1.0], [0.5, 3.0]], dtype=torch.float64)
@@ -183,14 +287,18 @@ def composed_effects(alpha: float = 0.8) -> Tensor:
 
 
 def grid_baselines(points: int = 11) -> tuple[float, float, float]:
-    """C11: the baseline of C3 on an inclusive grid of [0, 1] (rectangle rule), with trapezoid weights, and as the integral."""
+    """C11: the baseline of C3 on an inclusive grid of [0, 1] (rectangle rule), with trapezoid weights, and as
+    the integral.
+    """
     grid = torch.linspace(0, 1, points, dtype=torch.float64)
     values = vector(*(CASES["C3"].exact(a) for a in grid.tolist()))
     return values.mean().item(), torch.trapezoid(values, grid).item(), CASES["C3"].baseline
 
 
 def conditioned_quadratic() -> float:
-    """C7 with the Gaussian conditional law of x2, x3 given x1 = 0.6 in place of do(x1 = 0.6): a different number."""
+    """C7 with the Gaussian conditional law of x2, x3 given x1 = 0.6 in place of do(x1 = 0.6): a different
+    number.
+    """
     m, s = QUADRATIC_MEAN, QUADRATIC_COVARIANCE
     mean = torch.cat([vector(0.6), m[1:] + s[1:, 0] / s[0, 0] * (0.6 - m[0])])
     rest = s - torch.outer(s[:, 0], s[0]) / s[0, 0]

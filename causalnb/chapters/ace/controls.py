@@ -1,6 +1,7 @@
 """Controls of the probes behind T13 and T14: that each could have found the opposite of what it finds.
 
-`CONTROLS["T13"]()` runs one, in less than a second, in float64; `holds` says whether the probe can be trusted.
+`CONTROLS["T13"]()` runs one, in less than a second, in float64; `holds` says whether the probe can be
+trusted.
 """
 
 import math
@@ -28,17 +29,32 @@ def sampled_error(weight: Tensor, *, rows: int = 1000, seed: int = 0) -> float:
     return (x @ weight).std().item() / math.sqrt(rows)
 
 
-@registered(CONTROLS, "control", "T13", "distance from 1/2 of the slope of log standard error over log number of sampled inputs, for their plain sum, "
-            "2 to 2,999 of them", 0.05, operator.le)
+@registered(
+    CONTROLS,
+    "control",
+    "T13",
+    "distance from 1/2 of the slope of log standard error over log number of sampled inputs, for their plain "
+    "sum, "
+    "2 to 2,999 of them",
+    0.05,
+    operator.le,
+)
 def growth_with_the_dimension_would_be_seen() -> tuple[float, int]:
-    """Where the output's variance is left to grow, the standard error is sqrt((K - 1) / n): one of the K inputs is set."""
-    sampled = {inputs - 1: sampled_error(torch.ones(inputs, dtype=torch.float64)) for inputs in (3, 30, 300, 3000)}
-    fitted = linear_regression([math.log(inputs) for inputs in sampled], [math.log(error) for error in sampled.values()])
+    """Where the output's variance is left to grow, the standard error is sqrt((K - 1) / n): one of the K
+    inputs is set.
+    """
+    sampled = {
+        inputs - 1: sampled_error(torch.ones(inputs, dtype=torch.float64)) for inputs in (3, 30, 300, 3000)
+    }
+    fitted = linear_regression(
+        [math.log(inputs) for inputs in sampled], [math.log(error) for error in sampled.values()]
+    )
     return abs(fitted.slope - 1 / 2), 1000
 
 
 def slopes_along(model: nn.Module, image: Tensor, *, pixels: Tensor | None = None) -> Tensor:
-    """Slopes [P, 10000, K] of the logits along each pixel's value, between neighbours 0.0001 apart, as in erratum E11.
+    """Slopes [P, 10000, K] of the logits along each pixel's value, between neighbours 0.0001 apart, as in
+    erratum E11.
 
     image    [1, channels, height, width], float64
     pixels   [P]; all of them by default
@@ -55,16 +71,30 @@ def largest_jump(slopes: Tensor) -> Tensor:
 def kinked(slopes: Tensor) -> Tensor:
     """Whether a slope jumps by more than a hundredth of its line's steepest: [P, K].
 
-    A bound in logits would not do: in a LeNet of small weights every slope is below it, and no kink is ever found.
+    A bound in logits would not do: in a LeNet of small weights every slope is below it, and no kink is ever
+    found.
     """
     return largest_jump(slopes) > KINK * slopes.abs().amax(1)
 
 
-@registered(CONTROLS, "control", "T14", "share of lines (a logit along a pixel's value) with a kink in a LeNet of tanh and average pooling, "
-            "or none in one of ReLU and max-pooling", 0, operator.le)
+@registered(
+    CONTROLS,
+    "control",
+    "T14",
+    "share of lines (a logit along a pixel's value) with a kink in a LeNet of tanh and average pooling, "
+    "or none in one of ReLU and max-pooling",
+    0,
+    operator.le,
+)
 def a_smooth_network_would_pass() -> tuple[float, int]:
     """The probe of kinks says "smooth" of the LeNet that is smooth, and of it alone."""
-    image, pixels = torch.rand(1, 1, 12, 12, generator=Generator().manual_seed(1), dtype=torch.float64), torch.tensor([39, 66, 100])
-    smooth, kinky = (kinked(slopes_along(lenet(variant=variant, size=12).double(), image, pixels=pixels)) for variant in ("tanh-average", "relu-max"))
+    image, pixels = (
+        torch.rand(1, 1, 12, 12, generator=Generator().manual_seed(1), dtype=torch.float64),
+        torch.tensor([39, 66, 100]),
+    )
+    smooth, kinky = (
+        kinked(slopes_along(lenet(variant=variant, size=12).double(), image, pixels=pixels))
+        for variant in ("tanh-average", "relu-max")
+    )
     wrong = torch.cat([smooth, ~kinky])
     return wrong.double().mean().item(), wrong.numel()

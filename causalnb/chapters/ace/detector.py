@@ -1,8 +1,9 @@
-"""A detector of attacked images from their maps: the defence that the abstract promises, taken as an honest offer.
+"""A detector of attacked images from their maps: the defence that the abstract promises, taken as an honest
+offer.
 
-Sparsity, total variation and positive mass of the map of the *predicted* class (the true one is not known when an image
-comes in), and a logistic regression. It is fitted on one attack, asked about others and about harmless noise, and attacked
-by someone who knows it.
+Sparsity, total variation and positive mass of the map of the *predicted* class (the true one is not known
+when an image comes in), and a logistic regression. It is fitted on one attack, asked about others and about
+harmless noise, and attacked by someone who knows it.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,9 @@ FOLDS = 5
 
 def features(maps: Tensor) -> Tensor:
     """S, TV and positive mass of each map [n, h, w]: [n, 3]."""
-    return torch.stack([m.sparsity(maps), m.total_variation(maps), m.positive_mass(maps, torch.ones_like(maps))], 1)
+    return torch.stack(
+        [m.sparsity(maps), m.total_variation(maps), m.positive_mass(maps, torch.ones_like(maps))], 1
+    )
 
 
 def enough(broken: Tensor, *, folds: int = FOLDS) -> bool:
@@ -33,10 +36,14 @@ def enough(broken: Tensor, *, folds: int = FOLDS) -> bool:
     return all(bool((broken & (fold != held_out)).any()) for held_out in range(folds))
 
 
-def scored(clean: Tensor, fitted_on: Tensor, broken: Tensor, others: Mapping[str, Tensor], *, folds: int = FOLDS) -> dict[str, Tensor]:
-    """How suspicious each image is to detectors that have not seen it, in any version: [n] by name, also for "clean".
+def scored(
+    clean: Tensor, fitted_on: Tensor, broken: Tensor, others: Mapping[str, Tensor], *, folds: int = FOLDS
+) -> dict[str, Tensor]:
+    """How suspicious each image is to detectors that have not seen it, in any version: [n] by name, also for
+    "clean".
 
-    clean, fitted_on   [n, 3] features of the same images, clean and under the attack that the detectors are fitted on
+    clean, fitted_on   [n, 3] features of the same images, clean and under the attack that the detectors are
+                       fitted on
     broken             [n], where that attack succeeded: only these are fitted on, each with its clean version
     others             [n, 3] features of the same images, attacked otherwise or with noise
 
@@ -50,17 +57,23 @@ def scored(clean: Tensor, fitted_on: Tensor, broken: Tensor, others: Mapping[str
     for held_out in range(folds):
         seen = (fold != held_out) & broken
         pairs = torch.cat([clean[seen], fitted_on[seen]]).numpy()
-        model = make_pipeline(StandardScaler(), LogisticRegression()).fit(pairs, np.repeat([0, 1], int(seen.sum())))
+        model = make_pipeline(StandardScaler(), LogisticRegression()).fit(
+            pairs, np.repeat([0, 1], int(seen.sum()))
+        )
         for name, values in all_.items():
-            scores[name][fold == held_out] = torch.from_numpy(model.decision_function(values[fold == held_out].numpy())).double()
+            scores[name][fold == held_out] = torch.from_numpy(
+                model.decision_function(values[fold == held_out].numpy())
+            ).double()
     return scores
 
 
 def auc_parts(clean: Tensor, suspicious: Tensor) -> Tensor:
-    """A number an image whose mean is the AUC of suspicious [n] against clean [n] scores, and whose spread over images is its sampling error.
+    """A number an image whose mean is the AUC of suspicious [n] against clean [n] scores, and whose spread
+    over images is its sampling error.
 
-    Image i counts as often as its attacked version outscores all clean ones and its clean version is outscored by all
-    attacked ones, less the AUC itself (the projection of Hoeffding and Hajek); both versions of an image stay together.
+    Image i counts as often as its attacked version outscores all clean ones and its clean version is
+    outscored by all attacked ones, less the AUC itself (the projection of Hoeffding and Hajek); both versions
+    of an image stay together.
 
     >>> auc_parts(torch.tensor([0.0, 1.0]), torch.tensor([2.0, 0.5])).mean()
     tensor(0.7500)
@@ -69,13 +82,16 @@ def auc_parts(clean: Tensor, suspicious: Tensor) -> Tensor:
     return wins.mean(1) + wins.mean(0) - wins.mean()
 
 
-# The attacker who knows ------------------------------------------------------------------------------------------
+# The attacker who knows
+# ------------------------------------------------------------------------------------------
 
 
 class Smoothed(nn.Module):
-    """A network whose label's logit rises with the total variation of the predicted class's map: PGD on it looks for smooth maps too.
+    """A network whose label's logit rises with the total variation of the predicted class's map: PGD on it
+    looks for smooth maps too.
 
-    It rises from where it is for the clean image, so that the cross-entropy is no flatter there than the network's own.
+    It rises from where it is for the clean image, so that the cross-entropy is no flatter there than the
+    network's own.
 
     effects   (images, classes) -> maps [n, h, w] of the logit of those classes, differentiable in the images
     labels    [n] of the images that it is asked about, in their order
@@ -83,7 +99,9 @@ class Smoothed(nn.Module):
     weight    logits for each multiple of it
     """
 
-    def __init__(self, model: nn.Module, effects: "Effects", labels: Tensor, clean: Tensor, *, weight: float) -> None:
+    def __init__(
+        self, model: nn.Module, effects: "Effects", labels: Tensor, clean: Tensor, *, weight: float
+    ) -> None:
         """Refused when asked: a batch of another size than `labels`."""
         super().__init__()
         self.model, self.effects, self.weight = model, effects, weight
@@ -97,11 +115,15 @@ class Smoothed(nn.Module):
             raise ValueError(f"{len(images)} images for {len(labels)} labels")
         logits: Tensor = self.model(images)
         rougher = smooth_variation(self.effects(images, logits.argmax(1))) / self.get_buffer("clean") - 1
-        return logits + self.weight * rougher[:, None].to(logits) * nn.functional.one_hot(labels, logits.shape[1])
+        return logits + self.weight * rougher[:, None].to(logits) * nn.functional.one_hot(
+            labels, logits.shape[1]
+        )
 
 
 class Effects:
-    """Maps of the predicted class's logit with a gradient, for `Smoothed`: R1 itself, R7x itself, R3m to first order."""
+    """Maps of the predicted class's logit with a gradient, for `Smoothed`: R1 itself, R7x itself, R3m to
+    first order.
+    """
 
     def __init__(self, reading: str, model: nn.Module, table: Table, fill: Tensor) -> None:
         """table: of the training rows; fill [1, h, w]: the training mean."""
@@ -110,7 +132,9 @@ class Effects:
     def __call__(self, images: Tensor, classes: Tensor) -> Tensor:
         """[n, h, w]."""
         if self.reading == "R1":
-            return look_up(average_effects(self.table)[:1], self.table.alphas, images.flatten(1), classes)[0].view(-1, *images.shape[2:])
+            return look_up(average_effects(self.table)[:1], self.table.alphas, images.flatten(1), classes)[
+                0
+            ].view(-1, *images.shape[2:])
         with torch.enable_grad():
             points = images if images.requires_grad else images.detach().requires_grad_()
             own = self.model(points).gather(1, classes[:, None]).sum()
@@ -121,14 +145,36 @@ class Effects:
 def smooth_variation(maps: Tensor) -> Tensor:
     """Total variation with a gradient where a map is flat: [n]."""
     own = maps[..., :-1, :-1]
-    return ((maps[..., 1:, :-1] - own).square() + (maps[..., :-1, 1:] - own).square() + 1e-12).sqrt().flatten(1).sum(1)
+    return (
+        ((maps[..., 1:, :-1] - own).square() + (maps[..., :-1, 1:] - own).square() + 1e-12)
+        .sqrt()
+        .flatten(1)
+        .sum(1)
+    )
 
 
-def evade(model: nn.Module, effects: Effects, images: Tensor, labels: Tensor, *, weight: float, eps: float, step: float, steps: int, seed: int) -> Tensor:
-    """PGD's ends against the network and the total variation of its maps together, [n, 1, h, w]; `weight` 0 is PGD alone."""
-    times = -(-ROWS // len(images))  # a smaller batch would be filled up before the network is asked, with images that have no labels here
+def evade(
+    model: nn.Module,
+    effects: Effects,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    weight: float,
+    eps: float,
+    step: float,
+    steps: int,
+    seed: int,
+) -> Tensor:
+    """PGD's ends against the network and the total variation of its maps together, [n, 1, h, w]; `weight` 0
+    is PGD alone.
+    """
+    times = -(
+        -ROWS // len(images)
+    )  # a smaller batch would be filled up before the network is asked, with images that have no labels here
     many, labels = images.repeat(times, 1, 1, 1), labels.repeat(times)
     with torch.no_grad():
         clean = smooth_variation(effects(many, labels))
     guarded = Smoothed(model, effects, labels, clean, weight=weight)
-    return attacks.ascend(guarded, many, labels, norm="linf", eps=eps, step=step, steps=steps, seed=seed)[: len(images)]
+    return attacks.ascend(guarded, many, labels, norm="linf", eps=eps, step=step, steps=steps, seed=seed)[
+        : len(images)
+    ]

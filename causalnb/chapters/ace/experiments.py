@@ -1,4 +1,5 @@
-"""The long computations of chapter 1 on a trained network: attacks, placebos, tables, maps; what is expensive through the store.
+"""The long computations of chapter 1 on a trained network: attacks, placebos, tables, maps; what is expensive
+through the store.
 
 What is computed from tensors alone is the method's; estimates are measurements.py's, drawing is figures.py's.
 """
@@ -13,7 +14,14 @@ from torch import Tensor
 from causalnb import UserError, attacks, data, training
 from causalnb.attacks import AttackResult
 from causalnb.chapters.ace import detector, readings, vae
-from causalnb.chapters.ace.interventions import SCORES, Table, average_effects, by_class, interventional_table, look_up
+from causalnb.chapters.ace.interventions import (
+    SCORES,
+    Table,
+    average_effects,
+    by_class,
+    interventional_table,
+    look_up,
+)
 from causalnb.chapters.ace.networks import Lab, Trained, generator, samples
 from causalnb.chapters.ace.parameters import Parameters
 from causalnb.chapters.ace.taylor import taylor_table
@@ -26,52 +34,99 @@ SETS = ("clean", "cw", "fgsm", "pgd")  # Table I's rows
 METHOD = "causalnb.chapters.ace"
 
 
-# Attacks ---------------------------------------------------------------------------------------------------------
+# Attacks
+# ---------------------------------------------------------------------------------------------------------
 
 
 def attack_settings(p: Parameters, *, eps: float | None = None) -> dict[str, dict[str, Any]]:
-    """The arguments of each attack, at the run's eps or another. PGD's steps together cross the ball, 2 eps, and none is shorter than foolbox's eps / 30."""
+    """The arguments of each attack, at the run's eps or another. PGD's steps together cross the ball, 2 eps,
+    and none is shorter than foolbox's eps / 30.
+    """
     size = p.eps if eps is None else eps
     return {
         "fgsm": {"norm": "linf", "eps": size},
-        "pgd": {"norm": "linf", "eps": size, "steps": p.pgd_steps, "step": size * max(1 / 30, 2 / p.pgd_steps)},
-        "cw": {"norm": "l2", "eps": None, "steps": p.cw_steps, "binary_search_steps": p.cw_searches, "step": 0.05, "initial_const": 1.0},
+        "pgd": {
+            "norm": "linf",
+            "eps": size,
+            "steps": p.pgd_steps,
+            "step": size * max(1 / 30, 2 / p.pgd_steps),
+        },
+        "cw": {
+            "norm": "l2",
+            "eps": None,
+            "steps": p.cw_steps,
+            "binary_search_steps": p.cw_searches,
+            "step": 0.05,
+            "initial_const": 1.0,
+        },
     }
 
 
 def attacked(lab: Lab, net: Trained) -> dict[str, AttackResult]:
-    """The three attacks on the drawn images, and "cw-clipped": C&W minimises the L2 norm, here it is held to `eps` in it."""
-    found = {name: attack(lab, net, name, settings, net.test) for name, settings in attack_settings(lab.p).items()}
+    """The three attacks on the drawn images, and "cw-clipped": C&W minimises the L2 norm, here it is held to
+    `eps` in it.
+    """
+    found = {
+        name: attack(lab, net, name, settings, net.test) for name, settings in attack_settings(lab.p).items()
+    }
     if (right := int(found["fgsm"].correct.sum())) < 2:
-        raise UserError(f"The network on {net.name} gets {right} of {len(net.test)} images right, and an attack begins at those: train longer (epochs).")
+        raise UserError(
+            f"The network on {net.name} gets {right} of {len(net.test)} images right, and an attack begins "
+            "at those: train longer (epochs)."
+        )
     return found | {"cw-clipped": found["cw"].within(lab.p.eps)}
 
 
 def attack(lab: Lab, net: Trained, name: str, settings: Mapping[str, Any], on: data.Images) -> AttackResult:
     """One attack on the given images, kept in the store."""
     images, labels = on.images.to(lab.device), on.labels.to(lab.device)
-    key = {"what": f"{name} on {net.name}", "model": net.key, "settings": dict(settings), "images": fingerprint({"": on.images}), "seed": lab.p.seed}
-    return attacks.kept(lab.store, key, lambda: attacks.run(name, net.model, images, labels, seed=lab.p.seed, **settings), device=lab.device)
+    key = {
+        "what": f"{name} on {net.name}",
+        "model": net.key,
+        "settings": dict(settings),
+        "images": fingerprint({"": on.images}),
+        "seed": lab.p.seed,
+    }
+    return attacks.kept(
+        lab.store,
+        key,
+        lambda: attacks.run(name, net.model, images, labels, seed=lab.p.seed, **settings),
+        device=lab.device,
+    )
 
 
 def image_sets(net: Trained, found: Mapping[str, AttackResult]) -> dict[str, Tensor]:
-    """Table I's rows: images [m, 1, h, w] that the network gets right when they are clean; C&W as it returns them and held to an L2 of eps."""
+    """Table I's rows: images [m, 1, h, w] that the network gets right when they are clean; C&W as it returns
+    them and held to an L2 of eps.
+    """
     right, clean = found["fgsm"].correct.cpu(), net.test.images
-    return {name: images.cpu()[right] for name, images in {"clean": clean, **{name: one.images for name, one in found.items()}}.items()}
+    return {
+        name: images.cpu()[right]
+        for name, images in {"clean": clean, **{name: one.images for name, one in found.items()}}.items()
+    }
 
 
 def placebo_sets(lab: Lab, sets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """For each attack harmless noise of its size: its own perturbation with the pixels shuffled, for C&W noise of its own L2 length."""
+    """For each attack harmless noise of its size: its own perturbation with the pixels shuffled, for C&W
+    noise of its own L2 length.
+    """
     clean, made = sets["clean"], {}
     for name, kind in PLACEBOS.items():
         change = sets[name] - clean
         size = change.flatten(1).norm(dim=1) if kind == "gauss" else change.flatten(1).abs().amax(1)
-        made[name] = attacks.noise(clean, kind=kind, norm="l2" if kind == "gauss" else "linf", eps=size, seed=lab.p.seed,
-                                   perturbation=change if kind == "shuffle" else None)
+        made[name] = attacks.noise(
+            clean,
+            kind=kind,
+            norm="l2" if kind == "gauss" else "linf",
+            eps=size,
+            seed=lab.p.seed,
+            perturbation=change if kind == "shuffle" else None,
+        )
     return made
 
 
-# Tables ----------------------------------------------------------------------------------------------------------
+# Tables
+# ----------------------------------------------------------------------------------------------------------
 
 
 def alphas(p: Parameters) -> Tensor:
@@ -87,27 +142,50 @@ def drawn_rows(lab: Lab, net: Trained, n: int | None = None) -> data.Images:
 def table(lab: Lab, net: Trained, rows: Tensor | None = None) -> Table:
     """The interventional table over rows [n, 1, h, w], by default over rows drawn from the training set."""
     images = drawn_rows(lab, net).images if rows is None else rows
-    key = {"what": f"interventional table of {net.name}", "model": net.key, "rows": fingerprint({"": images}), "alphas": lab.p.n_alphas,
-           "code": module_digest(f"{METHOD}.interventions", f"{METHOD}.propagation")}
-    return Table(**lab.store.get_or_make(key, lambda: interventional_table(net.model, images.to(lab.device), alphas(lab.p)).tensors(), device=lab.device))
+    key = {
+        "what": f"interventional table of {net.name}",
+        "model": net.key,
+        "rows": fingerprint({"": images}),
+        "alphas": lab.p.n_alphas,
+        "code": module_digest(f"{METHOD}.interventions", f"{METHOD}.propagation"),
+    }
+    return Table(
+        **lab.store.get_or_make(
+            key,
+            lambda: interventional_table(net.model, images.to(lab.device), alphas(lab.p)).tensors(),
+            device=lab.device,
+        )
+    )
 
 
 def class_tables(lab: Lab, net: Trained, rows: Tensor, labels: Tensor) -> Table:
     """Class c's column from the rows of class c alone."""
     if (fewest := int(labels.bincount(minlength=len(net.train.classes)).min())) < 2:
-        raise UserError(f"n_rows = {lab.p.n_rows} is not possible: it leaves {fewest} rows of a class of {net.name}, and a table needs 2. Give more.")
+        raise UserError(
+            f"n_rows = {lab.p.n_rows} is not possible: it leaves {fewest} rows of a class of {net.name}, and "
+            "a table needs 2. Give more."
+        )
     return by_class([table(lab, net, rows[labels == c]) for c in range(len(net.train.classes))])
 
 
 def second_order_table(lab: Lab, net: Trained) -> Table:
-    """Eq. (8) at the training mean with the training covariance; order 0 for a network whose logits are curved."""
+    """Eq. (8) at the training mean with the training covariance; order 0 for a network whose logits are
+    curved.
+    """
     order = 2 if lab.p.variant == "relu-max" else 0
-    key = {"what": f"Taylor table of {net.name}", "model": net.key, "alphas": lab.p.n_alphas, "order": order,
-           "code": module_digest(f"{METHOD}.taylor", f"{METHOD}.interventions")}
+    key = {
+        "what": f"Taylor table of {net.name}",
+        "model": net.key,
+        "alphas": lab.p.n_alphas,
+        "order": order,
+        "code": module_digest(f"{METHOD}.taylor", f"{METHOD}.interventions"),
+    }
 
     def make() -> dict[str, Tensor]:
         mean, covariance = moments(net.train.images)
-        return taylor_table(net.model, mean.to(lab.device), covariance.to(lab.device), alphas(lab.p), order=order).tensors()
+        return taylor_table(
+            net.model, mean.to(lab.device), covariance.to(lab.device), alphas(lab.p), order=order
+        ).tensors()
 
     return Table(**lab.store.get_or_make(key, make, device=lab.device))
 
@@ -118,7 +196,8 @@ def moments(images: Tensor) -> tuple[Tensor, Tensor]:
     return images.mean(0), torch.cov(flat.T)
 
 
-# Maps ------------------------------------------------------------------------------------------------------------
+# Maps
+# ------------------------------------------------------------------------------------------------------------
 
 
 def effect_maps(lab: Lab, net: Trained, images: Tensor, labels: Tensor) -> readings.Maps:
@@ -134,26 +213,41 @@ def effect_maps(lab: Lab, net: Trained, images: Tensor, labels: Tensor) -> readi
         **_looked_up(lab, net, images, of),
         **readings.individual(net.model, images[few], first, alphas=alphas(lab.p), fill=fill),
         **readings.integrated_gradients(net.model, images[few], first),
-        **{key: maps for size in readings.BLOCKS for key, maps in readings.by_blocks(net.model, images[few], first, fill=fill, size=size).items()},
+        **{
+            key: maps
+            for size in readings.BLOCKS
+            for key, maps in readings.by_blocks(net.model, images[few], first, fill=fill, size=size).items()
+        },
         **readings.gradients(net.model, images, of),
     }
 
 
 def main_maps(lab: Lab, net: Trained, images: Tensor, labels: Tensor) -> readings.Maps:
-    """R1 and R3 with what comes with them, of all the given images: cheap enough for every training and every budget."""
+    """R1 and R3 with what comes with them, of all the given images: cheap enough for every training and every
+    budget.
+    """
     images, labels = images.to(lab.device), labels.to(lab.device)
     of = readings.classes_of(net.model, images, labels)
-    return {**readings.population(table(lab, net).to(lab.device), images, of),
-            **readings.individual(net.model, images, of, alphas=alphas(lab.p), fill=net.train.images.mean(0))}
+    return {
+        **readings.population(table(lab, net).to(lab.device), images, of),
+        **readings.individual(net.model, images, of, alphas=alphas(lab.p), fill=net.train.images.mean(0)),
+    }
 
 
 def _looked_up(lab: Lab, net: Trained, images: Tensor, of: Mapping[str, Tensor]) -> readings.Maps:
-    """The readings that look a pixel's value up in a table, over each kind of rows, and the decoder's own map."""
+    """The readings that look a pixel's value up in a table, over each kind of rows, and the decoder's own
+    map.
+    """
     rows, model = drawn_rows(lab, net), generator(lab, net, beta=lab.p.vae_beta, seed=lab.p.seed)
     made, their = samples(lab, net, model, n=lab.p.n_rows)
     frequencies = net.train.labels.bincount(minlength=len(net.train.classes))
-    tables = {"R1c": class_tables(lab, net, rows.images, rows.labels), "R2": second_order_table(lab, net), "R4": table(lab, net, images[: lab.p.n_rows]),
-              "R5": table(lab, net, made), "R5c": class_tables(lab, net, made, their)}
+    tables = {
+        "R1c": class_tables(lab, net, rows.images, rows.labels),
+        "R2": second_order_table(lab, net),
+        "R4": table(lab, net, images[: lab.p.n_rows]),
+        "R5": table(lab, net, made),
+        "R5c": class_tables(lab, net, made, their),
+    }
     found = readings.population(table(lab, net), images, of)
     for reading, one in tables.items():
         found |= readings.at_own_values(one, images, of, {reading: "uniform"})
@@ -171,85 +265,150 @@ def again(lab: Lab, net: Trained) -> dict[str, readings.Maps]:
 def untrained_maps(lab: Lab, net: Trained, images: Tensor, labels: Tensor) -> readings.Maps:
     """The main maps of the first `n_individual` images in a network of the same kind with drawn weights."""
     few = slice(lab.p.n_individual)
-    model = lenet(variant=lab.p.variant, classes=len(net.train.classes), seed=lab.p.seed).to(lab.device).eval()
+    model = (
+        lenet(variant=lab.p.variant, classes=len(net.train.classes), seed=lab.p.seed).to(lab.device).eval()
+    )
     key = {"drawn": [lab.p.variant, lab.p.seed], "code": module_digest("causalnb.models.lenet5")}
     return main_maps(lab, replace(net, model=model, key=key), images[few], labels[few])
 
 
 def degenerate(lab: Lab, net: Trained) -> dict[str, float]:
-    """R9 to R11 over the training rows, probabilities: the greatest |sum over the classes|, the least maximum over alpha, the greatest |mean over alpha|."""
+    """R9 to R11 over the training rows, probabilities: the greatest |sum over the classes|, the least maximum
+    over alpha, the greatest |mean over alpha|.
+    """
     effects = average_effects(table(lab, net))[1]
-    return {"R9": effects.sum(-1).abs().max().item(), "R10": effects.amax(1).min().item(), "R11": effects.mean(1).abs().max().item()}
+    return {
+        "R9": effects.sum(-1).abs().max().item(),
+        "R10": effects.amax(1).min().item(),
+        "R11": effects.mean(1).abs().max().item(),
+    }
 
 
 def by_rows(lab: Lab, net: Trained, sizes: Sequence[int]) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """S of the clean images in the reading R1, true class, against the number of rows: for each size, by score, [n] each.
+    """S of the clean images in the reading R1, true class, against the number of rows: for each size, by
+    score, [n] each.
 
-    "logit" counts a pixel as positive where its effect is above 0, "logit.resolved" where it is above two standard errors.
+    "logit" counts a pixel as positive where its effect is above 0, "logit.resolved" where it is above two
+    standard errors.
     """
     images, labels = net.test.images.to(lab.device), net.test.labels.to(lab.device)
     for size in sizes:
         one, found = table(lab, net, drawn_rows(lab, net, size).images), {}
         effects = average_effects(one)
         for name, values in (("", effects), (".resolved", effects - 2 * one.error)):
-            for score, maps in zip(SCORES, look_up(values, one.alphas, images.flatten(1), labels), strict=True):
+            for score, maps in zip(
+                SCORES, look_up(values, one.alphas, images.flatten(1), labels), strict=True
+            ):
                 found[f"{score}{name}"] = 1 - (maps > 0).double().mean(1).cpu()
         yield size, found
 
 
 def centred(one: Table) -> dict[str, Tensor]:
-    """A table's effects against the uniform baseline, flat, for each score: what two ways of computing it are compared in."""
-    return {score: effects.flatten().cpu() for score, effects in zip(SCORES, average_effects(one), strict=True)}
+    """A table's effects against the uniform baseline, flat, for each score: what two ways of computing it are
+    compared in.
+    """
+    return {
+        score: effects.flatten().cpu() for score, effects in zip(SCORES, average_effects(one), strict=True)
+    }
 
 
 def idea(lab: Lab, net: Trained) -> dict[str, Any]:
-    """What `figures.idea` draws: the first drawn image, its most effective pixel, and every pixel's effect on its class."""
+    """What `figures.idea` draws: the first drawn image, its most effective pixel, and every pixel's effect on
+    its class.
+    """
     one, of = net.test.images[0, 0], int(net.test.labels[0])
     sampled = table(lab, net)
-    effects = readings.population(sampled.to("cpu"), one[None, None], {"true": torch.tensor([of])})["R1.probability.true"][0]
+    effects = readings.population(sampled.to("cpu"), one[None, None], {"true": torch.tensor([of])})[
+        "R1.probability.true"
+    ][0]
     pixel = int(effects.abs().argmax())
-    return {"image": one, "pixel": divmod(pixel, one.shape[1]), "alphas": sampled.alphas.tolist(),
-            "expectations": sampled.expectation[1, pixel, :, of].cpu(), "effects": effects}
+    return {
+        "image": one,
+        "pixel": divmod(pixel, one.shape[1]),
+        "alphas": sampled.alphas.tolist(),
+        "expectations": sampled.expectation[1, pixel, :, of].cpu(),
+        "effects": effects,
+    }
 
 
-# The promised detector -------------------------------------------------------------------------------------------
+# The promised detector
+# -------------------------------------------------------------------------------------------
 
 DETECTORS = ("R1", "R3m", "R7x")  # readings of the predicted class's logit
 WEIGHTS = (0.0, 3.0, 10.0)  # of smoothness in the attack on a detector
 
 
-def detected(lab: Lab, net: Trained, labels: Tensor, sets: Mapping[str, Tensor], effects: Mapping[str, readings.Maps], noisy: Mapping[str, readings.Maps],
-             found: Mapping[str, AttackResult]) -> dict[str, dict[str, Tensor]]:
-    """For each detector and kind of image a number an image whose mean is the AUC against clean ones; attacks count where they succeeded.
+def detected(
+    lab: Lab,
+    net: Trained,
+    labels: Tensor,
+    sets: Mapping[str, Tensor],
+    effects: Mapping[str, readings.Maps],
+    noisy: Mapping[str, readings.Maps],
+    found: Mapping[str, AttackResult],
+) -> dict[str, dict[str, Tensor]]:
+    """For each detector and kind of image a number an image whose mean is the AUC against clean ones; attacks
+    count where they succeeded.
 
-    Detectors are fitted on FGSM and asked about the first `n_individual` images; nothing, where FGSM broke too few for that.
-    Kinds: fgsm, pgd, cw; noise, FGSM's own changes shuffled; evading.W, a PGD that weighs smoothness by W.
+    Detectors are fitted on FGSM and asked about the first `n_individual` images; nothing, where FGSM broke
+    too few for that. Kinds: fgsm, pgd, cw; noise, FGSM's own changes shuffled; evading.W, a PGD that weighs
+    smoothness by W.
     """
     few = slice(min(lab.p.n_individual, len(labels)))
     broken = {name: one.found.cpu()[one.correct.cpu()][few] for name, one in found.items()}
     made: dict[str, dict[str, Tensor]] = {}
     for reading in DETECTORS if detector.enough(broken["fgsm"]) else ():
         key = f"{reading}.logit.predicted"
-        asked = {name: effects[name][key][few] for name in ("clean", "fgsm", "pgd", "cw")} | {"noise": noisy["fgsm"][key][few]}
+        asked = {name: effects[name][key][few] for name in ("clean", "fgsm", "pgd", "cw")} | {
+            "noise": noisy["fgsm"][key][few]
+        }
         misled = broken | {"noise": torch.ones_like(broken["fgsm"])}
         for weight in WEIGHTS:
             images = _evading(lab, net, reading, sets["clean"][few], labels[few], weight)
             of = {"predicted": training.predict(net.model, images.to(lab.device)).argmax(1)}
-            asked[f"evading.{weight:g}"], misled[f"evading.{weight:g}"] = _one_map(lab, net, images, of, key), of["predicted"].cpu() != labels[few]
+            asked[f"evading.{weight:g}"], misled[f"evading.{weight:g}"] = (
+                _one_map(lab, net, images, of, key),
+                of["predicted"].cpu() != labels[few],
+            )
         features = {name: detector.features(maps.cpu()) for name, maps in asked.items()}
         scores = detector.scored(features.pop("clean"), features["fgsm"], broken["fgsm"], features)
-        made[reading] = {name: detector.auc_parts(scores["clean"][those], scores[name][those]) for name, those in misled.items() if name in features}
+        made[reading] = {
+            name: detector.auc_parts(scores["clean"][those], scores[name][those])
+            for name, those in misled.items()
+            if name in features
+        }
     return made
 
 
 def _evading(lab: Lab, net: Trained, reading: str, images: Tensor, labels: Tensor, weight: float) -> Tensor:
     settings = {name: attack_settings(lab.p)["pgd"][name] for name in ("eps", "step", "steps")}
-    key = {"what": f"PGD on {net.name} and a detector", "reading": reading, "weight": weight, "model": net.key, "settings": settings, "seed": lab.p.seed,
-           "images": fingerprint({"": images}), "table": [lab.p.n_rows, lab.p.n_alphas], "code": module_digest(f"{METHOD}.detector", *attacks.CODE)}
+    key = {
+        "what": f"PGD on {net.name} and a detector",
+        "reading": reading,
+        "weight": weight,
+        "model": net.key,
+        "settings": settings,
+        "seed": lab.p.seed,
+        "images": fingerprint({"": images}),
+        "table": [lab.p.n_rows, lab.p.n_alphas],
+        "code": module_digest(f"{METHOD}.detector", *attacks.CODE),
+    }
 
     def make() -> dict[str, Tensor]:
-        effects = detector.Effects(reading, net.model, table(lab, net).to(lab.device), net.train.images.mean(0).to(lab.device))
-        return {"": detector.evade(net.model, effects, images.to(lab.device), labels.to(lab.device), weight=weight, seed=lab.p.seed, **settings)}
+        effects = detector.Effects(
+            reading, net.model, table(lab, net).to(lab.device), net.train.images.mean(0).to(lab.device)
+        )
+        return {
+            "": detector.evade(
+                net.model,
+                effects,
+                images.to(lab.device),
+                labels.to(lab.device),
+                weight=weight,
+                seed=lab.p.seed,
+                **settings,
+            )
+        }
 
     return lab.store.get_or_make(key, make, device=lab.device)[""].cpu()
 
@@ -257,6 +416,11 @@ def _evading(lab: Lab, net: Trained, reading: str, images: Tensor, labels: Tenso
 def _one_map(lab: Lab, net: Trained, images: Tensor, of: Mapping[str, Tensor], key: str) -> Tensor:
     """One reading's maps of new images."""
     images = images.to(lab.device)
-    made = {"R1": lambda: readings.population(table(lab, net).to(lab.device), images, of), "R7x": lambda: readings.gradients(net.model, images, of),
-            "R3m": lambda: readings.individual(net.model, images, of, alphas=torch.zeros(1), fill=net.train.images.mean(0))}
+    made = {
+        "R1": lambda: readings.population(table(lab, net).to(lab.device), images, of),
+        "R7x": lambda: readings.gradients(net.model, images, of),
+        "R3m": lambda: readings.individual(
+            net.model, images, of, alphas=torch.zeros(1), fill=net.train.images.mean(0)
+        ),
+    }
     return made[key.partition(".")[0]]()[key]

@@ -1,8 +1,10 @@
-"""Interventional expectations of a network's outputs, and average causal effects from them (Guo et al. 2024, III-B).
+"""Interventional expectations of a network's outputs, and average causal effects from them (Guo et al. 2024,
+III-B).
 
-E[f_c | do(x_p = alpha)] is the mean over rows of f_c with pixel p set to alpha: the rows keep their other pixels, so the
-correlation among those stays as it is in the data. Every forward serves all classes, as logits and as probabilities.
-Effects are taken row by row and then averaged: the rows' own spread cancels, and a pixel without effect gets exactly 0.
+E[f_c | do(x_p = alpha)] is the mean over rows of f_c with pixel p set to alpha: the rows keep their other
+pixels, so the correlation among those stays as it is in the data. Every forward serves all classes, as logits
+and as probabilities. Effects are taken row by row and then averaged: the rows' own spread cancels, and a
+pixel without effect gets exactly 0.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,30 +39,48 @@ class Block(NamedTuple):
 
 
 @torch.no_grad()
-def blocks(model: nn.Module, images: Tensor, values: Tensor, *, pixels: Tensor | None = None,
-           method: Method = "auto", chunk: int | None = None) -> Iterator[Block]:
-    """Set each pixel to each of its values, one at a time, and yield the logits in blocks that fit into memory.
+def blocks(
+    model: nn.Module,
+    images: Tensor,
+    values: Tensor,
+    *,
+    pixels: Tensor | None = None,
+    method: Method = "auto",
+    chunk: int | None = None,
+) -> Iterator[Block]:
+    """Set each pixel to each of its values, one at a time, and yield the logits in blocks that fit into
+    memory.
 
     images   [n, channels, height, width]; a colour pixel is `channels` inputs, each with an effect of its own
     values   [A] for every pixel, [P, A] for each pixel, or [n, P, A] for each pixel of each image
     pixels   [P], indices into a flattened image; all of them by default
-    method   "propagate": recompute only what a pixel moves (a LeNet of this package); "forward": whole networks in
-             batches (any model); "auto": the first where it can be, else the second
+    method   "propagate": recompute only what a pixel moves (a LeNet of this package); "forward": whole
+             networks in batches (any model); "auto": the first where it can be, else the second
     chunk    about how many interventions are held at once
     """
     if images.ndim != 4 or not len(images):
         raise ValueError(f"images are [n, channels, height, width] with n >= 1, not {list(images.shape)}")
     if method not in ("auto", "propagate", "forward"):
         raise ValueError(f"method = {method!r}: it is auto, propagate or forward")
-    pixels = torch.arange(images[0].numel(), device=images.device) if pixels is None else pixels.to(images.device)
+    pixels = (
+        torch.arange(images[0].numel(), device=images.device) if pixels is None else pixels.to(images.device)
+    )
     values = values.to(images).expand(len(images), len(pixels), values.shape[-1])
     on_cpu = images.device.type == "cpu"
     with training.mode(model, train=False):
         if method != "forward" and propagation.supports(model, images):
-            yield from (Block(*block) for block in propagation.blocks(model, images, values, pixels, chunk=chunk or (1024 if on_cpu else 2**17)))
+            yield from (
+                Block(*block)
+                for block in propagation.blocks(
+                    model, images, values, pixels, chunk=chunk or (1024 if on_cpu else 2**17)
+                )
+            )
         elif method == "propagate":
-            raise UserError(f"method = 'propagate' cannot take a {type(model).__name__} and images of {images.shape[2]} x {images.shape[3]}: "
-                            "it knows the book's LeNet at sizes that 4 divides, so choose 'auto' or 'forward'.")
+            raise UserError(
+                f"method = 'propagate' cannot take a {type(model).__name__} and images of {images.shape[2]} "
+                f"x {images.shape[3]}: "
+                "it knows the book's LeNet at sizes that 4 divides, so choose 'auto' or 'forward'."
+            )
         else:
             yield from _forward(model, images, values, pixels, chunk or (256 if on_cpu else 2**13))
 
@@ -83,9 +103,17 @@ def _forward(model: nn.Module, images: Tensor, values: Tensor, pixels: Tensor, c
             yield Block(rows, places, torch.where(same, natural[:, None, None], logits), natural)
 
 
-def intervene(model: nn.Module, images: Tensor, values: Tensor, *, pixels: Tensor | None = None,
-              method: Method = "auto", chunk: int | None = None) -> Tensor:
-    """Logits [n, P, A, K] of each image after do(x_p = value), all of them at once; the arguments are those of `blocks`.
+def intervene(
+    model: nn.Module,
+    images: Tensor,
+    values: Tensor,
+    *,
+    pixels: Tensor | None = None,
+    method: Method = "auto",
+    chunk: int | None = None,
+) -> Tensor:
+    """Logits [n, P, A, K] of each image after do(x_p = value), all of them at once; the arguments are those
+    of `blocks`.
 
     >>> flat = nn.Sequential(nn.Flatten(), nn.Linear(4, 1, bias=False))
     >>> _ = nn.init.ones_(flat[1].weight)
@@ -101,10 +129,14 @@ def intervene(model: nn.Module, images: Tensor, values: Tensor, *, pixels: Tenso
     return logits
 
 
-def single_and_joint(model: nn.Module, before: Tensor, after: Tensor, classes: Tensor, *, chunk: int | None = None) -> tuple[Tensor, Tensor]:
-    """Sum of the effects of setting each pixel alone from `before` to `after`, and the effect of setting all at once: [2, n] each.
+def single_and_joint(
+    model: nn.Module, before: Tensor, after: Tensor, classes: Tensor, *, chunk: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Sum of the effects of setting each pixel alone from `before` to `after`, and the effect of setting all
+    at once: [2, n] each.
 
-    An attack is the joint intervention; the two differ by the pixels' interactions. The first axis is `SCORES`.
+    An attack is the joint intervention; the two differ by the pixels' interactions. The first axis is
+    `SCORES`.
 
     before, after   [n, channels, height, width]
     classes         [n], whose score
@@ -113,7 +145,9 @@ def single_and_joint(model: nn.Module, before: Tensor, after: Tensor, classes: T
     single = torch.zeros(2, len(before), dtype=torch.float64, device=before.device)
     for block in blocks(model, before, after.flatten(1)[..., None], chunk=chunk):
         of = (slice(None), each[: len(block.natural)], classes[block.rows])
-        single[:, block.rows] += scores(block.logits).movedim(-1, 2)[of].sum((2, 3)) - scores(block.natural)[of] * len(block.places)
+        single[:, block.rows] += scores(block.logits).movedim(-1, 2)[of].sum((2, 3)) - scores(block.natural)[
+            of
+        ] * len(block.places)
     joint = scores(training.predict(model, after)) - scores(training.predict(model, before))
     return single, joint[:, each, classes]
 
@@ -121,7 +155,8 @@ def single_and_joint(model: nn.Module, before: Tensor, after: Tensor, classes: T
 def scores(logits: Tensor) -> Tensor:
     """Both outputs that may be y: [2, ..., K] in float64, logits and probabilities (`SCORES`).
 
-    In float32 the probability of a confident class is 1 up to a few steps of 6e-8, larger than most pixels' effects.
+    In float32 the probability of a confident class is 1 up to a few steps of 6e-8, larger than most pixels'
+    effects.
     """
     return torch.stack([logits.double(), logits.double().softmax(-1)])
 
@@ -133,7 +168,8 @@ class Table:
     alphas   [A], ascending
     effect   [2, P, A, K], the expectation less `natural`
     natural  [2, K], E[f_c] without intervention
-    error    [2, P, A, K], standard error over the rows of the effect against the uniform baseline; 0 where nothing was sampled
+    error    [2, P, A, K], standard error over the rows of the effect against the uniform baseline; 0 where
+             nothing was sampled
     """
 
     alphas: Tensor
@@ -155,8 +191,11 @@ class Table:
         return type(self)(**{name: values.to(device) for name, values in self.tensors().items()})
 
 
-def interventional_table(model: nn.Module, rows: Tensor, alphas: Tensor, *, method: Method = "auto", chunk: int | None = None) -> Table:
-    """The table of a network over the rows of a data set (Eq. 4 with the empirical distribution of the other pixels).
+def interventional_table(
+    model: nn.Module, rows: Tensor, alphas: Tensor, *, method: Method = "auto", chunk: int | None = None
+) -> Table:
+    """The table of a network over the rows of a data set (Eq. 4 with the empirical distribution of the other
+    pixels).
 
     rows     [n, channels, height, width], n >= 2
     alphas   [A], ascending
@@ -181,18 +220,25 @@ def interventional_table(model: nn.Module, rows: Tensor, alphas: Tensor, *, meth
 
 def by_class(tables: Sequence[Table]) -> Table:
     """One table whose class c comes from the c-th of the given ones, e.g. from rows of class c alone."""
-    chosen = {name: torch.stack([getattr(one, name)[..., c] for c, one in enumerate(tables)], -1) for name in ("effect", "natural", "error")}
+    chosen = {
+        name: torch.stack([getattr(one, name)[..., c] for c, one in enumerate(tables)], -1)
+        for name in ("effect", "natural", "error")
+    }
     return Table(tables[0].alphas, **chosen)
 
 
 def average_effects(table: Table, *, baseline: Baseline = "uniform") -> Tensor:
     """Average causal effects, Eq. (2): [2, P, A, K].
 
-    baseline   "uniform": the mean of E[f_c | do(x_p = alpha)] over the grid, Eq. (3) as the paper computes it;
-               "empirical": E[f_c], no intervention; "zero": E[f_c | do(x_p = the grid's first value)]
+    baseline   "uniform": the mean of E[f_c | do(x_p = alpha)] over the grid, Eq. (3) as the paper computes
+               it; "empirical": E[f_c], no intervention; "zero": E[f_c | do(x_p = the grid's first value)]
     """
     first = table.effect[:, :, :1]
-    baselines = {"uniform": table.effect.mean(2, keepdim=True), "empirical": torch.zeros_like(first), "zero": first}
+    baselines = {
+        "uniform": table.effect.mean(2, keepdim=True),
+        "empirical": torch.zeros_like(first),
+        "zero": first,
+    }
     if baseline not in baselines:
         raise ValueError(f"baseline = {baseline!r}: it is uniform, empirical or zero")
     return table.effect - baselines[baseline]
@@ -204,7 +250,8 @@ def binary(table: Table) -> Tensor:
 
 
 def look_up(effects: Tensor, alphas: Tensor, values: Tensor, classes: Tensor) -> Tensor:
-    """Each image's effects at its own pixel values, for one class an image: [2, n, P], linear between grid values.
+    """Each image's effects at its own pixel values, for one class an image: [2, n, P], linear between grid
+    values.
 
     effects   [2, P, A, K], e.g. `average_effects(table)`; alphas [A], ascending
     values    [n, P], in the range of the grid

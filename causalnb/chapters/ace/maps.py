@@ -1,6 +1,8 @@
-"""Statistics of effect maps: sparsity and total variation (Guo et al. 2024, Eq. 9 and 10), and one for each claim of IV-B.
+"""Statistics of effect maps: sparsity and total variation (Guo et al. 2024, Eq. 9 and 10), and one for each
+claim of IV-B.
 
-Maps are [n, height, width], or [n, channels, height, width]; masks have their shape; each function returns one number a map.
+Maps are [n, height, width], or [n, channels, height, width]; masks have their shape; each function returns
+one number a map.
 """
 
 from typing import Literal
@@ -78,7 +80,9 @@ def _as_maps(images: Tensor) -> Tensor:
 
 
 def positive_mass(maps: Tensor, mask: Tensor) -> Tensor:
-    """Sum of the positive effects in the mask: "causal effect intensity of the positive causal effects" (IV-B P2)."""
+    """Sum of the positive effects in the mask: "causal effect intensity of the positive causal effects" (IV-B
+    P2).
+    """
     return (maps.clamp_min(0) * mask).flatten(1).sum(1)
 
 
@@ -93,7 +97,9 @@ def positive_share(maps: Tensor, mask: Tensor) -> Tensor:
 
 
 def negative_share(maps: Tensor, mask: Tensor) -> Tensor:
-    """Share of the mask's pixels with a negative effect: "negative causal effects have increased" (IV-B P2)."""
+    """Share of the mask's pixels with a negative effect: "negative causal effects have increased" (IV-B
+    P2).
+    """
     return _share(maps < 0, mask)
 
 
@@ -140,10 +146,12 @@ def disturbance(clean: Tensor, attacked: Tensor) -> Tensor:
 
 
 def restore_top(clean: Tensor, attacked: Tensor, ranking: Tensor, *, share: float) -> Tensor:
-    """Attacked images with the pixels that rank highest set back to their clean values: do "a few key areas" decide? (IV-B (4))
+    """Attacked images with the pixels that rank highest set back to their clean values: do "a few key areas"
+    decide? (IV-B (4))
 
     clean, attacked   [n, channels, height, width]
-    ranking           [n, ...], one number for each of an image's values; equal ones in the order of the pixels
+    ranking           [n, ...], one number for each of an image's values; equal ones in the order of the
+                      pixels
     share             of the image's values that go back, e.g. 0.05
     """
     count = round(share * clean[0].numel())
@@ -154,7 +162,8 @@ def restore_top(clean: Tensor, attacked: Tensor, ranking: Tensor, *, share: floa
 
 
 def localisation(maps: Tensor, perturbed: Tensor) -> Tensor:
-    """AUC of |effect| for the pixels an attack changed: does the map "determine which part" misled the model? (I, 4th bullet)
+    """AUC of |effect| for the pixels an attack changed: does the map "determine which part" misled the model?
+    (I, 4th bullet)
 
     [n]; NaN for an image of whose pixels all or none are marked: it has no AUC.
 

@@ -1,4 +1,6 @@
-"""What the record holds: experiments in, estimates out by measurement id, each interval at the level that its row asks for."""
+"""What the record holds: experiments in, estimates out by measurement id, each interval at the level that its
+row asks for.
+"""
 
 import copy
 from collections import Counter
@@ -24,19 +26,35 @@ from causalnb.statistics import Estimate, exact, logic, mean, proportion, summar
 Estimates = dict[str, Estimate]
 
 
-def accuracies(lab: Lab, nets: Mapping[str, Trained], others: Mapping[str, Mapping[str, Sequence[Trained]]]) -> Estimates:
-    """Test accuracy of the attacked network, as printed number and as the control of the rows that its attacks decide; of all other trainings.
+def accuracies(
+    lab: Lab, nets: Mapping[str, Trained], others: Mapping[str, Mapping[str, Sequence[Trained]]]
+) -> Estimates:
+    """Test accuracy of the attacked network, as printed number and as the control of the rows that its
+    attacks decide; of all other trainings.
 
     others   data set -> recipe -> trainings, from `networks.others`
     """
     found: Estimates = {}
     for name, net in nets.items():
         n, own = len(lab.load(name)), "momentum" if lab.p.momentum else "plain"
-        each = {own: [net, *others[name]["plain"]], **{recipe: trainings for recipe, trainings in others[name].items() if recipe != "plain" and trainings}}
+        each = {
+            own: [net, *others[name]["plain"]],
+            **{
+                recipe: trainings
+                for recipe, trainings in others[name].items()
+                if recipe != "plain" and trainings
+            },
+        }
         ids = {f"control.accuracy.{name}": net}
         for recipe, trainings in each.items():
-            ids |= {f"accuracy.{name}.{recipe}": trainings[0], **{f"training.{name}.{recipe}.{one.seed}": one for one in trainings[1:]}}
-        found |= {id: proportion(round(one.curve[-1].item() * n), n, level=lab.level(id), seeds=(one.seed,)) for id, one in ids.items()}
+            ids |= {
+                f"accuracy.{name}.{recipe}": trainings[0],
+                **{f"training.{name}.{recipe}.{one.seed}": one for one in trainings[1:]},
+            }
+        found |= {
+            id: proportion(round(one.curve[-1].item() * n), n, level=lab.level(id), seeds=(one.seed,))
+            for id, one in ids.items()
+        }
     return found
 
 
@@ -45,9 +63,13 @@ def successes(lab: Lab, found: Mapping[str, Mapping[str, AttackResult]]) -> Esti
     made = {}
     for name, attacks in found.items():
         for attack, one in attacks.items():
-            ids = [f"success.{name}.cw.within" if attack == "cw-clipped" else f"success.{name}.{attack}.correct"]
+            ids = [
+                f"success.{name}.cw.within" if attack == "cw-clipped" else f"success.{name}.{attack}.correct"
+            ]
             for id in ids + [f"control.strength.{name}"] * (attack == "pgd"):
-                made[id] = proportion(int(one.found.sum()), int(one.correct.sum()), level=lab.level(id), seeds=(lab.p.seed,))
+                made[id] = proportion(
+                    int(one.found.sum()), int(one.correct.sum()), level=lab.level(id), seeds=(lab.p.seed,)
+                )
     return made
 
 
@@ -62,23 +84,48 @@ def degenerate(net: Trained, found: Mapping[str, float]) -> Estimates:
 
 
 def table_cells(lab: Lab, name: str, effects: Mapping[str, Maps]) -> Estimates:
-    """Every reading of every cell of Table I for one data set: mean and sd over images of S, and of TV raw and scaled."""
+    """Every reading of every cell of Table I for one data set: mean and sd over images of S, and of TV raw
+    and scaled.
+    """
     found: Estimates = {}
     for which, maps in effects.items():
         for what, ends in claims.STATISTICS.items():
-            columns = {f"{key}{end}": statistic(values) for key, values in maps.items() for end, statistic in ends.items()}
+            columns = {
+                f"{key}{end}": statistic(values)
+                for key, values in maps.items()
+                for end, statistic in ends.items()
+            }
             for summary, word in (("mean", "mean"), ("sd", "std")):
-                found |= _summarised(lab, {f"table.{name}.{which}.{what}_{word}.{key}": values for key, values in columns.items()}, summary)
+                found |= _summarised(
+                    lab,
+                    {f"table.{name}.{which}.{what}_{word}.{key}": values for key, values in columns.items()},
+                    summary,
+                )
     return found
 
 
-def claimed(lab: Lab, net: Trained, effects: Mapping[str, Maps], images: Mapping[str, Tensor], labels: Tensor,
-            attacks: Mapping[str, AttackResult]) -> Estimates:
-    """What decides the claims of IV-B and the printed order of Table I's means, for one data set; and T9's placebo."""
+def claimed(
+    lab: Lab,
+    net: Trained,
+    effects: Mapping[str, Maps],
+    images: Mapping[str, Tensor],
+    labels: Tensor,
+    attacks: Mapping[str, AttackResult],
+) -> Estimates:
+    """What decides the claims of IV-B and the printed order of Table I's means, for one data set; and T9's
+    placebo.
+    """
     broken = {attack: one.found.cpu()[one.correct.cpu()] for attack, one in attacks.items()}
     counts, by_chance = claims.undone(net.model, images, labels, effects, broken, net.name, seed=lab.p.seed)
-    found = _summarised(lab, claims.columns(net.name, effects, images, seed=lab.p.seed) | claims.orders(net.name, effects) | by_chance)
-    return found | {id: proportion(*of, level=lab.level(id), seeds=(lab.p.seed,)) for id, of in counts.items()}
+    found = _summarised(
+        lab,
+        claims.columns(net.name, effects, images, seed=lab.p.seed)
+        | claims.orders(net.name, effects)
+        | by_chance,
+    )
+    return found | {
+        id: proportion(*of, level=lab.level(id), seeds=(lab.p.seed,)) for id, of in counts.items()
+    }
 
 
 def direction(one: Estimate) -> str:
@@ -87,7 +134,8 @@ def direction(one: Estimate) -> str:
 
 
 def directions(found: Mapping[str, Estimate]) -> Estimates:
-    """How often S (T6) and TV (T8) rise, fall, or stay open under the three attacks, by the class of the map, over sets, readings and scores.
+    """How often S (T6) and TV (T8) rise, fall, or stay open under the three attacks, by the class of the map,
+    over sets, readings and scores.
 
     found   claim.* against the clean image, placebo.* against noise
     """
@@ -96,19 +144,38 @@ def directions(found: Mapping[str, Estimate]) -> Estimates:
         kind, claim, _, attack = id.split(".")[:4]
         if claim in ("T6", "T8") and attack != "cw-clipped":
             of, end = ("true" if ".true" in id else "predicted"), id.rpartition(".")[2]
-            counts.setdefault(".".join(["directions", kind, claim, of, *[end] * (end in ("raw", "scaled"))]), Counter())[direction(one)] += 1
-    return {f"{name}.{word}": exact(number[word], n=number.total()) for name, number in counts.items() for word in ("rises", "open", "falls")}
+            counts.setdefault(
+                ".".join(["directions", kind, claim, of, *[end] * (end in ("raw", "scaled"))]), Counter()
+            )[direction(one)] += 1
+    return {
+        f"{name}.{word}": exact(number[word], n=number.total())
+        for name, number in counts.items()
+        for word in ("rises", "open", "falls")
+    }
 
 
-def placebos(lab: Lab, net: Trained, effects: Mapping[str, Maps], noisy: Mapping[str, Maps], images: Mapping[str, Tensor], noise: Mapping[str, Tensor],
-             drawn: Maps) -> Estimates:
-    """Each claim under an attack less the same under harmless noise of its size; for T5, less the same in `drawn`, an untrained network's maps."""
-    return _summarised(lab, claims.placebos(net.name, effects, noisy, images, noise, seed=lab.p.seed)
-                       | claims.untrained(net.name, effects["clean"], drawn, images["clean"]))
+def placebos(
+    lab: Lab,
+    net: Trained,
+    effects: Mapping[str, Maps],
+    noisy: Mapping[str, Maps],
+    images: Mapping[str, Tensor],
+    noise: Mapping[str, Tensor],
+    drawn: Maps,
+) -> Estimates:
+    """Each claim under an attack less the same under harmless noise of its size; for T5, less the same in
+    `drawn`, an untrained network's maps.
+    """
+    return _summarised(
+        lab,
+        claims.placebos(net.name, effects, noisy, images, noise, seed=lab.p.seed)
+        | claims.untrained(net.name, effects["clean"], drawn, images["clean"]),
+    )
 
 
 def between(name: str, each: Mapping[int, Mapping[str, Maps]]) -> Estimates:
-    """Standard deviation over trainings of Table I's means, in the readings that every training has; nothing for one training.
+    """Standard deviation over trainings of Table I's means, in the readings that every training has; nothing
+    for one training.
 
     each   seed -> set -> reading -> [n, h, w]
     """
@@ -118,25 +185,40 @@ def between(name: str, each: Mapping[int, Mapping[str, Maps]]) -> Estimates:
             for key in maps:
                 for end, statistic in ends.items():
                     means = [statistic(of[which][key]).double().mean().item() for of in each.values()]
-                    found[f"between.{name}.{which}.{what}.{key}{end}"] = Estimate(stdev(means), method="sd over trainings", n=len(means), seeds=seeds)
+                    found[f"between.{name}.{which}.{what}.{key}{end}"] = Estimate(
+                        stdev(means), method="sd over trainings", n=len(means), seeds=seeds
+                    )
     return found
 
 
 def latents(lab: Lab, found: Sequence[Latents]) -> Estimates:
-    """How many latents of a beta-VAE are active, over trainings where there are several; what all carry; and how many samples pass for their label."""
+    """How many latents of a beta-VAE are active, over trainings where there are several; what all carry; and
+    how many samples pass for their label.
+    """
     made: Estimates = {}
     for beta in dict.fromkeys(one.beta for one in found):
         those = [one for one in found if one.beta == beta]
-        ids, seeds = ("vae.active" if beta == lab.p.vae_beta else f"vae.latents.{beta:g}"), tuple(one.seed for one in those)
+        ids, seeds = (
+            ("vae.active" if beta == lab.p.vae_beta else f"vae.latents.{beta:g}"),
+            tuple(one.seed for one in those),
+        )
         made[ids] = mean([one.active for one in those], level=lab.level(ids), seed=lab.p.seed, seeds=seeds)
-        made[f"vae.nats.{beta:g}"] = mean([one.kl.sum().item() for one in those], seed=lab.p.seed, seeds=seeds)
-        made[f"vae.labels.{beta:g}"] = proportion(sum(one.labels[0] for one in those), sum(one.labels[1] for one in those), seeds=seeds)
+        made[f"vae.nats.{beta:g}"] = mean(
+            [one.kl.sum().item() for one in those], seed=lab.p.seed, seeds=seeds
+        )
+        made[f"vae.labels.{beta:g}"] = proportion(
+            sum(one.labels[0] for one in those), sum(one.labels[1] for one in those), seeds=seeds
+        )
     return made
 
 
 def rows(lab: Lab, found: Mapping[int, Mapping[str, Tensor]]) -> Estimates:
     """Mean S over images against the number of rows, plain and with unresolved signs left out."""
-    return {f"rows.{size}.{name}": mean(values.numpy(), seed=lab.p.seed, seeds=(lab.p.seed,)) for size, of in found.items() for name, values in of.items()}
+    return {
+        f"rows.{size}.{name}": mean(values.numpy(), seed=lab.p.seed, seeds=(lab.p.seed,))
+        for size, of in found.items()
+        for name, values in of.items()
+    }
 
 
 def strengths(lab: Lab, points: Sequence[Point]) -> Estimates:
@@ -149,73 +231,133 @@ def strengths(lab: Lab, points: Sequence[Point]) -> Estimates:
 
 
 def detections(lab: Lab, name: str, found: Mapping[str, Mapping[str, Tensor]]) -> Estimates:
-    """The AUC of each detector for each kind of image; found: reading -> kind -> a number an image whose mean is the AUC."""
-    return _summarised(lab, {f"detector.{name}.{reading}.{kind}": values for reading, kinds in found.items() for kind, values in kinds.items()})
+    """The AUC of each detector for each kind of image; found: reading -> kind -> a number an image whose mean
+    is the AUC.
+    """
+    return _summarised(
+        lab,
+        {
+            f"detector.{name}.{reading}.{kind}": values
+            for reading, kinds in found.items()
+            for kind, values in kinds.items()
+        },
+    )
 
 
 def alike(lab: Lab, name: str, maps: Maps, readings: Sequence[str]) -> Estimates:
     """The mean correlation, over images, of two readings' maps of the same image."""
     pairs = {(a, b): min(len(maps[a]), len(maps[b])) for a, b in combinations(readings, 2)}
-    return _summarised(lab, {f"alike.{name}.{a.split('.')[0]}-{b.split('.')[0]}": m.correlation(maps[a][:n], maps[b][:n]) for (a, b), n in pairs.items()})
+    return _summarised(
+        lab,
+        {
+            f"alike.{name}.{a.split('.')[0]}-{b.split('.')[0]}": m.correlation(maps[a][:n], maps[b][:n])
+            for (a, b), n in pairs.items()
+        },
+    )
 
 
 def corners(lab: Lab, found: Sequence[Corner]) -> Estimates:
-    """What each network does with the corner of `shapes`; the claim's row takes rho 0.9, its control rho 0."""
+    """What each network does with the corner of `shapes`; the claim's row takes rho 0.9, its control rho
+    0.
+    """
     made: Estimates = {}
     for one in found:
         for what, values in (("pixel", one.pixel), ("single", one.single), ("joint", one.joint)):
-            id = {("pixel", 0.9): "claim.T15.shapes", ("pixel", 0.0): "control.T15"}.get((what, one.rho), f"shapes.{what}.{one.rho}")
+            id = {("pixel", 0.9): "claim.T15.shapes", ("pixel", 0.0): "control.T15"}.get(
+                (what, one.rho), f"shapes.{what}.{one.rho}"
+            )
             made[id] = mean(values.numpy(), level=lab.level(id), seed=lab.p.seed, seeds=(lab.p.seed,))
-        made |= {f"shapes.accuracy.{one.rho}": proportion(*one.accuracy), f"shapes.without.{one.rho}": proportion(*one.without)}
+        made |= {
+            f"shapes.accuracy.{one.rho}": proportion(*one.accuracy),
+            f"shapes.without.{one.rho}": proportion(*one.without),
+        }
     return made
 
 
 def kinks(nets: Iterable[Trained], *, pixels: Sequence[int] = (200, 406, 600)) -> Estimates:
     """T14: whether no logit of the networks has a kink along the value of some pixels of the first image."""
-    lines = torch.cat([kinked(slopes_along(copy.deepcopy(net.model).cpu().double(), net.test.images[:1].double(), pixels=torch.tensor(pixels)))
-                       for net in nets])
+    lines = torch.cat(
+        [
+            kinked(
+                slopes_along(
+                    copy.deepcopy(net.model).cpu().double(),
+                    net.test.images[:1].double(),
+                    pixels=torch.tensor(pixels),
+                )
+            )
+            for net in nets
+        ]
+    )
     return {"claim.T14": logic(not lines.any(), n=lines.numel())}
 
 
 def agreement(sampled: Mapping[str, Tensor], formula: Mapping[str, Tensor]) -> Estimates:
     """Correlation of Taylor's effects with the sampled ones, for each score."""
-    pairs = {score: torch.corrcoef(torch.stack([values, formula[score]]))[0, 1].item() for score, values in sampled.items()}
-    return {f"taylor.correlation.{score}": exact(value, n=len(sampled[score])) for score, value in pairs.items()}
+    pairs = {
+        score: torch.corrcoef(torch.stack([values, formula[score]]))[0, 1].item()
+        for score, values in sampled.items()
+    }
+    return {
+        f"taylor.correlation.{score}": exact(value, n=len(sampled[score])) for score, value in pairs.items()
+    }
 
 
 def precision(lab: Lab, net: Trained, images: Tensor, labels: Tensor) -> Estimates:
-    """Mean S of clean images in the reading R3m, logit of the true class, with the forwards in float32 and in float64."""
+    """Mean S of clean images in the reading R3m, logit of the true class, with the forwards in float32 and in
+    float64.
+    """
     few = slice(min(lab.p.n_individual, len(images)))
     of, found = {"true": labels[few].to(lab.device)}, {}
     for dtype in (torch.float32, torch.float64):
-        maps = individual(net.model, images[few].to(lab.device), of, alphas=torch.zeros(1), fill=net.train.images.mean(0), dtype=dtype)
+        maps = individual(
+            net.model,
+            images[few].to(lab.device),
+            of,
+            alphas=torch.zeros(1),
+            fill=net.train.images.mean(0),
+            dtype=dtype,
+        )
         name = f"precision.{net.name}.S_mean.R3m.logit.true.{str(dtype).removeprefix('torch.')}"
-        found[name] = mean(m.sparsity(maps["R3m.logit.true"]).cpu().numpy(), seed=lab.p.seed, seeds=(lab.p.seed,))
+        found[name] = mean(
+            m.sparsity(maps["R3m.logit.true"]).cpu().numpy(), seed=lab.p.seed, seeds=(lab.p.seed,)
+        )
     return found
 
 
 def errata(net: Trained, printed: Mapping[str, float]) -> Estimates:
-    """Whether each printed statement holds: the one that needs data is put to this run's first set, the one on Table I to its cells.
+    """Whether each printed statement holds: the one that needs data is put to this run's first set, the one
+    on Table I to its cells.
 
     printed   the numbers that the paper prints, by row id
     """
     tested = [*(test() for test in ERRATA.values()), pixels_are_correlated(net.train.images)]
-    return {one.id: logic(one.holds, n=one.n) for one in tested} | {"erratum.E27": logic(_greatest("cw", printed))}
+    return {one.id: logic(one.holds, n=one.n) for one in tested} | {
+        "erratum.E27": logic(_greatest("cw", printed))
+    }
 
 
 def _greatest(attack: str, printed: Mapping[str, float]) -> bool:
     """Whether an attack has the greatest printed mean of S and of TV on both data sets."""
     means = {id: value for id, value in printed.items() if id.endswith("_mean")}
-    return all(value <= means[".".join(["table", id.split(".")[1], attack, id.split(".")[3]])] for id, value in means.items())
+    return all(
+        value <= means[".".join(["table", id.split(".")[1], attack, id.split(".")[3]])]
+        for id, value in means.items()
+    )
 
 
 def _summarised(lab: Lab, columns: Mapping[str, Tensor], statistic: Any = "mean") -> Estimates:
-    """One bootstrap for all columns of a length and a level; an image that is NaN is left out, and a column without an image has no estimate."""
+    """One bootstrap for all columns of a length and a level; an image that is NaN is left out, and a column
+    without an image has no estimate.
+    """
     groups: dict[tuple[int, float], dict[str, Any]] = {}
     for id, column in columns.items():
         values = column[~column.isnan()]
         groups.setdefault((len(values), lab.level(id)), {})[id] = values.cpu().numpy()
     found: Estimates = {}
     for (n, level), part in groups.items():
-        found |= summaries(part, statistic=statistic, level=level, seed=lab.p.seed, seeds=(lab.p.seed,)) if n else {}
+        found |= (
+            summaries(part, statistic=statistic, level=level, seed=lab.p.seed, seeds=(lab.p.seed,))
+            if n
+            else {}
+        )
     return found

@@ -1,4 +1,6 @@
-"""The networks of chapter 1, each trained once and kept in the store: LeNets by the printed recipe and beside it, beta-VAEs."""
+"""The networks of chapter 1, each trained once and kept in the store: LeNets by the printed recipe and beside
+it, beta-VAEs.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,7 +18,10 @@ from causalnb.record import module_digest
 from causalnb.store import Store
 
 LENET = ("causalnb.training", "causalnb.models.lenet5")
-CARRIED = ("mnist", "fashion_mnist")  # sets whose LeNets the book carries: a change of code does not part with them
+CARRIED = (
+    "mnist",
+    "fashion_mnist",
+)  # sets whose LeNets the book carries: a change of code does not part with them
 BETAS = (1.0, 4.0)  # beside the one in the parameters
 
 
@@ -36,7 +41,9 @@ class Lab(Protocol):
 
 @dataclass(frozen=True)
 class Trained:
-    """A LeNet with its data: `test` are the drawn images, `curve` [epochs] the accuracy on the whole test set after each epoch."""
+    """A LeNet with its data: `test` are the drawn images, `curve` [epochs] the accuracy on the whole test set
+    after each epoch.
+    """
 
     name: str
     seed: int
@@ -48,41 +55,75 @@ class Trained:
 
 
 def trained(lab: Lab, name: str, *, seed: int | None = None, momentum: float | None = None) -> Trained:
-    """A LeNet trained on a data set by the recipe in the parameters, its accuracy after each epoch, and the test images that the run draws.
+    """A LeNet trained on a data set by the recipe in the parameters, its accuracy after each epoch, and the
+    test images that the run draws.
 
     seed, momentum   other than the parameters say, for the trainings beside the first
     """
     p = lab.p
-    recipe = training.Recipe(optimiser=p.optimiser, rate=p.rate, momentum=p.momentum if momentum is None else momentum, epochs=p.epochs_for(name),
-                             batch=p.batch, seed=p.seed if seed is None else seed)
+    recipe = training.Recipe(
+        optimiser=p.optimiser,
+        rate=p.rate,
+        momentum=p.momentum if momentum is None else momentum,
+        epochs=p.epochs_for(name),
+        batch=p.batch,
+        seed=p.seed if seed is None else seed,
+    )
     train, test = lab.load(name, "train"), lab.load(name, "test")
     model = lenet(variant=p.variant, classes=len(train.classes), seed=recipe.seed)
     what, code = {"what": f"LeNet on {name}", "variant": p.variant}, () if name in CARRIED else LENET
-    curve = fitted(lab.store, what, model, [(training.cross_entropy, recipe)], train, test=test, code=code, device=lab.device)
-    key = {**what, "recipe": recipe.model_dump(), "data": train.digest} | ({"code": module_digest(*code)} if code else {})
+    curve = fitted(
+        lab.store,
+        what,
+        model,
+        [(training.cross_entropy, recipe)],
+        train,
+        test=test,
+        code=code,
+        device=lab.device,
+    )
+    key = {**what, "recipe": recipe.model_dump(), "data": train.digest} | (
+        {"code": module_digest(*code)} if code else {}
+    )
     drawn = data.draw(test, min(p.n_images, len(test)), seed=p.image_seed)
     return Trained(name, recipe.seed, model, train, drawn, curve, key)
 
 
 def others(lab: Lab, name: str) -> dict[str, list[Trained]]:
-    """The trainings beside the first: the printed recipe again with the next seeds, and the recipe with momentum with each seed.
+    """The trainings beside the first: the printed recipe again with the next seeds, and the recipe with
+    momentum with each seed.
 
-    Returns {"plain": those of the printed recipe without the first, "momentum": all with momentum}; the latter empty where
-    the parameters ask for none.
+    Returns {"plain": those of the printed recipe without the first, "momentum": all with momentum}; the
+    latter empty where the parameters ask for none.
     """
     p = lab.p
     seeds = range(p.seed, p.seed + p.n_trainings)
-    with_momentum = [trained(lab, name, seed=seed, momentum=p.other_momentum) for seed in seeds if p.other_momentum]
+    with_momentum = [
+        trained(lab, name, seed=seed, momentum=p.other_momentum) for seed in seeds if p.other_momentum
+    ]
     return {"plain": [trained(lab, name, seed=seed) for seed in seeds[1:]], "momentum": with_momentum}
 
 
 def generator(lab: Lab, net: Trained, *, beta: float, seed: int) -> vae.BetaVAE:
     """A beta-VAE trained on the network's training images (III-B3)."""
     train, batch = net.train, 64
-    recipe = training.Recipe(optimiser="adam", rate=1e-3, epochs=max(1, round(lab.p.vae_steps * batch / len(train))), batch=batch, seed=seed)
+    recipe = training.Recipe(
+        optimiser="adam",
+        rate=1e-3,
+        epochs=max(1, round(lab.p.vae_steps * batch / len(train))),
+        batch=batch,
+        seed=seed,
+    )
     model = vae.beta_vae(classes=len(train.classes), size=train.images.shape[-1], seed=seed)
-    fitted(lab.store, {"what": f"beta-VAE on {net.name}", "beta": beta}, model, [(vae.elbo_loss(beta=beta), recipe)], train,
-           code=("causalnb.training", "causalnb.chapters.ace.vae"), device=lab.device)
+    fitted(
+        lab.store,
+        {"what": f"beta-VAE on {net.name}", "beta": beta},
+        model,
+        [(vae.elbo_loss(beta=beta), recipe)],
+        train,
+        code=("causalnb.training", "causalnb.chapters.ace.vae"),
+        device=lab.device,
+    )
     return model
 
 
@@ -108,10 +149,14 @@ class Latents:
 
 
 def latents(lab: Lab, net: Trained) -> list[Latents]:
-    """The printed beta with each seed, then the others with the first; on a thousand test images, and a hundred samples."""
+    """The printed beta with each seed, then the others with the first; on a thousand test images, and a
+    hundred samples.
+    """
     p, found = lab.p, []
     test = lab.load(net.name).take(slice(1000))
-    for beta, seed in [(p.vae_beta, p.seed + i) for i in range(p.n_trainings)] + [(beta, p.seed) for beta in BETAS if beta != p.vae_beta]:
+    for beta, seed in [(p.vae_beta, p.seed + i) for i in range(p.n_trainings)] + [
+        (beta, p.seed) for beta in BETAS if beta != p.vae_beta
+    ]:
         model = generator(lab, net, beta=beta, seed=seed)
         images, labels = samples(lab, net, model, n=100)
         right = int((training.predict(net.model, images).argmax(1) == labels).sum())

@@ -1,9 +1,10 @@
 """Setting one pixel of a LeNet's input, and recomputing only what moves.
 
-A pixel reaches 5 x 5 places of the first convolution, 3 x 3 cells of its pooling, at most 8 x 8 places of the second
-convolution and 4 x 4 cells of its pooling; only from there on is everything touched. The four pixels of a pooling cell
-share these windows, so a window is a few dense products over many images and values at once. Every step adds the change
-to what the image gave, so that an intervention without effect gives exactly the image's own logits.
+A pixel reaches 5 x 5 places of the first convolution, 3 x 3 cells of its pooling, at most 8 x 8 places of the
+second convolution and 4 x 4 cells of its pooling; only from there on is everything touched. The four pixels
+of a pooling cell share these windows, so a window is a few dense products over many images and values at
+once. Every step adds the change to what the image gave, so that an intervention without effect gives exactly
+the image's own logits.
 """
 
 from collections.abc import Iterator
@@ -21,22 +22,34 @@ TOGETHER = 512  # images whose own values are held at once
 
 
 def supports(model: nn.Module, images: Tensor) -> TypeGuard[LeNet]:
-    """Whether `blocks` can take this model and images [n, channels, size, size]: a LeNet, and a size that 4 divides."""
-    if type(model) is not LeNet or images.ndim != 4 or images.shape[2] != images.shape[3] or images.shape[3] % 4:
+    """Whether `blocks` can take this model and images [n, channels, size, size]: a LeNet, and a size that 4
+    divides.
+    """
+    if (
+        type(model) is not LeNet
+        or images.ndim != 4
+        or images.shape[2] != images.shape[3]
+        or images.shape[3] % 4
+    ):
         return False
-    monotone = isinstance(model.activation, nn.ReLU | nn.Tanh) and isinstance(model.pool, nn.MaxPool2d | nn.AvgPool2d)
+    monotone = isinstance(model.activation, nn.ReLU | nn.Tanh) and isinstance(
+        model.pool, nn.MaxPool2d | nn.AvgPool2d
+    )
     fits = model.fc1.in_features == model.conv2.out_channels * ((images.shape[3] // 2 - 2 * REACH) // 2) ** 2
     return monotone and fits and model.conv1.in_channels == images.shape[1]
 
 
-def blocks(model: LeNet, images: Tensor, values: Tensor, pixels: Tensor, *, chunk: int) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
+def blocks(
+    model: LeNet, images: Tensor, values: Tensor, pixels: Tensor, *, chunk: int
+) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
     """Logits after do(x_p = value), for a few images and the pixels of one window at a time.
 
     images   [n, channels, size, size]
     values   [n, P, A], what each of the P pixels is set to
     pixels   [P], indices into a flattened image
     chunk    about how many interventions are held at once
-    yields   (rows, places in `pixels` [p], logits [rows, p, A, classes], the images' own logits [rows, classes])
+    yields   (rows, places in `pixels` [p], logits [rows, p, A, classes], the images' own logits [rows,
+             classes])
     """
     grid = images.shape[3] // 2
     network = _Network(model, images.shape[3])
@@ -53,7 +66,12 @@ def blocks(model: LeNet, images: Tensor, values: Tensor, pixels: Tensor, *, chun
             step = max(1, chunk // change[0].numel())
             for start in range(0, len(flat), step):
                 rows = slice(start, min(start + step, len(flat)))
-                yield slice(first + start, first + rows.stop), places, network.propagate(own, window, rows, change[rows]), own.logits[rows]
+                yield (
+                    slice(first + start, first + rows.stop),
+                    places,
+                    network.propagate(own, window, rows, change[rows]),
+                    own.logits[rows],
+                )
 
 
 @dataclass(frozen=True)
@@ -71,7 +89,9 @@ class _Own:
 
 @dataclass(frozen=True)
 class _Window:
-    """What a pooling cell's pixels can move: kernels, and the images' own values in the window (4 = places of a cell)."""
+    """What a pooling cell's pixels can move: kernels, and the images' own values in the window (4 = places of
+    a cell).
+    """
 
     kernel1: Tensor  # [4, pixels, inputs of conv2]
     conv1_in: Tensor  # [4, n, inputs of conv2]
@@ -94,7 +114,9 @@ class _Network:
         cells = _impulses(second.shape[1], 3, second)
         response = F.pad(F.conv2d(cells, second, padding=2 * REACH), (1, 1, 1, 1))
         self.response = response.view(second.shape[1], 3, 3, *response.shape[1:])
-        self.fc1, self.fc2, self.fc3 = (layer.weight.detach().t().contiguous() for layer in (model.fc1, model.fc2, model.fc3))
+        self.fc1, self.fc2, self.fc3 = (
+            layer.weight.detach().t().contiguous() for layer in (model.fc1, model.fc2, model.fc3)
+        )
 
     def forward(self, images: Tensor) -> _Own:
         model, act = self.model, self.model.activation
@@ -109,22 +131,42 @@ class _Network:
         """The window of the pooling cell at (row, column), for the pixels at these corners of it."""
         conv1_in = _by_cell(own.conv1_in[:, :, 2 * row : 2 * row + 6, 2 * column : 2 * column + 6])
         (top, bottom, y), (left, right, x) = self._span(row), self._span(column)
-        inputs = self.response[..., y, x].permute(1, 2, 0, 3, 4, 5).flatten(0, 2)  # a cell outside the grid reaches none of these places
+        inputs = (
+            self.response[..., y, x].permute(1, 2, 0, 3, 4, 5).flatten(0, 2)
+        )  # a cell outside the grid reaches none of these places
         conv2_in = _by_cell(own.conv2_in[:, :, 2 * top : 2 * bottom, 2 * left : 2 * right])
         side = self.places // 2
-        weight = self.fc1.view(-1, side, side, self.fc1.shape[1])[:, top:bottom, left:right].permute(1, 2, 0, 3).flatten(0, 2)
-        return _Window(self.kernel1[:, corners], conv1_in, self.pooled(conv1_in), _by_cell(inputs), conv2_in, self.pooled(conv2_in), weight)
+        weight = (
+            self.fc1.view(-1, side, side, self.fc1.shape[1])[:, top:bottom, left:right]
+            .permute(1, 2, 0, 3)
+            .flatten(0, 2)
+        )
+        return _Window(
+            self.kernel1[:, corners],
+            conv1_in,
+            self.pooled(conv1_in),
+            _by_cell(inputs),
+            conv2_in,
+            self.pooled(conv2_in),
+            weight,
+        )
 
     def _span(self, cell: int) -> tuple[int, int, slice]:
-        """Along one axis: the cells of the second pooling that a cell of the first can move, and where `response` has them."""
+        """Along one axis: the cells of the second pooling that a cell of the first can move, and where
+        `response` has them.
+        """
         first = cell - 1 - 2 * REACH
         start, stop = max(0, first) // 2, min(self.places - 1, cell + 1) // 2 + 1
         return start, stop, slice(2 * start - first + 1, 2 * stop - first + 1)
 
     def pooled(self, places: Tensor) -> Tensor:
-        """Activation and pooling over the first axis; a non-decreasing activation of the largest is the largest activation."""
+        """Activation and pooling over the first axis; a non-decreasing activation of the largest is the
+        largest activation.
+        """
         if isinstance(self.model.pool, nn.MaxPool2d):
-            largest: Tensor = self.model.activation(torch.maximum(torch.maximum(places[0], places[1]), torch.maximum(places[2], places[3])))
+            largest: Tensor = self.model.activation(
+                torch.maximum(torch.maximum(places[0], places[1]), torch.maximum(places[2], places[3]))
+            )
             return largest
         a, b, c, d = self.model.activation(places)
         mean: Tensor = (a + b + c + d) / 4
@@ -133,9 +175,15 @@ class _Network:
     def propagate(self, own: _Own, window: _Window, rows: slice, change: Tensor) -> Tensor:
         """Logits [rows, p, A, classes] when the window's pixels change by `change` [rows, p, A]."""
         act = self.model.activation
-        conv1_in = torch.addcmul(window.conv1_in[:, rows, None, None], change[None, ..., None], window.kernel1[:, None, :, None])
+        conv1_in = torch.addcmul(
+            window.conv1_in[:, rows, None, None], change[None, ..., None], window.kernel1[:, None, :, None]
+        )
         moved = (self.pooled(conv1_in) - window.pool1[rows, None, None]).flatten(0, 2)
-        conv2_in = torch.matmul(moved, window.kernel2).view(4, len(change), change[0].numel(), -1).add_(window.conv2_in[:, rows, None])
+        conv2_in = (
+            torch.matmul(moved, window.kernel2)
+            .view(4, len(change), change[0].numel(), -1)
+            .add_(window.conv2_in[:, rows, None])
+        )
         moved = (self.pooled(conv2_in) - window.pool2[rows, None]) @ window.weight
         moved = (act(moved.add_(own.fc1_in[rows, None])) - own.fc1[rows, None]) @ self.fc2
         moved = (act(moved.add_(own.fc2_in[rows, None])) - own.fc2[rows, None]) @ self.fc3
@@ -145,7 +193,9 @@ class _Network:
 
 def _impulses(channels: int, side: int, like: Tensor) -> Tensor:
     """One image for each single input set to 1: [channels * side * side, channels, side, side]."""
-    return torch.eye(channels * side * side, dtype=like.dtype, device=like.device).view(-1, channels, side, side)
+    return torch.eye(channels * side * side, dtype=like.dtype, device=like.device).view(
+        -1, channels, side, side
+    )
 
 
 def _by_cell(maps: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
-"""How far the cells of this chapter spread from training to training: what `causalnb spread ace` writes to seed_spread.json.
+"""How far the cells of this chapter spread from training to training: what `causalnb spread ace` writes to
+seed_spread.json.
 
-The trainings have seeds set apart, which decide no row. All else is as at the laptop profile, on fewer of the same images.
+The trainings have seeds set apart, which decide no row. All else is as at the laptop profile, on fewer of the
+same images.
 """
 
 import statistics
@@ -18,7 +20,9 @@ Spreads = dict[str, dict[str, float]]
 
 
 def measured(begin: Callable[..., Lab]) -> Spreads:
-    """The spread of every reading of every cell; `begin` starts a run of this chapter with the given parameters."""
+    """The spread of every reading of every cell; `begin` starts a run of this chapter with the given
+    parameters.
+    """
     found: Spreads = {}
     for name in SETS:
         each = []
@@ -34,9 +38,17 @@ def cells(lab: Lab, name: str) -> dict[str, float]:
     net, with_momentum = trained(lab, name), trained(lab, name, momentum=lab.p.other_momentum)
     found = experiments.attacked(lab, net)
     labels = net.test.labels[found["fgsm"].correct.cpu()]
-    effects = {which: experiments.effect_maps(lab, net, images, labels) for which, images in experiments.image_sets(net, found).items()}
-    accuracies = {f"accuracy.{name}.{recipe}": one.curve[-1].item() for recipe, one in (("plain", net), ("momentum", with_momentum))}
-    return accuracies | {id: estimate.value for id, estimate in measurements.table_cells(lab, name, effects).items()}
+    effects = {
+        which: experiments.effect_maps(lab, net, images, labels)
+        for which, images in experiments.image_sets(net, found).items()
+    }
+    accuracies = {
+        f"accuracy.{name}.{recipe}": one.curve[-1].item()
+        for recipe, one in (("plain", net), ("momentum", with_momentum))
+    }
+    return accuracies | {
+        id: estimate.value for id, estimate in measurements.table_cells(lab, name, effects).items()
+    }
 
 
 def spreads(each: list[dict[str, float]]) -> Spreads:
@@ -45,4 +57,7 @@ def spreads(each: list[dict[str, float]]) -> Spreads:
     >>> spreads([{"a": 1.0}, {"a": 3.0}, {"a": 5.0}])
     {'a': {'sd': 2.0, 'k': 3}}
     """
-    return {id: {"sd": float(f"{statistics.stdev(one[id] for one in each):.6g}"), "k": len(each)} for id in sorted(each[0])}
+    return {
+        id: {"sd": float(f"{statistics.stdev(one[id] for one in each):.6g}"), "k": len(each)}
+        for id in sorted(each[0])
+    }

@@ -1,4 +1,6 @@
-"""S, total variation and positive mass against the size of a perturbation: what an attack adds, and what any roughness of its size adds."""
+"""S, total variation and positive mass against the size of a perturbation: what an attack adds, and what any
+roughness of its size adds.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,14 +19,18 @@ LINF = (0.1, 0.2, 0.3, 0.4)  # budgets of FGSM, PGD and sign noise, pixel units
 L2 = (1.0, 2.0, 3.0)  # of C&W and Gaussian noise: C&W's own images, those beyond the budget left clean
 READINGS = tuple(f"{reading}.logit.{of}" for reading in ("R1", "R3", "R3m") for of in ("true", "predicted"))
 STATISTICS: dict[str, Callable[[Tensor], Tensor]] = {
-    "S": m.sparsity, "TV": m.total_variation, "TV.scaled": lambda maps: m.total_variation(m.rescale(maps)),
+    "S": m.sparsity,
+    "TV": m.total_variation,
+    "TV.scaled": lambda maps: m.total_variation(m.rescale(maps)),
     "positive": lambda maps: m.positive_mass(maps, torch.ones_like(maps)),
 }
 
 
 @dataclass(frozen=True)
 class Point:
-    """One perturbation at one budget: `images` [n, 1, h, w], their maps in `READINGS`, the classes that the network predicts and the true ones, [n]."""
+    """One perturbation at one budget: `images` [n, 1, h, w], their maps in `READINGS`, the classes that the
+    network predicts and the true ones, [n].
+    """
 
     kind: str
     norm: str
@@ -60,14 +66,38 @@ def curves(lab: Lab, net: Trained, found: Mapping[str, AttackResult]) -> list[Po
     clean = net.test.take(right).take(slice(lab.p.n_strength))
     made = [("clean", "", 0.0, clean.images)]
     for eps in LINF:
-        made += [(name, "linf", eps, attack(lab, net, name, attack_settings(lab.p, eps=eps)[name], clean).images.cpu()) for name in ("fgsm", "pgd")]
-        made.append(("noise", "linf", eps, attacks.noise(clean.images, kind="sign", norm="linf", eps=eps, seed=lab.p.seed)))
+        made += [
+            (
+                name,
+                "linf",
+                eps,
+                attack(lab, net, name, attack_settings(lab.p, eps=eps)[name], clean).images.cpu(),
+            )
+            for name in ("fgsm", "pgd")
+        ]
+        made.append(
+            (
+                "noise",
+                "linf",
+                eps,
+                attacks.noise(clean.images, kind="sign", norm="linf", eps=eps, seed=lab.p.seed),
+            )
+        )
     for eps in L2:
-        made += [("cw", "l2", eps, found["cw"].within(eps).images.cpu()[right][: len(clean)]),
-                 ("noise", "l2", eps, attacks.noise(clean.images, kind="gauss", norm="l2", eps=eps, seed=lab.p.seed))]
+        made += [
+            ("cw", "l2", eps, found["cw"].within(eps).images.cpu()[right][: len(clean)]),
+            (
+                "noise",
+                "l2",
+                eps,
+                attacks.noise(clean.images, kind="gauss", norm="l2", eps=eps, seed=lab.p.seed),
+            ),
+        ]
     return [_point(lab, net, *one, clean.labels) for one in made]
 
 
 def _point(lab: Lab, net: Trained, kind: str, norm: str, eps: float, images: Tensor, labels: Tensor) -> Point:
-    maps = {key: values.cpu() for key, values in main_maps(lab, net, images, labels).items() if key in READINGS}
+    maps = {
+        key: values.cpu() for key, values in main_maps(lab, net, images, labels).items() if key in READINGS
+    }
     return Point(kind, norm, eps, images, maps, training.predict(net.model, images).argmax(1), labels)

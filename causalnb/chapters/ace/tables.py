@@ -1,4 +1,6 @@
-"""The tables of chapter 1 as texts, and the tiles of its live figure: what is computed elsewhere, laid out. No number is made here."""
+"""The tables of chapter 1 as texts, and the tiles of its live figure: what is computed elsewhere, laid out.
+No number is made here.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -29,31 +31,75 @@ def called(data: str) -> str:
     return NAMES.get(data, data)
 
 
-def curves(nets: Mapping[str, Trained], others: Mapping[str, Mapping[str, Sequence[Trained]]]) -> dict[str, dict[str, list[float]]]:
+def curves(
+    nets: Mapping[str, Trained], others: Mapping[str, Mapping[str, Sequence[Trained]]]
+) -> dict[str, dict[str, list[float]]]:
     """Accuracies in percent after each epoch, by set and recipe: the first seed of each."""
-    first = {data: {"as printed": [net], "with momentum": others[data]["momentum"][:1]} for data, net in nets.items()}
-    return {called(data): {recipe: (100 * one.curve).tolist() for recipe, some in recipes.items() for one in some} for data, recipes in first.items()}
+    first = {
+        data: {"as printed": [net], "with momentum": others[data]["momentum"][:1]}
+        for data, net in nets.items()
+    }
+    return {
+        called(data): {recipe: (100 * one.curve).tolist() for recipe, some in recipes.items() for one in some}
+        for data, recipes in first.items()
+    }
 
 
 def by_set(found: Found, data: str, what: str) -> dict[str, dict[str, float]]:
-    """Every reading's value of one column of Table I, TV over each map's largest effect: set -> reading -> value."""
+    """Every reading's value of one column of Table I, TV over each map's largest effect: set -> reading ->
+    value.
+    """
     end = ".scaled" if what.startswith("TV") else ""
-    return {which: {id: one.value for id, one in found.items() if id.startswith(f"table.{data}.{which}.{what}.") and id.endswith(end)}
-            for which in ("clean", "fgsm", "pgd", "cw", "cw-clipped")}
+    return {
+        which: {
+            id: one.value
+            for id, one in found.items()
+            if id.startswith(f"table.{data}.{which}.{what}.") and id.endswith(end)
+        }
+        for which in ("clean", "fgsm", "pgd", "cw", "cw-clipped")
+    }
 
 
 def against_noise(found: Found, data: str, claim: str, end: str) -> dict[str, dict[str, Interval]]:
-    """What an attack changes against the clean image, beside what noise of its size does, in the readings that figures draw."""
+    """What an attack changes against the clean image, beside what noise of its size does, in the readings
+    that figures draw.
+    """
     sources = {"attack": "claim", "placebo": "noise"}
-    return {f"{key.split('.')[0]} {named}": {name: _ends(found[f"{source}.{claim}.{data}.{attack}.{key}{end}"]) for name, source in sources.items()}
-            for key in SHOWN for attack, named in ATTACKS.items()}
+    return {
+        f"{key.split('.')[0]} {named}": {
+            name: _ends(found[f"{source}.{claim}.{data}.{attack}.{key}{end}"])
+            for name, source in sources.items()
+        }
+        for key in SHOWN
+        for attack, named in ATTACKS.items()
+    }
 
 
-def over_budget(points: Sequence[Point], found: Found, norm: str, kinds: Sequence[str], key: str = "R3m.logit.true") -> dict[str, dict[str, list[Budget]]]:
-    """Panels of `figures.strengths`: statistic -> kind -> (budget, value, low, high), the clean images at 0."""
-    titles = {"share misled": "misled", "S": f"S.{key}", "TV, as it comes": f"TV.{key}", "positive mass": f"positive.{key}"}
-    lines = {ATTACKS.get(kind, kind): [one for one in points if (one.kind, one.norm) in ((kind, norm), ("clean", ""))] for kind in kinds}
-    return {title: {kind: [(one.eps, *_ends(found[f"{one.id}.{what}"])) for one in line] for kind, line in lines.items()} for title, what in titles.items()}
+def over_budget(
+    points: Sequence[Point], found: Found, norm: str, kinds: Sequence[str], key: str = "R3m.logit.true"
+) -> dict[str, dict[str, list[Budget]]]:
+    """Panels of `figures.strengths`: statistic -> kind -> (budget, value, low, high), the clean images at
+    0.
+    """
+    titles = {
+        "share misled": "misled",
+        "S": f"S.{key}",
+        "TV, as it comes": f"TV.{key}",
+        "positive mass": f"positive.{key}",
+    }
+    lines = {
+        ATTACKS.get(kind, kind): [
+            one for one in points if (one.kind, one.norm) in ((kind, norm), ("clean", ""))
+        ]
+        for kind in kinds
+    }
+    return {
+        title: {
+            kind: [(one.eps, *_ends(found[f"{one.id}.{what}"])) for one in line]
+            for kind, line in lines.items()
+        }
+        for title, what in titles.items()
+    }
 
 
 def _ends(one: Estimate) -> Interval:
@@ -63,44 +109,88 @@ def _ends(one: Estimate) -> Interval:
 def parts(seen: Mapping[str, Mapping[str, float]], of: str = "logit.1") -> Lines:
     """Where each reading of the network built by hand sees effects."""
     readings = ("R1", "R1e", "R1d", "R3", "R3m", "R3b", "R3c", "R7", "R8")
-    return [(reading, *(f"{share:.0%}" for share in seen[f"{reading}.{of}"].values())) for reading in readings]
+    return [
+        (reading, *(f"{share:.0%}" for share in seen[f"{reading}.{of}"].values())) for reading in readings
+    ]
 
 
 def two_by_two(sets: Sequence[str], found: Found) -> Lines:
-    """Class by scale: in how many readings and attacks S and TV rise, stay open or fall, over the whole interval."""
+    """Class by scale: in how many readings and attacks S and TV rise, stay open or fall, over the whole
+    interval.
+    """
     columns = {"T6": "", "T8.raw": ".raw", "T8.scaled": ".scaled"}
-    return [(f"{called(data)}, {words}", *(_signs(found, data, claim.partition(".")[0], of, end) for claim, end in columns.items()))
-            for data in sets for of, words in CLASSES.items()]
+    return [
+        (
+            f"{called(data)}, {words}",
+            *(_signs(found, data, claim.partition(".")[0], of, end) for claim, end in columns.items()),
+        )
+        for data in sets
+        for of, words in CLASSES.items()
+    ]
 
 
 def _signs(found: Found, data: str, claim: str, of: str, end: str) -> str:
-    signs = Counter(direction(one) for attack in ATTACKS for id, one in found.items()
-                    if id.startswith(f"claim.{claim}.{data}.{attack}.") and id.endswith(f".{of}{end}"))
+    signs = Counter(
+        direction(one)
+        for attack in ATTACKS
+        for id, one in found.items()
+        if id.startswith(f"claim.{claim}.{data}.{attack}.") and id.endswith(f".{of}{end}")
+    )
     return ", ".join(f"{signs[word]} {word}" for word in ("rises", "open", "falls"))
 
 
-def trainings(nets: Mapping[str, Trained], others: Mapping[str, Mapping[str, Sequence[Trained]]], printed: Mapping[str, float]) -> Lines:
-    """Each recipe on each set: the accuracy after the last epoch for each seed, what is printed, and the first epoch that reaches it.
+def trainings(
+    nets: Mapping[str, Trained],
+    others: Mapping[str, Mapping[str, Sequence[Trained]]],
+    printed: Mapping[str, float],
+) -> Lines:
+    """Each recipe on each set: the accuracy after the last epoch for each seed, what is printed, and the
+    first epoch that reaches it.
 
     printed   percent, by data set
     """
     lines: Lines = []
     for data, net in nets.items():
-        for recipe, each in {"as printed": [net, *others[data]["plain"]], "with momentum": others[data]["momentum"]}.items():
+        for recipe, each in {
+            "as printed": [net, *others[data]["plain"]],
+            "with momentum": others[data]["momentum"],
+        }.items():
             if each:
-                goal = printed.get(data)
-                first = [next((str(epoch) for epoch, value in enumerate(one.curve.tolist(), 1) if goal and 100 * value >= goal), "never") for one in each]
-                lines.append((f"{called(data)}, {recipe}", ", ".join(f"{100 * one.curve[-1].item():.2f}" for one in each),
-                              f"{goal:.2f}" if goal else "–", ", ".join(first) if goal else "–", str(len(net.curve))))
+                criterion = printed.get(data)
+                first = [
+                    next(
+                        (
+                            str(epoch)
+                            for epoch, value in enumerate(one.curve.tolist(), 1)
+                            if criterion and 100 * value >= criterion
+                        ),
+                        "never",
+                    )
+                    for one in each
+                ]
+                lines.append(
+                    (
+                        f"{called(data)}, {recipe}",
+                        ", ".join(f"{100 * one.curve[-1].item():.2f}" for one in each),
+                        f"{criterion:.2f}" if criterion else "–",
+                        ", ".join(first) if criterion else "–",
+                        str(len(net.curve)),
+                    )
+                )
     return lines
 
 
 def between(data: str, found: Found, printed: Mapping[str, float]) -> Lines:
-    """Beside the printed standard deviation over images: ours over images, and over trainings, of S in four readings."""
+    """Beside the printed standard deviation over images: ours over images, and over trainings, of S in four
+    readings.
+    """
     lines: Lines = []
     for key in (f"{reading}.logit.{of}" for reading in ("R1", "R3m") for of in CLASSES):
         reading, _, of = key.split(".")
-        pairs = [(found[f"table.{data}.{which}.S_std.{key}"], found[f"between.{data}.{which}.S.{key}"]) for which in ("clean", *ATTACKS)]
+        pairs = [
+            (found[f"table.{data}.{which}.S_std.{key}"], found[f"between.{data}.{which}.S.{key}"])
+            for which in ("clean", *ATTACKS)
+        ]
         cells = [f"{images.value:.3f} / {trainings.value:.3f}" for images, trainings in pairs]
         lines.append((f"{reading}, {CLASSES[of]}", *cells))
     given = [f"{printed[f'table.{data}.{which}.S_std']:.3f}" for which in ("clean", *ATTACKS) if printed]
@@ -109,18 +199,29 @@ def between(data: str, found: Found, printed: Mapping[str, float]) -> Lines:
 
 def latents(found: Sequence[Latents], measured: Found) -> Lines:
     """Each beta: active latents for each seed, the nats that all carry, samples that pass for their label."""
-    return [(f"β = {beta:g}", ", ".join(f"{one.active} of {len(one.kl)}" for one in found if one.beta == beta), f"{measured[f'vae.nats.{beta:g}'].value:.2f}",
-             f"{measured[f'vae.labels.{beta:g}'].value:.0%}") for beta in sorted({one.beta for one in found})]
+    return [
+        (
+            f"β = {beta:g}",
+            ", ".join(f"{one.active} of {len(one.kl)}" for one in found if one.beta == beta),
+            f"{measured[f'vae.nats.{beta:g}'].value:.2f}",
+            f"{measured[f'vae.labels.{beta:g}'].value:.0%}",
+        )
+        for beta in sorted({one.beta for one in found})
+    ]
 
 
 def detectors(data: str, found: Found) -> Lines:
     """The AUC of each detector for each kind of image, with its interval."""
     kinds = ("fgsm", "pgd", "cw", "noise", *(f"evading.{weight:g}" for weight in WEIGHTS))
-    return [(reading, *(interval(found, f"detector.{data}.{reading}.{kind}") for kind in kinds)) for reading in DETECTORS]
+    return [
+        (reading, *(interval(found, f"detector.{data}.{reading}.{kind}") for kind in kinds))
+        for reading in DETECTORS
+    ]
 
 
 def alike(data: str, readings: Sequence[str], found: Found) -> Lines:
     """The mean correlation of each pair of readings' maps."""
+
     def cell(a: str, b: str) -> str:
         one = found.get(f"alike.{data}.{a}-{b}") or found.get(f"alike.{data}.{b}-{a}")
         return f"{one.value:.2f}" if one else "1" if a == b else "–"
@@ -133,32 +234,62 @@ def interval(found: Found, id: str, form: Callable[[float], str] = "{:.2f}".form
     one = found.get(id)
     if one is None:
         return "–"
-    return form(one.value) + (f" ({form(one.low)} to {form(one.high)})" if one.low is not None and one.high is not None else "")
+    return form(one.value) + (
+        f" ({form(one.low)} to {form(one.high)})" if one.low is not None and one.high is not None else ""
+    )
 
 
-def still(points: Sequence[Point], key: str = "R3m.logit.true") -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The first image and its map, clean and under each attack at its largest budget that is shown: what stands where the page cannot be changed."""
-    at = {one.kind: one for eps in (0.0, 0.3, 3.0) for one in points if one.eps == eps and one.kind != "noise"}
-    return {which: one.images[0, 0] for which, one in at.items()}, {which: one.maps[key][0] for which, one in at.items()}
+def still(
+    points: Sequence[Point], key: str = "R3m.logit.true"
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The first image and its map, clean and under each attack at its largest budget that is shown: what
+    stands where the page cannot be changed.
+    """
+    at = {
+        one.kind: one for eps in (0.0, 0.3, 3.0) for one in points if one.eps == eps and one.kind != "noise"
+    }
+    return {which: one.images[0, 0] for which, one in at.items()}, {
+        which: one.maps[key][0] for which, one in at.items()
+    }
 
 
-def tiles(points: Sequence[Point], classes: Sequence[str], *, images: int = 2) -> tuple[dict[str, list[str]], dict[tuple[str, ...], Tile]]:
-    """What `Run.explore` shows of the first images: each attack at two budgets, in three readings, for the true and the predicted class.
+def tiles(
+    points: Sequence[Point], classes: Sequence[str], *, images: int = 2
+) -> tuple[dict[str, list[str]], dict[tuple[str, ...], Tile]]:
+    """What `Run.explore` shows of the first images: each attack at two budgets, in three readings, for the
+    true and the predicted class.
 
     points    from `strength.curves`
     classes   their names
     """
     at = {(one.kind, one.eps): one for one in points}
     clean = at["clean", 0.0]
-    shown = [f"{number + 1}: {classes[int(clean.labels[number])]}" for number in range(min(images, len(clean.labels)))]
-    budgets = {"0, the clean image": None, "0.1 (C&W: L2 norm 1)": (0.1, 1.0), "0.3 (C&W: L2 norm 3)": (0.3, 3.0)}
-    choices = {"image": shown, "attack": list(ATTACKS.values()), "budget": list(budgets), "reading": ["R1", "R3", "R3m"], "class": list(CLASSES.values())}
+    shown = [
+        f"{number + 1}: {classes[int(clean.labels[number])]}"
+        for number in range(min(images, len(clean.labels)))
+    ]
+    budgets = {
+        "0, the clean image": None,
+        "0.1 (C&W: L2 norm 1)": (0.1, 1.0),
+        "0.3 (C&W: L2 norm 3)": (0.3, 3.0),
+    }
+    choices = {
+        "image": shown,
+        "attack": list(ATTACKS.values()),
+        "budget": list(budgets),
+        "reading": ["R1", "R3", "R3m"],
+        "class": list(CLASSES.values()),
+    }
     found: dict[tuple[str, ...], Tile] = {}
     for (number, image), (attack, named), (budget, eps), reading, (of, words) in product(
-            enumerate(shown), ATTACKS.items(), budgets.items(), choices["reading"], CLASSES.items()):
+        enumerate(shown), ATTACKS.items(), budgets.items(), choices["reading"], CLASSES.items()
+    ):
         point = at[attack, eps[attack == "cw"]] if eps else clean
         effects = point.maps[f"{reading}.logit.{of}"][number]
-        said = (f"Predicted: {classes[int(point.predicted[number])]}. S {m.sparsity(effects[None]).item():.3f}, "
-                f"TV {m.total_variation(effects[None]).item():.3g} ({m.total_variation(m.rescale(effects[None])).item():.3g} over the largest effect).")
+        said = (
+            f"Predicted: {classes[int(point.predicted[number])]}. S {m.sparsity(effects[None]).item():.3f}, "
+            f"TV {m.total_variation(effects[None]).item():.3g} "
+            f"({m.total_variation(m.rescale(effects[None])).item():.3g} over the largest effect)."
+        )
         found[image, named, budget, reading, words] = Tile(point.images[number, 0], effects, said)
     return choices, found

@@ -1,8 +1,8 @@
 """The second-order Taylor formula for interventional expectations (Guo et al. 2024, Eq. 7 and 8).
 
-E[f | do(x_i = alpha)] ~ f(mu) + 1/2 Tr(H(mu) Sigma_i): mu is the mean of the inputs with mu_i = alpha, H the Hessian, and
-Sigma_i the covariance with row and column i zero, as x_i no longer varies. Generic by the autograd Hessian; for the
-probabilities of a piecewise linear network from one Jacobian, without a Hessian.
+E[f | do(x_i = alpha)] ~ f(mu) + 1/2 Tr(H(mu) Sigma_i): mu is the mean of the inputs with mu_i = alpha, H the
+Hessian, and Sigma_i the covariance with row and column i zero, as x_i no longer varies. Generic by the
+autograd Hessian; for the probabilities of a piecewise linear network from one Jacobian, without a Hessian.
 """
 
 import copy
@@ -23,7 +23,15 @@ def interventional_covariance(covariance: Tensor, pixel: int) -> Tensor:
     return kept
 
 
-def taylor_expectation(f: Callable[[Tensor], Tensor], mean: Tensor, covariance: Tensor, *, pixel: int, alpha: float, order: int = 2) -> Tensor:
+def taylor_expectation(
+    f: Callable[[Tensor], Tensor],
+    mean: Tensor,
+    covariance: Tensor,
+    *,
+    pixel: int,
+    alpha: float,
+    order: int = 2,
+) -> Tensor:
     """E[f | do(x_pixel = alpha)] by Eq. (8), or f(mu) alone with order=0.
 
     f            inputs [D] to a number
@@ -44,20 +52,27 @@ def taylor_expectation(f: Callable[[Tensor], Tensor], mean: Tensor, covariance: 
     return expected
 
 
-def taylor_table(model: nn.Module, mean: Tensor, covariance: Tensor, alphas: Tensor, *, order: int = 2, chunk: int = 128) -> Table:
-    """Eq. (8) at every pixel and grid value for all classes, as logits and as probabilities, in the form of a sampled table.
+def taylor_table(
+    model: nn.Module, mean: Tensor, covariance: Tensor, alphas: Tensor, *, order: int = 2, chunk: int = 128
+) -> Table:
+    """Eq. (8) at every pixel and grid value for all classes, as logits and as probabilities, in the form of a
+    sampled table.
 
-    `natural` is the formula without intervention and `error` is zero, for nothing is sampled. With order=2 the logits
-    must be piecewise linear: their Hessian is then zero almost everywhere, and that of the probabilities follows from
-    the Jacobian. A model with curved logits (tanh) is refused with order=2.
+    `natural` is the formula without intervention and `error` is zero, for nothing is sampled. With order=2
+    the logits must be piecewise linear: their Hessian is then zero almost everywhere, and that of the
+    probabilities follows from the Jacobian. A model with curved logits (tanh) is refused with order=2.
 
     mean         [channels, height, width]; covariance [D, D] of the flattened images
     """
     if order not in (0, 2):
         raise ValueError(f"order = {order}: it is 0 or 2; the first-order term is zero")
     if order == 2 and (bend := curvature(model, mean)) > 0:
-        raise UserError(f"order = 2 is not possible for this {type(model).__name__}: its logits are curved (a second derivative of {bend:.2g} at the "
-                        "mean image, where a network of relu and max pooling has 0), so choose order = 0 or a piecewise linear network.")
+        raise UserError(
+            f"order = 2 is not possible for this {type(model).__name__}: its logits are curved (a second "
+            f"derivative of {bend:.2g} at the "
+            "mean image, where a network of relu and max pooling has 0), so choose order = 0 or a piecewise "
+            "linear network."
+        )
     if order == 0:
         logits = intervene(model, mean[None], alphas)[0]
         natural = scores(model(mean[None]).detach())[:, 0]
@@ -68,7 +83,9 @@ def taylor_table(model: nn.Module, mean: Tensor, covariance: Tensor, alphas: Ten
     return Table(alphas.to(effect), effect, natural, torch.zeros_like(effect))
 
 
-def _second_order(model: nn.Module, mean: Tensor, covariance: Tensor, alphas: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
+def _second_order(
+    model: nn.Module, mean: Tensor, covariance: Tensor, alphas: Tensor, chunk: int
+) -> tuple[Tensor, Tensor]:
     """Expectations [2, D, A, K] and, without intervention, [2, K]."""
     size, covariance = mean.numel(), covariance.to(mean)
     model = copy.deepcopy(model).eval()
@@ -81,7 +98,9 @@ def _second_order(model: nn.Module, mean: Tensor, covariance: Tensor, alphas: Te
         points = mean.flatten().repeat(len(pixel), 1)
         points.scatter_(1, pixel[:, None], values[start : start + chunk, None])
         parts.append(_expectation(model, points.view(-1, *mean.shape), covariance, pixel))
-    return torch.cat(parts, 1).view(2, size, len(alphas), -1), _expectation(model, mean[None], covariance, None)[:, 0]
+    return torch.cat(parts, 1).view(2, size, len(alphas), -1), _expectation(
+        model, mean[None], covariance, None
+    )[:, 0]
 
 
 def _expectation(model: nn.Module, points: Tensor, covariance: Tensor, pixel: Tensor | None) -> Tensor:
@@ -98,14 +117,18 @@ def jacobians(model: nn.Module, points: Tensor) -> tuple[Tensor, Tensor]:
     points = points.detach().requires_grad_()
     with torch.enable_grad():
         logits = model(points)
-        rows = [torch.autograd.grad(one.sum(), points, retain_graph=True)[0].flatten(1) for one in logits.unbind(1)]
+        rows = [
+            torch.autograd.grad(one.sum(), points, retain_graph=True)[0].flatten(1)
+            for one in logits.unbind(1)
+        ]
     return logits.detach(), torch.stack(rows, 1)
 
 
 def covariance_of_logits(jacobian: Tensor, covariance: Tensor, pixel: Tensor | None = None) -> Tensor:
     """J Sigma_i J' [n, K, K] in float64, for the pixel i of each point, or J Sigma J' where `pixel` is None.
 
-    Of Sigma only row and column i go: J Sigma_i J' = J Sigma J' - j s' - s j' + Sigma_ii j j' with j = J e_i, s = J Sigma e_i.
+    Of Sigma only row and column i go: J Sigma_i J' = J Sigma J' - j s' - s j' + Sigma_ii j j' with j = J e_i,
+    s = J Sigma e_i.
 
     jacobian   [n, K, D]; covariance [D, D]; pixel [n]
     """
@@ -116,11 +139,17 @@ def covariance_of_logits(jacobian: Tensor, covariance: Tensor, pixel: Tensor | N
     each = torch.arange(len(pixel), device=pixel.device)
     j, s = jacobian[each, :, pixel].double(), spread[each, :, pixel].double()
     cross = j[:, :, None] * s[:, None]
-    return whole - cross - cross.mT + covariance[pixel, pixel].double()[:, None, None] * j[:, :, None] * j[:, None]
+    return (
+        whole
+        - cross
+        - cross.mT
+        + covariance[pixel, pixel].double()[:, None, None] * j[:, :, None] * j[:, None]
+    )
 
 
 def softmax_hessian_trace(logits: Tensor, covariance: Tensor) -> Tensor:
-    """Tr(H_c Sigma) of every probability q_c = softmax_c(z), where z is piecewise linear with covariance A = J Sigma J'.
+    """Tr(H_c Sigma) of every probability q_c = softmax_c(z), where z is piecewise linear with covariance A =
+    J Sigma J'.
 
     H_c = q_c J' [(e_c - q)(e_c - q)' - diag(q) + q q'] J, so that the trace is
     q_c (A_cc - 2 (A q)_c + 2 q' A q - q . diag A): [n, K] from logits [n, K] and A [n, K, K].
@@ -131,7 +160,8 @@ def softmax_hessian_trace(logits: Tensor, covariance: Tensor) -> Tensor:
 
 
 def curvature(model: nn.Module, image: Tensor) -> float:
-    """Largest second derivative of a sum of the logits along one direction at an image: exactly 0 where they are piecewise linear.
+    """Largest second derivative of a sum of the logits along one direction at an image: exactly 0 where they
+    are piecewise linear.
 
     image   [channels, height, width]
     """
@@ -142,6 +172,10 @@ def curvature(model: nn.Module, image: Tensor) -> float:
         (gradient,) = torch.autograd.grad((logits * weights).sum(), point, create_graph=True)
         if not gradient.requires_grad:
             return 0.0
-        direction = torch.linspace(-1, 1, gradient.numel(), dtype=gradient.dtype, device=gradient.device).view_as(gradient)
-        (second,) = torch.autograd.grad((gradient * direction).sum(), point, allow_unused=True, materialize_grads=True)
+        direction = torch.linspace(
+            -1, 1, gradient.numel(), dtype=gradient.dtype, device=gradient.device
+        ).view_as(gradient)
+        (second,) = torch.autograd.grad(
+            (gradient * direction).sum(), point, allow_unused=True, materialize_grads=True
+        )
     return second.abs().max().item()

@@ -18,8 +18,10 @@ class Corner:
     """How a network trained at one rho uses the corner patch, which has no effect on the label.
 
     accuracy    on new images of the same rho; `without` on images whose corners say nothing
-    single      [n] effect on the logit of setting each pixel of the own corner alone, summed; joint: all at once
-    pixel       [n] the mean over the corner's pixels of the average causal effect from 0 to 1, for each class's own corner
+    single      [n] effect on the logit of setting each pixel of the own corner alone, summed; joint: all at
+                once
+    pixel       [n] the mean over the corner's pixels of the average causal effect from 0 to 1, for each
+                class's own corner
     """
 
     rho: float
@@ -31,16 +33,30 @@ class Corner:
 
 
 def corner(lab: Lab, rho: float, *, images: int = 100) -> Corner:
-    """Train on `shapes` with a corner that follows the content with probability rho; intervene on the corner of new images."""
+    """Train on `shapes` with a corner that follows the content with probability rho; intervene on the corner
+    of new images.
+    """
     train = data.shapes(lab.p.n_shapes, rho=rho, seed=lab.p.seed)
     new, free = (data.shapes(1000, rho=r, seed=lab.p.seed + 1) for r in (rho, 0.0))
-    recipe = training.Recipe(optimiser="adam", rate=2e-3, batch=50, epochs=4 if lab.p.n_shapes >= 4000 else 8, seed=lab.p.seed)
+    recipe = training.Recipe(
+        optimiser="adam", rate=2e-3, batch=50, epochs=4 if lab.p.n_shapes >= 4000 else 8, seed=lab.p.seed
+    )
     model = lenet(classes=len(train.classes), seed=recipe.seed)
-    fitted(lab.store, {"what": f"LeNet on shapes, rho {rho}"}, model, [(training.cross_entropy, recipe)], train, code=LENET, device=lab.device)
+    fitted(
+        lab.store,
+        {"what": f"LeNet on shapes, rho {rho}"},
+        model,
+        [(training.cross_entropy, recipe)],
+        train,
+        code=LENET,
+        device=lab.device,
+    )
     some = free.take(slice(images))
     without = data.do(some, corner=some.labels, strength=0.0)
     with_patch = data.do(some, corner=some.labels)
-    single, joint = single_and_joint(model, without.images.to(lab.device), with_patch.images.to(lab.device), some.labels.to(lab.device))
+    single, joint = single_and_joint(
+        model, without.images.to(lab.device), with_patch.images.to(lab.device), some.labels.to(lab.device)
+    )
     pixel = own_corner_effect(model, some.images.to(lab.device), some.labels)
     return Corner(rho, _right(model, new), _right(model, free), single[0].cpu(), joint[0].cpu(), pixel)
 
@@ -50,7 +66,9 @@ def _right(model: nn.Module, images: Images) -> tuple[int, int]:
 
 
 def own_corner_effect(model: nn.Module, rows: Tensor, labels: Tensor) -> Tensor:
-    """E[f_c | do(x_p = 1)] - E[f_c | do(x_p = 0)], Eq. (1), row by row: the mean over the pixels of its own class's corner; [n] logits."""
+    """E[f_c | do(x_p = 1)] - E[f_c | do(x_p = 0)], Eq. (1), row by row: the mean over the pixels of its own
+    class's corner; [n] logits.
+    """
     masks = data.corners(rows.shape[-1]).flatten(1)
     effects = torch.empty(len(rows), dtype=torch.float64)
     for c, mask in enumerate(masks):

@@ -1,7 +1,8 @@
-"""A conditional beta-VAE (Higgins et al. 2016; Guo et al. 2024, III-B3) and the effect of its label on each pixel.
+"""A conditional beta-VAE (Higgins et al. 2016; Guo et al. 2024, III-B3) and the effect of its label on each
+pixel.
 
-The sizes are those of Chattopadhyay et al. 2019: encoder image + label - 512 - 256 - 128 - 2 x 10, decoder 10 + label -
-128 - 256 - 512 - image. Their auxiliary classifier sees the label itself and is left out.
+The sizes are those of Chattopadhyay et al. 2019: encoder image + label - 512 - 256 - 128 - 2 x 10, decoder 10
++ label - 128 - 256 - 512 - image. Their auxiliary classifier sees the label itself and is left out.
 """
 
 from typing import Any
@@ -27,7 +28,9 @@ class BetaVAE(nn.Module):
 
     def encode(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of z given images [n, 1, size, size] and labels [n]: each [n, latents]."""
-        mean, log_variance = self.encoder(torch.cat([images.flatten(1), self._one_hot(labels)], 1)).chunk(2, 1)
+        mean, log_variance = self.encoder(torch.cat([images.flatten(1), self._one_hot(labels)], 1)).chunk(
+            2, 1
+        )
         return mean, log_variance
 
     def decode(self, z: Tensor, labels: Tensor) -> Tensor:
@@ -56,7 +59,9 @@ def _layers(*widths: int) -> nn.Sequential:
 
 
 def elbo_loss(*, beta: float = 10.0) -> Loss:
-    """The loss of `training.fit`: reconstruction plus beta times KL, nats an image; z by torch's generator, which `fit` seeds."""
+    """The loss of `training.fit`: reconstruction plus beta times KL, nats an image; z by torch's generator,
+    which `fit` seeds.
+    """
 
     def loss(model: Any, images: Tensor, labels: Tensor) -> Tensor:
         mean, log_variance = model.encode(images, labels)
@@ -85,17 +90,24 @@ def sample(model: BetaVAE, labels: Tensor, *, seed: int) -> Tensor:
 
 
 @torch.no_grad()
-def decoder_maps(model: BetaVAE, *, frequencies: Tensor | None = None, n: int = 1000, seed: int = 0) -> Tensor:
+def decoder_maps(
+    model: BetaVAE, *, frequencies: Tensor | None = None, n: int = 1000, seed: int = 0
+) -> Tensor:
     """R6: E_z[g(z, c)] less the same with the label drawn from the other classes; [classes, size, size].
 
-    The cause is the decoder's label unit and the effect a pixel (Chattopadhyay 2019), not the other way round. All
-    classes share the draws of z.
+    The cause is the decoder's label unit and the effect a pixel (Chattopadhyay 2019), not the other way
+    round. All classes share the draws of z.
 
     frequencies   [classes], of the labels, as counts or shares; equal by default
     n             draws of z
     """
     z = _draw(model, n, seed)
-    means = torch.stack([model.decode(z, z.new_full((n,), c, dtype=torch.long)).sigmoid().double().mean((0, 1)) for c in range(model.classes)])
+    means = torch.stack(
+        [
+            model.decode(z, z.new_full((n,), c, dtype=torch.long)).sigmoid().double().mean((0, 1))
+            for c in range(model.classes)
+        ]
+    )
     weights = (torch.ones(model.classes) if frequencies is None else frequencies).to(means)[:, None, None]
     weights = weights / weights.sum()
     return means - ((weights * means).sum(0) - weights * means) / (1 - weights)

@@ -1,4 +1,6 @@
-"""The long computations of chapter 0, through the store: every attack on every image, the planted control, budgets."""
+"""The long computations of chapter 0, through the store: every attack on every image, the planted control,
+budgets.
+"""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -10,7 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from causalnb import data
-from causalnb.attacks import AttackResult, Draws, Expectation, Step, ascend, ball, evaluate, kept, rescore, run
+from causalnb.attacks import (
+    AttackResult,
+    Draws,
+    Expectation,
+    Step,
+    ascend,
+    ball,
+    evaluate,
+    kept,
+    rescore,
+    run,
+)
 from causalnb.attacks.contract import TOLERANCE
 from causalnb.attacks.flags import margins
 from causalnb.attacks.keeping import identity
@@ -22,8 +35,10 @@ from causalnb.data import Images
 from causalnb.data.images import fingerprint
 
 DRAWS = 20
-Call = tuple[str, float, dict[str, Any], Callable[[Tensor, Tensor], Tensor]]   # norm, eps, settings, the library's own call
-BUDGETS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)   # in the network's own eps
+Call = tuple[
+    str, float, dict[str, Any], Callable[[Tensor, Tensor], Tensor]
+]  # norm, eps, settings, the library's own call
+BUDGETS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)  # in the network's own eps
 
 
 @dataclass(frozen=True)
@@ -42,12 +57,16 @@ def drawn(lab: Lab, n: int | None = None) -> Images:
 
 
 def in_linf(lab: Lab, net: Net, twin: Net) -> Attacked:
-    """Noise, a transfer from the twin, the suite's attacks, DeepFool, and HopSkipJump on fewer images: each on all its images."""
+    """Noise, a transfer from the twin, the suite's attacks, DeepFool, and HopSkipJump on fewer images: each
+    on all its images.
+    """
     some, eps = drawn(lab), net.eps
     walk = {"steps": lab.p.steps, "step": 2.5 * eps / lab.p.steps}
     suite = steps_of(lab.p.suite, norm="linf", eps=eps, classes=len(some.classes))
-    found = {"noise": _kept(lab, net, some, "noise", "linf", eps, kind="sign"),
-             "transfer": _kept(lab, net, some, "transfer", "linf", eps, source=twin.model, **walk)}
+    found = {
+        "noise": _kept(lab, net, some, "noise", "linf", eps, kind="sign"),
+        "transfer": _kept(lab, net, some, "transfer", "linf", eps, source=twin.model, **walk),
+    }
     found |= _alone(lab, net, some, "linf", eps, suite)
     found["deepfool"] = _kept(lab, net, some, "deepfool", "linf", eps, steps=50)
     few = drawn(lab, lab.p.n_decisions)
@@ -58,8 +77,16 @@ def in_linf(lab: Lab, net: Net, twin: Net) -> Attacked:
 def in_l2(lab: Lab, net: Net) -> Attacked:
     """The attacks that minimise an L2 norm, beside APGD-T at the budget in L2; on 200 images at most."""
     some, eps, full = drawn(lab, min(lab.p.n_images, 200)), lab.p.eps_l2, lab.p.suite == "full"
-    searches = {"steps": 100 if full else 30, "binary_search_steps": 6 if full else 3, "step": 0.05, "initial_const": 1.0}
-    suite = (Step("apgd-t", {"steps": 100 if full else 20, "n_targets": 9 if full else 3}), Step("ddn", {"steps": 200 if full else 50}))
+    searches = {
+        "steps": 100 if full else 30,
+        "binary_search_steps": 6 if full else 3,
+        "step": 0.05,
+        "initial_const": 1.0,
+    }
+    suite = (
+        Step("apgd-t", {"steps": 100 if full else 20, "n_targets": 9 if full else 3}),
+        Step("ddn", {"steps": 200 if full else 50}),
+    )
     found = _alone(lab, net, some, "l2", eps, suite)
     found["cw"] = _kept(lab, net, some, "cw", "l2", eps, **searches)
     return Attacked("l2", eps, found)
@@ -68,34 +95,54 @@ def in_l2(lab: Lab, net: Net) -> Attacked:
 def dropping(lab: Lab, net: Net) -> Evaluation:
     """The same suite as the book would evaluate a model: the cheap attacks first, broken images dropped."""
     some = drawn(lab)
-    return evaluate(net.model, some.images.to(lab.device), some.labels.to(lab.device), norm="linf", eps=net.eps, suite=lab.p.suite, seed=lab.p.seed,
-                    store=lab.store)
+    return evaluate(
+        net.model,
+        some.images.to(lab.device),
+        some.labels.to(lab.device),
+        norm="linf",
+        eps=net.eps,
+        suite=lab.p.suite,
+        seed=lab.p.seed,
+        store=lab.store,
+    )
 
 
 def budgets(lab: Lab, net: Net) -> dict[float, tuple[int, int]]:
-    """Robust images by PGD at each budget; an image broken within a smaller budget is broken within every larger one."""
+    """Robust images by PGD at each budget; an image broken within a smaller budget is broken within every
+    larger one.
+    """
     some = drawn(lab, lab.p.n_panel)
     robust = torch.ones(len(some), dtype=torch.bool)
     found = {}
     for factor in BUDGETS:
         eps = min(factor * net.eps, 1.0)
-        result = _kept(lab, net, some, "pgd", "linf", eps, steps=lab.p.steps, step=max(2.5 * eps / lab.p.steps, 1e-12))
+        result = _kept(
+            lab, net, some, "pgd", "linf", eps, steps=lab.p.steps, step=max(2.5 * eps / lab.p.steps, 1e-12)
+        )
         robust &= (result.correct & ~result.found).cpu()
         found[eps] = int(robust.sum()), len(some)
     return found
 
 
 def line(lab: Lab, net: Net, models: Mapping[str, nn.Module], *, places: int = 41) -> dict[str, Any]:
-    """What `figures.line` draws: the way from the first drawn image that PGD breaks to its attacked version."""
+    """What `figures.line` draws: the way from the first drawn image that PGD breaks to its attacked
+    version.
+    """
     some = drawn(lab, lab.p.n_panel)
-    result = _kept(lab, net, some, "pgd", "linf", net.eps, steps=lab.p.steps, step=2.5 * net.eps / lab.p.steps)
+    result = _kept(
+        lab, net, some, "pgd", "linf", net.eps, steps=lab.p.steps, step=2.5 * net.eps / lab.p.steps
+    )
     row = int(result.found.nonzero()[0])
     shares = torch.linspace(0, 1, places, device=lab.device)
     way = torch.lerp(result.clean[row], result.images[row], shares[:, None, None, None])
-    label = result.goal.labels[row].expand(places)
+    label = result.criterion.labels[row].expand(places)
     with torch.no_grad():
         margin = -margins(net.model(way), label)
-    return {"shares": shares.tolist(), "margins": margin.tolist(), "slopes": {name: _slopes(model, way, label) for name, model in models.items()}}
+    return {
+        "shares": shares.tolist(),
+        "margins": margin.tolist(),
+        "slopes": {name: _slopes(model, way, label) for name, model in models.items()},
+    }
 
 
 def _slopes(model: nn.Module, images: Tensor, labels: Tensor) -> list[float]:
@@ -111,58 +158,120 @@ def planted(lab: Lab, net: Net) -> dict[str, Control]:
     images = some.images.to(lab.device)
     walk = {"steps": lab.p.steps, "step": 2.5 * net.eps / lab.p.steps}
     given: dict[str, dict[str, Any]] = {"pgd": walk, "cw-linf": walk, "apgd-ce": {"steps": lab.p.steps}}
-    return {name: planted_control(partial(run, name, norm="linf", eps=net.eps, seed=lab.p.seed, **settings), net.model, images, norm="linf", eps=net.eps,
-                                  seed=lab.p.seed) for name, settings in given.items()}
+    return {
+        name: planted_control(
+            partial(run, name, norm="linf", eps=net.eps, seed=lab.p.seed, **settings),
+            net.model,
+            images,
+            norm="linf",
+            eps=net.eps,
+            seed=lab.p.seed,
+        )
+        for name, settings in given.items()
+    }
 
 
-def drawing(lab: Lab, *, n: int = 64, eps: float = 0.1, mean_over: int = 64, steps: int = 20) -> dict[str, Draws]:
-    """A line behind a random wave, scored over fresh draws: clean images, attacked by one draw's gradient, and by that of the mean of many.
+def drawing(
+    lab: Lab, *, n: int = 64, eps: float = 0.1, mean_over: int = 64, steps: int = 20
+) -> dict[str, Draws]:
+    """A line behind a random wave, scored over fresh draws: clean images, attacked by one draw's gradient,
+    and by that of the mean of many.
 
     Every image lies within 0.6 eps of the line, so that an attack that sees it breaks all.
     """
     line = toys.Line(seed=lab.p.seed).to(lab.device)
     model = toys.Shattered(line).eval()
     images, labels = toys.halfway(line, n, eps, seed=lab.p.seed)
-    attack = partial(ascend, images=images, labels=labels, norm="linf", eps=eps, steps=steps, step=eps / 4, seed=lab.p.seed)
-    shown = {"clean": images, "gradient of one draw": attack(model), f"gradient of the mean of {mean_over}": attack(Expectation(model, mean_over))}
+    attack = partial(
+        ascend, images=images, labels=labels, norm="linf", eps=eps, steps=steps, step=eps / 4, seed=lab.p.seed
+    )
+    shown = {
+        "clean": images,
+        "gradient of one draw": attack(model),
+        f"gradient of the mean of {mean_over}": attack(Expectation(model, mean_over)),
+    }
     return {name: rescore(model, some, labels, draws=DRAWS, seed=lab.p.seed) for name, some in shown.items()}
 
 
-def _alone(lab: Lab, net: Net, some: Images, norm: str, eps: float, suite: tuple[Step, ...]) -> dict[str, AttackResult]:
+def _alone(
+    lab: Lab, net: Net, some: Images, norm: str, eps: float, suite: tuple[Step, ...]
+) -> dict[str, AttackResult]:
     """Each attack of a suite on all images that are right, as results on all images."""
     images, labels = some.images.to(lab.device), some.labels.to(lab.device)
-    done = evaluate(net.model, images, labels, norm=norm, eps=eps, suite=suite, seed=lab.p.seed, drop=False, store=lab.store)
-    return {result.name: _among_all(result, rows, images, labels, done.correct) for result, rows in zip(done.results, done.rows, strict=True)}
+    done = evaluate(
+        net.model,
+        images,
+        labels,
+        norm=norm,
+        eps=eps,
+        suite=suite,
+        seed=lab.p.seed,
+        drop=False,
+        store=lab.store,
+    )
+    return {
+        result.name: _among_all(result, rows, images, labels, done.correct)
+        for result, rows in zip(done.results, done.rows, strict=True)
+    }
 
 
-def _among_all(result: AttackResult, rows: Tensor, images: Tensor, labels: Tensor, correct: Tensor) -> AttackResult:
+def _among_all(
+    result: AttackResult, rows: Tensor, images: Tensor, labels: Tensor, correct: Tensor
+) -> AttackResult:
     """A result on the right images as one on all: the others stay clean and not found."""
+
     def spread(values: Tensor, base: Tensor) -> Tensor:
         whole = base.clone()
         whole[rows] = values
         return whole
 
     nowhere = torch.full(correct.shape, torch.nan, dtype=torch.float64, device=images.device)
-    return replace(result, images=spread(result.images, images), clean=images, correct=correct, found=spread(result.found, torch.zeros_like(correct)),
-                   predicted=spread(result.predicted, labels), distance=spread(result.distance, nowhere), goal=replace(result.goal, labels=labels))
+    return replace(
+        result,
+        images=spread(result.images, images),
+        clean=images,
+        correct=correct,
+        found=spread(result.found, torch.zeros_like(correct)),
+        predicted=spread(result.predicted, labels),
+        distance=spread(result.distance, nowhere),
+        criterion=replace(result.criterion, labels=labels),
+    )
 
 
-def _kept(lab: Lab, net: Net, some: Images, name: str, norm: str, eps: float | None, **settings: Any) -> AttackResult:
+def _kept(
+    lab: Lab, net: Net, some: Images, name: str, norm: str, eps: float | None, **settings: Any
+) -> AttackResult:
     images, labels = some.images.to(lab.device), some.labels.to(lab.device)
-    plain = {key: identity(value) if isinstance(value, nn.Module) else value for key, value in settings.items()}
-    key = {"what": f"{name} on {net.name}", "model": identity(net.model), "images": fingerprint({"images": images, "labels": labels}), "norm": norm,
-           "eps": eps, "seed": lab.p.seed, "settings": plain}
-    return kept(lab.store, key, lambda: run(name, net.model, images, labels, norm=norm, eps=eps, seed=lab.p.seed, **settings), device=lab.device)
+    plain = {
+        key: identity(value) if isinstance(value, nn.Module) else value for key, value in settings.items()
+    }
+    key = {
+        "what": f"{name} on {net.name}",
+        "model": identity(net.model),
+        "images": fingerprint({"images": images, "labels": labels}),
+        "norm": norm,
+        "eps": eps,
+        "seed": lab.p.seed,
+        "settings": plain,
+    }
+    return kept(
+        lab.store,
+        key,
+        lambda: run(name, net.model, images, labels, norm=norm, eps=eps, seed=lab.p.seed, **settings),
+        device=lab.device,
+    )
 
 
-# Called directly --------------------------------------------------------------------------------------------------
+# Called directly
+# --------------------------------------------------------------------------------------------------
 
 
 def directly(lab: Lab, net: Net) -> dict[str, tuple[int, int]]:
-    """Images on which `run` and the libraries called as their manuals say differ in the verdict, and of how many.
+    """Images on which `run` and the libraries called as their manuals say differ in the verdict, and of how
+    many.
 
-    pyautoattack draws alike for the same seed, order and chunk. foolbox's PGD draws from a stream of its own: an image on
-    which it differs counts only where APGD-T, which is stronger, leaves it standing.
+    pyautoattack draws alike for the same seed, order and chunk. foolbox's PGD draws from a stream of its own:
+    an image on which it differs counts only where APGD-T, which is stronger, leaves it standing.
     """
     some = drawn(lab, min(lab.p.n_images, 50))
     images, labels = some.images.to(lab.device), some.labels.to(lab.device)
@@ -184,13 +293,25 @@ def _pyautoattack(lab: Lab, net: Net) -> dict[str, Call]:
     import pyautoattack
 
     full = lab.p.suite == "full"
-    attack = pyautoattack.AutoAttack(net.model, norm="Linf", eps=net.eps, seed=lab.p.seed, device=lab.device, version="standard")
+    attack = pyautoattack.AutoAttack(
+        net.model, norm="Linf", eps=net.eps, seed=lab.p.seed, device=lab.device, version="standard"
+    )
     steps = attack.fab.n_iter = 100 if full else 10
-    attack.apgd_targeted = type(attack.apgd_targeted)(net.model, n_iter=steps, norm="Linf", eps=net.eps, seed=lab.p.seed, device=lab.device)
+    attack.apgd_targeted = type(attack.apgd_targeted)(
+        net.model, n_iter=steps, norm="Linf", eps=net.eps, seed=lab.p.seed, device=lab.device
+    )
     attack.square.n_queries, attack.square.rescale_schedule = (5000, False) if full else (100, True)
     attack.fab.targeted = True
-    return {"apgd-t": ("linf", net.eps, {"steps": steps}, attack.apgd_targeted.perturb), "fab-t": ("linf", net.eps, {"steps": steps}, attack.fab.perturb),
-            "square": ("linf", net.eps, {"queries": attack.square.n_queries, "rescale": attack.square.rescale_schedule}, attack.square.perturb)}
+    return {
+        "apgd-t": ("linf", net.eps, {"steps": steps}, attack.apgd_targeted.perturb),
+        "fab-t": ("linf", net.eps, {"steps": steps}, attack.fab.perturb),
+        "square": (
+            "linf",
+            net.eps,
+            {"queries": attack.square.n_queries, "rescale": attack.square.rescale_schedule},
+            attack.square.perturb,
+        ),
+    }
 
 
 def _foolbox(lab: Lab, net: Net) -> dict[str, Call]:
@@ -201,7 +322,9 @@ def _foolbox(lab: Lab, net: Net) -> dict[str, Call]:
     pgd = library.attacks.LinfPGD(steps=steps, abs_stepsize=2.5 * net.eps / steps).repeat(restarts)
     ddn = library.attacks.DDNAttack(steps=steps)
 
-    def called(attack: Any, norm: str, eps: float, epsilons: float | None, images: Tensor, labels: Tensor) -> Tensor:
+    def called(
+        attack: Any, norm: str, eps: float, epsilons: float | None, images: Tensor, labels: Tensor
+    ) -> Tensor:
         model = library.PyTorchModel(deepcopy(net.model), bounds=(0, 1), device=lab.device)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(lab.p.seed)
@@ -211,5 +334,7 @@ def _foolbox(lab: Lab, net: Net) -> dict[str, Call]:
 
     walk = {"steps": steps, "step": 2.5 * net.eps / steps, "restarts": restarts}
     l2 = lab.p.eps_l2
-    return {"pgd": ("linf", net.eps, walk, partial(called, pgd, "linf", net.eps, net.eps)),
-            "ddn": ("l2", l2, {"steps": steps}, partial(called, ddn, "l2", l2, None))}
+    return {
+        "pgd": ("linf", net.eps, walk, partial(called, pgd, "linf", net.eps, net.eps)),
+        "ddn": ("l2", l2, {"steps": steps}, partial(called, ddn, "l2", l2, None)),
+    }

@@ -8,14 +8,16 @@ from matplotlib.figure import Figure
 
 from causalnb.figstyle import BLUE, GREEN, INK, PURPLE, RULE, VERMILLION, style
 
-Interval = tuple[float, float, float]   # value, low, high
+Interval = tuple[float, float, float]  # value, low, high
 
 
 def line(shares: Sequence[float], margins: Sequence[float], slopes: Mapping[str, Sequence[float]]) -> Figure:
-    """The margin on the straight line from a clean image (0) to an attacked one (1), and what the loss tells an attack on the way.
+    """The margin on the straight line from a clean image (0) to an attacked one (1), and what the loss tells
+    an attack on the way.
 
     margins   the label's logit less the largest other; below 0 the image is broken
-    slopes    name -> size of the gradient of the cross-entropy at each place; drawn over the largest of its own
+    slopes    name -> size of the gradient of the cross-entropy at each place; drawn over the largest of its
+              own
     """
     with style():
         figure = Figure(figsize=(6.4, 2.7), layout="constrained")
@@ -23,8 +25,12 @@ def line(shares: Sequence[float], margins: Sequence[float], slopes: Mapping[str,
         left.plot(shares, margins, color=INK, marker="")
         left.axhline(0, color=RULE, linestyle="--", linewidth=1, marker="")
         left.set_title("margin of the label")
-        for (name, values), colour, dash in zip(slopes.items(), (BLUE, VERMILLION), ("-", "--"), strict=False):
-            right.plot(shares, np.asarray(values) / max(values), color=colour, linestyle=dash, marker="", label=name)
+        for (name, values), colour, dash in zip(
+            slopes.items(), (BLUE, VERMILLION), ("-", "--"), strict=False
+        ):
+            right.plot(
+                shares, np.asarray(values) / max(values), color=colour, linestyle=dash, marker="", label=name
+            )
         right.set_title("cross-entropy's gradient, each over its largest")
         right.legend(fontsize=8.5)
         for axes in (left, right):
@@ -33,7 +39,8 @@ def line(shares: Sequence[float], margins: Sequence[float], slopes: Mapping[str,
 
 
 def robustness(rows: Mapping[str, Mapping[str, Interval]], worst: Mapping[str, float]) -> Figure:
-    """Robust accuracy by each attack alone, a panel for each network; the dashed line is the worst case of each image.
+    """Robust accuracy by each attack alone, a panel for each network; the dashed line is the worst case of
+    each image.
 
     rows    network -> attack -> share with its interval; worst: network -> share
     """
@@ -51,12 +58,18 @@ def robustness(rows: Mapping[str, Mapping[str, Interval]], worst: Mapping[str, f
 
 
 def budgets(curves: Mapping[str, Mapping[float, float]], own: Mapping[str, float]) -> Figure:
-    """Robust accuracy against the budget, a line for each network; the dotted line is the budget at which it is judged."""
+    """Robust accuracy against the budget, a line for each network; the dotted line is the budget at which it
+    is judged.
+    """
     with style():
         figure = Figure(layout="constrained")
         axes = figure.subplots()
-        for (title, points), colour, marker in zip(curves.items(), (BLUE, VERMILLION), ("o", "s"), strict=False):
-            axes.plot(list(points), list(points.values()), color=colour, marker=marker, label=title, clip_on=False)
+        for (title, points), colour, marker in zip(
+            curves.items(), (BLUE, VERMILLION), ("o", "s"), strict=False
+        ):
+            axes.plot(
+                list(points), list(points.values()), color=colour, marker=marker, label=title, clip_on=False
+            )
             axes.axvline(own[title], color=colour, linestyle=":", linewidth=1, marker="")
         axes.set_ylim(0, 1.02)
         axes.set_title("robust accuracy")
@@ -66,7 +79,9 @@ def budgets(curves: Mapping[str, Mapping[float, float]], own: Mapping[str, float
 
 
 def planted(broken: Mapping[str, Interval], bars: Sequence[float]) -> Figure:
-    """The share of planted examples that each search finds, with its interval; dashed, what an attack must reach and random search must not."""
+    """The share of planted examples that each search finds, with its interval; dashed, what an attack must
+    reach and random search must not.
+    """
     with style():
         figure = Figure(figsize=(5.0, 0.7 + 0.26 * len(broken)), layout="constrained")
         axes = figure.subplots()
@@ -79,13 +94,23 @@ def planted(broken: Mapping[str, Interval], bars: Sequence[float]) -> Figure:
 
 
 def draws(rows: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Accuracy of a model that draws at random, by how it was attacked: the mean over draws, and right in every draw."""
+    """Accuracy of a model that draws at random, by how it was attacked: the mean over draws, and right in
+    every draw.
+    """
     names = list(rows)
     with style():
         figure = Figure(figsize=(5.0, 0.9 + 0.3 * len(names)), layout="constrained")
         axes = figure.subplots()
         for key, colour, marker in (("mean over draws", PURPLE, "o"), ("right in every draw", GREEN, "s")):
-            axes.plot([rows[name][key] for name in names], np.arange(len(names)), linestyle="", color=colour, marker=marker, label=key, clip_on=False)
+            axes.plot(
+                [rows[name][key] for name in names],
+                np.arange(len(names)),
+                linestyle="",
+                color=colour,
+                marker=marker,
+                label=key,
+                clip_on=False,
+            )
         axes.set_yticks(np.arange(len(names)), names)
         axes.invert_yaxis()
         axes.set_xlim(-0.02, 1.02)

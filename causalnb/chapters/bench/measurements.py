@@ -21,19 +21,34 @@ Estimates = dict[str, Estimate]
 def accuracies(lab: Lab, nets: Mapping[str, Net]) -> Estimates:
     """Clean test accuracy of each network after its last epoch."""
     n = len(lab.load(lab.p.data))
-    return {f"accuracy.{name}": proportion(round(net.curve[-1].item() * n), n, seeds=(lab.p.seed,)) for name, net in nets.items()}
+    return {
+        f"accuracy.{name}": proportion(round(net.curve[-1].item() * n), n, seeds=(lab.p.seed,))
+        for name, net in nets.items()
+    }
 
 
 def panels(found: Mapping[str, Panel]) -> Estimates:
-    """Whether each row of each panel holds, where it applies; and whether the panel as a whole lets the model pass."""
-    rows = {f"panel.{name}.{row.name}": logic(row.word == "pass") for name, panel in found.items() for row in panel if row.word != "not applicable"}
+    """Whether each row of each panel holds, where it applies; and whether the panel as a whole lets the model
+    pass.
+    """
+    rows = {
+        f"panel.{name}.{row.name}": logic(row.word == "pass")
+        for name, panel in found.items()
+        for row in panel
+        if row.word != "not applicable"
+    }
     whole = {f"panel.{name}": logic(not panel.failed) for name, panel in found.items()}
     return rows | whole | {"masked.noticed": logic(bool(found["masked"].failed))}
 
 
 def robustness(lab: Lab, name: str, attacked: Attacked) -> Estimates:
-    """Robust accuracy by each attack alone, and of the worst case of each image over those that saw all images."""
-    found = {attack: proportion(*one.robust_accuracy, seeds=(lab.p.seed,)) for attack, one in attacked.results.items()}
+    """Robust accuracy by each attack alone, and of the worst case of each image over those that saw all
+    images.
+    """
+    found = {
+        attack: proportion(*one.robust_accuracy, seeds=(lab.p.seed,))
+        for attack, one in attacked.results.items()
+    }
     robust = worst_case(on_all(attacked))
     found["worst"] = proportion(int(robust.sum()), len(robust), seeds=(lab.p.seed,))
     return {f"robust.{name}.{attacked.norm}.{attack}": estimate for attack, estimate in found.items()}
@@ -46,16 +61,23 @@ def on_all(attacked: Attacked) -> list[AttackResult]:
 
 
 def comparisons(name: str, attacked: Attacked, dropped: Evaluation) -> Estimates:
-    """Shares of images that a weaker attack breaks and none of four iterated ones does, and those on which dropping changes the worst case;
-    and how many times fewer passes forward and backward dropping takes than each attack on all images."""
+    """Shares of images that a weaker attack breaks and none of four iterated ones does, and those on which
+    dropping changes the worst case; and how many times fewer passes forward and backward dropping takes than
+    each attack on all images."""
     of = attacked.results
     white = torch.stack([of[attack].found for attack in ("pgd", "cw-linf", "apgd-ce", "apgd-t")]).any(dim=0)
     suite = [one for attack, one in of.items() if attack in {result.name for result in dropped.results}]
     checks = {
-        "iterated": _only(of["fgsm"].found, white), "noise": _only(of["noise"].found, white), "transfer": _only(of["transfer"].found, white),
-        "square": _only(of["square"].found, white), "dropping": int((worst_case(suite) != dropped.robust).sum())}
+        "iterated": _only(of["fgsm"].found, white),
+        "noise": _only(of["noise"].found, white),
+        "transfer": _only(of["transfer"].found, white),
+        "square": _only(of["square"].found, white),
+        "dropping": int((worst_case(suite) != dropped.robust).sum()),
+    }
     asked = sum(sum(one.queries) for one in suite) / sum(sum(one.queries) for one in dropped.results)
-    return {f"only.{name}.{what}": exact(count / len(white), n=len(white)) for what, count in checks.items()} | {f"passes.{name}": exact(asked)}
+    return {
+        f"only.{name}.{what}": exact(count / len(white), n=len(white)) for what, count in checks.items()
+    } | {f"passes.{name}": exact(asked)}
 
 
 def _only(first: Tensor, second: Tensor) -> int:
@@ -67,13 +89,17 @@ def budgets(lab: Lab, curves: Mapping[str, Mapping[float, tuple[int, int]]]) -> 
     """Robust accuracy by budget; what is left at the largest."""
     found: Estimates = {}
     for name, points in curves.items():
-        found |= {f"budget.{name}.{eps:.3f}": proportion(*of, seeds=(lab.p.seed,)) for eps, of in points.items()}
+        found |= {
+            f"budget.{name}.{eps:.3f}": proportion(*of, seeds=(lab.p.seed,)) for eps, of in points.items()
+        }
         found[f"unbounded.{name}"] = proportion(*points[max(points)], seeds=(lab.p.seed,))
     return found
 
 
 def planted(lab: Lab, controls: Mapping[str, Control]) -> Estimates:
-    """Planted examples found, by each attack and, with as many queries, by random search: where that found most."""
+    """Planted examples found, by each attack and, with as many queries, by random search: where that found
+    most.
+    """
     luckiest = max((control.random for control in controls.values()), key=lambda of: of[0])
     found = {**{name: control.attack for name, control in controls.items()}, "random": luckiest}
     return {f"planted.{name}": proportion(*of, seeds=(lab.p.seed,)) for name, of in found.items()}
@@ -81,26 +107,52 @@ def planted(lab: Lab, controls: Mapping[str, Control]) -> Estimates:
 
 def directly(found: Mapping[str, Mapping[str, tuple[int, int]]]) -> Estimates:
     """The share of verdicts that differ between `run` and the library called directly."""
-    return {f"direct.{name}.{attack}": exact(differ / n, n=n) for name, of in found.items() for attack, (differ, n) in of.items()}
+    return {
+        f"direct.{name}.{attack}": exact(differ / n, n=n)
+        for name, of in found.items()
+        for attack, (differ, n) in of.items()
+    }
 
 
-def traps(found: Iterable[Trap], black: int, flat: Mapping[str, int], saturated: Mapping[str, tuple[int, int]], n: int) -> Estimates:
+def traps(
+    found: Iterable[Trap],
+    black: int,
+    flat: Mapping[str, int],
+    saturated: Mapping[str, tuple[int, int]],
+    n: int,
+) -> Estimates:
     """What the libraries say and what is so, as counts of images."""
-    counts = {f"trap.{trap.id}.{word}": exact(float(value), n=trap.n) for trap in found for word, value in (("said", trap.said), ("true", trap.true))}
+    counts = {
+        f"trap.{trap.id}.{word}": exact(float(value), n=trap.n)
+        for trap in found
+        for word, value in (("said", trap.said), ("true", trap.true))
+    }
     heads = {f"trap.T1.{name.replace(' ', '')}": exact(float(count), n=n) for name, count in flat.items()}
-    scales = {f"trap.A4.{name.replace(' ', '')}.{attack}": exact(float(count), n=n)
-              for name, both in saturated.items() for attack, count in zip(("ce", "t"), both, strict=True)}
+    scales = {
+        f"trap.A4.{name.replace(' ', '')}.{attack}": exact(float(count), n=n)
+        for name, both in saturated.items()
+        for attack, count in zip(("ce", "t"), both, strict=True)
+    }
     return counts | heads | scales | {"trap.F1.black": exact(float(black), n=n)}
 
 
 def random_model(scores: Mapping[str, Draws]) -> Estimates:
-    """A model that draws at random: accuracy over draws by how it was attacked, and by how much one draw's gradient overrates it."""
+    """A model that draws at random: accuracy over draws by how it was attacked, and by how much one draw's
+    gradient overrates it.
+    """
     clean, once, mean = (one.correct.double().mean(dim=0).numpy() for one in scores.values())
-    return {"draws.clean": statistics.mean(clean), "draws.once": statistics.mean(once), "draws.mean": statistics.mean(mean),
-            "draws.overrated": statistics.paired_difference(once, mean), "draws.n": exact(float(len(next(iter(scores.values())).correct)))}
+    return {
+        "draws.clean": statistics.mean(clean),
+        "draws.once": statistics.mean(once),
+        "draws.mean": statistics.mean(mean),
+        "draws.overrated": statistics.paired_difference(once, mean),
+        "draws.n": exact(float(len(next(iter(scores.values())).correct))),
+    }
 
 
 def conformance(lines: Iterable[Line]) -> Estimates:
     """How many lines of the conformance suite fail, and how many are exempt."""
     words = [line.word for line in lines]
-    return {f"conformance.{word}": exact(float(words.count(word)), n=len(words)) for word in ("fail", "exempt")}
+    return {
+        f"conformance.{word}": exact(float(words.count(word)), n=len(words)) for word in ("fail", "exempt")
+    }

@@ -31,7 +31,9 @@ class Lab(Protocol):
 
 @dataclass(frozen=True)
 class Net:
-    """A trained network: `title` for tables, `eps` the L-inf budget against it, `curve` [epochs] its clean test accuracy after each epoch."""
+    """A trained network: `title` for tables, `eps` the L-inf budget against it, `curve` [epochs] its clean
+    test accuracy after each epoch.
+    """
 
     name: str
     title: str
@@ -44,43 +46,99 @@ def networks(lab: Lab) -> dict[str, Net]:
     """Both networks by name; on MNIST the second is the `small_cnn` whose weights the book carries."""
     plain, robust = (make(lab) for make in (_plain, _robust))
     architecture = "small_cnn" if lab.p.data == "mnist" else "LeNet"
-    return {"plain": Net("plain", "LeNet, plain", *plain[:1], lab.p.eps, plain[1]),
-            "robust": Net("robust", f"{architecture}, adversarially trained", *robust[:1], lab.p.eps_robust, robust[1])}
+    return {
+        "plain": Net("plain", "LeNet, plain", *plain[:1], lab.p.eps, plain[1]),
+        "robust": Net(
+            "robust", f"{architecture}, adversarially trained", *robust[:1], lab.p.eps_robust, robust[1]
+        ),
+    }
 
 
 def _plain(lab: Lab) -> tuple[nn.Module, Tensor]:
     train, test = lab.load(lab.p.data, "train"), lab.load(lab.p.data, "test")
     large = len(train) > 10_000
-    recipe = Recipe(optimiser="adam", rate=2e-3, batch=128 if large else 50, epochs=3 if large else 4, seed=lab.p.seed)
+    recipe = Recipe(
+        optimiser="adam", rate=2e-3, batch=128 if large else 50, epochs=3 if large else 4, seed=lab.p.seed
+    )
     model = models.lenet(classes=len(train.classes), seed=lab.p.seed)
-    key = {"what": f"LeNet on {lab.p.data}, plain", "recipe": recipe.model_dump(), "data": train.digest,
-           "code": module_digest("causalnb.training", "causalnb.models.lenet5")}
+    key = {
+        "what": f"LeNet on {lab.p.data}, plain",
+        "recipe": recipe.model_dump(),
+        "data": train.digest,
+        "code": module_digest("causalnb.training", "causalnb.models.lenet5"),
+    }
     return _trained(lab, model, key, [(training.cross_entropy, recipe)], train, test)
 
 
 def _robust(lab: Lab) -> tuple[nn.Module, Tensor]:
     train, test, mnist = lab.load(lab.p.data, "train"), lab.load(lab.p.data, "test"), lab.p.data == "mnist"
     stages = STAGES["mnist" if len(train) > 10_000 else "digits"]
-    model = models.small_cnn(seed=lab.p.seed) if mnist else models.lenet(classes=len(train.classes), seed=lab.p.seed)
-    recipe = Recipe(optimiser="adam", rate=1e-3 if mnist else 2e-3, batch=128 if mnist else 50, schedule="cosine", seed=lab.p.seed)
-    key = {"what": f"{'small_cnn' if mnist else 'LeNet'} on {lab.p.data} against PGD", "stages": [list(stage) for stage in stages], "steps": STEPS,
-           "norm": "linf", "recipe": recipe.model_dump(exclude={"epochs"}), "data": train.digest}  # no digest of the code: the weights are committed
-    walk = [(attacks.adversarial(norm="linf", eps=eps, step=2 * eps / STEPS, steps=STEPS),
-             recipe.model_copy(update={"epochs": epochs, "seed": lab.p.seed + number})) for number, (eps, epochs) in enumerate(stages)]
+    model = (
+        models.small_cnn(seed=lab.p.seed)
+        if mnist
+        else models.lenet(classes=len(train.classes), seed=lab.p.seed)
+    )
+    recipe = Recipe(
+        optimiser="adam",
+        rate=1e-3 if mnist else 2e-3,
+        batch=128 if mnist else 50,
+        schedule="cosine",
+        seed=lab.p.seed,
+    )
+    key = {
+        "what": f"{'small_cnn' if mnist else 'LeNet'} on {lab.p.data} against PGD",
+        "stages": [list(stage) for stage in stages],
+        "steps": STEPS,
+        "norm": "linf",
+        "recipe": recipe.model_dump(exclude={"epochs"}),
+        "data": train.digest,
+    }  # no digest of the code: the weights are committed
+    walk = [
+        (
+            attacks.adversarial(norm="linf", eps=eps, step=2 * eps / STEPS, steps=STEPS),
+            recipe.model_copy(update={"epochs": epochs, "seed": lab.p.seed + number}),
+        )
+        for number, (eps, epochs) in enumerate(stages)
+    ]
     return _trained(lab, model, key, walk, train, test)
 
 
-def _trained(lab: Lab, model: nn.Module, key: dict[str, Any], walk: list[tuple[training.Loss, Recipe]], train: Images,
-             test: Images) -> tuple[nn.Module, Tensor]:
-    """The model after each of the given trainings in turn, and the accuracy on the whole test set after every epoch."""
+def _trained(
+    lab: Lab,
+    model: nn.Module,
+    key: dict[str, Any],
+    walk: list[tuple[training.Loss, Recipe]],
+    train: Images,
+    test: Images,
+) -> tuple[nn.Module, Tensor]:
+    """The model after each of the given trainings in turn, and the accuracy on the whole test set after every
+    epoch.
+    """
+
     def make() -> dict[str, Tensor]:
         curve = []
         for number, (loss, recipe) in enumerate(walk):
-            fitted = training.fit(model, train, loss, recipe, device=lab.device, checkpoint=lab.store.folder(key) / f"stage-{number}",
-                                  evaluate=lambda now: training.accuracy(now, test))
+            fitted = training.fit(
+                model,
+                train,
+                loss,
+                recipe,
+                device=lab.device,
+                checkpoint=lab.store.folder(key) / f"stage-{number}",
+                evaluate=lambda now: training.accuracy(now, test),
+            )
             curve += [epoch["value"] for epoch in fitted.history]
-        return {"curve": torch.tensor(curve, dtype=torch.float64), **{f"weights.{part}": tensor for part, tensor in model.state_dict().items()}}
+        return {
+            "curve": torch.tensor(curve, dtype=torch.float64),
+            **{f"weights.{part}": tensor for part, tensor in model.state_dict().items()},
+        }
 
     kept = lab.store.get_or_make(key, make, device=lab.device)
-    model.load_state_dict({part.removeprefix("weights."): tensor for part, tensor in kept.items() if part.startswith("weights.")})
+    model.load_state_dict(
+        {
+            part.removeprefix("weights."): tensor
+            for part, tensor in kept.items()
+            if part.startswith("weights.")
+        }
+    )
     return model.to(lab.device).eval(), kept["curve"].cpu()

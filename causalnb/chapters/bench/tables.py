@@ -14,13 +14,28 @@ Lines = list[Sequence[str]]
 SIGNS = {"pass": "✓", "fail": "✕", "exempt": "–", "not applicable": "–"}
 
 DEMANDS = (
-    ("State the threat model: goal, norm, budget and pixel scale, knowledge, what counts as success", "threat models below; fields of every result"),
+    (
+        "State the threat model: criterion, norm, budget and pixel scale, knowledge, what counts as success",
+        "threat models below; fields of every result",
+    ),
     ("The attacker knows the whole defence and the law of its randomness", "chapters with a defence"),
-    ("Take the worst case of each image over all attacks, not the best row or the mean of rows", "every attack on two networks"),
-    ("Print clean accuracy beside robust accuracy; say of which images a success rate is a share", "both counts in every result"),
+    (
+        "Take the worst case of each image over all attacks, not the best row or the mean of rows",
+        "every attack on two networks",
+    ),
+    (
+        "Print clean accuracy beside robust accuracy; say of which images a success rate is a share",
+        "both counts in every result",
+    ),
     ("A larger budget is never safer, and an unbounded one leaves chance", "panel; the budget"),
-    ("Iterated attacks beat the single step, more steps never weaken, and the loss has flattened", "panel; every attack on two networks"),
-    ("White-box attacks beat those without gradients, transfers and noise", "panel; every attack on two networks"),
+    (
+        "Iterated attacks beat the single step, more steps never weaken, and the loss has flattened",
+        "panel; every attack on two networks",
+    ),
+    (
+        "White-box attacks beat those without gradients, transfers and noise",
+        "panel; every attack on two networks",
+    ),
     ("The gradient is alive: not zero, equal to finite differences", "panel"),
     ("A success once found is kept, and confirmed outside the attack", "the contract; panel"),
     ("More than one loss: cross-entropy, a margin, and towards each class", "panel; the suite"),
@@ -30,9 +45,15 @@ DEMANDS = (
     ("Do not rank a randomised or optimising defence on a list that excludes it", "chapters with a defence"),
     ("A planted vulnerability is found by the unchanged pipeline", "the planted vulnerability"),
     ("A model without the vulnerability is not reported broken", "conformance suite, line 8"),
-    ("Attack classifier and detector together; fix the threshold on held-out clean data", "chapters with a detector"),
+    (
+        "Attack classifier and detector together; fix the threshold on held-out clean data",
+        "chapters with a detector",
+    ),
     ("Name the denominator of a detector's rates", "chapters with a detector"),
-    ("Average over a defence's randomness, and score over many fresh draws", "a defence that draws at random"),
+    (
+        "Average over a defence's randomness, and score over many fresh draws",
+        "a defence that draws at random",
+    ),
     ("Run a randomised defence with its noise fixed too", "`attacks.Fixed`; chapters with a defence"),
     ("Take a purifier's gradient through all its steps", "chapter 5"),
     ("Say whether a defence is judged once or asked many times", "a defence that draws at random"),
@@ -44,13 +65,22 @@ DEMANDS = (
 )
 
 KINDS = {
-    "fgsm": ("one step", "Goodfellow et al. 2015"), "bim": ("steps from the clean image", "Kurakin et al. 2017"),
-    "pgd": ("steps from a random point", "Madry et al. 2018"), "cw-linf": ("PGD on the margin", "Carlini & Wagner 2017, the loss"),
-    "cw": ("minimum norm", "Carlini & Wagner 2017"), "ddn": ("minimum norm", "Rony et al. 2019"), "deepfool": ("minimum norm", "Moosavi-Dezfooli et al. 2016"),
-    "hsj": ("decisions alone", "Chen et al. 2020"), "apgd-ce": ("adaptive steps", "Croce & Hein 2020"), "apgd-dlr": ("adaptive steps", "Croce & Hein 2020"),
-    "apgd-t": ("adaptive steps to each class", "Croce & Hein 2020"), "fab-t": ("minimum norm to each class", "Croce & Hein 2020b"),
-    "square": ("scores alone", "Andriushchenko et al. 2020"), "autoattack": ("a suite", "Croce & Hein 2020"),
-    "stadv": ("flow of pixels", "Xiao et al. 2018; our own loop"), "transfer": ("another network's gradient", "Papernot et al. 2017"),
+    "fgsm": ("one step", "Goodfellow et al. 2015"),
+    "bim": ("steps from the clean image", "Kurakin et al. 2017"),
+    "pgd": ("steps from a random point", "Madry et al. 2018"),
+    "cw-linf": ("PGD on the margin", "Carlini & Wagner 2017, the loss"),
+    "cw": ("minimum norm", "Carlini & Wagner 2017"),
+    "ddn": ("minimum norm", "Rony et al. 2019"),
+    "deepfool": ("minimum norm", "Moosavi-Dezfooli et al. 2016"),
+    "hsj": ("decisions alone", "Chen et al. 2020"),
+    "apgd-ce": ("adaptive steps", "Croce & Hein 2020"),
+    "apgd-dlr": ("adaptive steps", "Croce & Hein 2020"),
+    "apgd-t": ("adaptive steps to each class", "Croce & Hein 2020"),
+    "fab-t": ("minimum norm to each class", "Croce & Hein 2020b"),
+    "square": ("scores alone", "Andriushchenko et al. 2020"),
+    "autoattack": ("a suite", "Croce & Hein 2020"),
+    "stadv": ("flow of pixels", "Xiao et al. 2018; our own loop"),
+    "transfer": ("another network's gradient", "Papernot et al. 2017"),
     "noise": ("placebo", "aims at nothing"),
 }
 
@@ -66,22 +96,49 @@ def threats(lab: Lab, nets: Mapping[str, Net]) -> Lines:
     lines: Lines = []
     for net in nets.values():
         for norm, eps in (("L-inf", net.eps), ("L2", lab.p.eps_l2)):
-            lines.append((net.title, norm, f"{eps:g} ({255 * eps:.1f}/255)" if norm == "L-inf" else f"{eps:g}", knows, "any class but the label"))
+            lines.append(
+                (
+                    net.title,
+                    norm,
+                    f"{eps:g} ({255 * eps:.1f}/255)" if norm == "L-inf" else f"{eps:g}",
+                    knows,
+                    "any class but the label",
+                )
+            )
     return lines
 
 
 def settings(lab: Lab, net: Net) -> Lines:
-    """Every attack of the contract: kind, norms, what it was asked in this page's suite, where it comes from."""
+    """Every attack of the contract: kind, norms, what it was asked in this page's suite, where it comes
+    from.
+    """
     suite = {step.name: step.settings for step in steps_of(lab.p.suite, norm="linf", eps=net.eps, classes=10)}
-    return [(name, KINDS[name][0], ", ".join(attack.norms), _settings(suite[name]) if name in suite else "not in the suite", KINDS[name][1])
-            for name, attack in ATTACKS.items()]
+    return [
+        (
+            name,
+            KINDS[name][0],
+            ", ".join(attack.norms),
+            _settings(suite[name]) if name in suite else "not in the suite",
+            KINDS[name][1],
+        )
+        for name, attack in ATTACKS.items()
+    ]
 
 
 def panels(found: Mapping[str, Panel]) -> Lines:
     """Rows against models: sign and number, and why where it fails."""
     names = dict.fromkeys(row.name for panel in found.values() for row in panel)
     at = {(name, row.name): row for name, panel in found.items() for row in panel}
-    return [(row, *(f"{SIGNS[at[name, row].word]} {at[name, row].sentence}" if (name, row) in at else "" for name in found)) for row in names]
+    return [
+        (
+            row,
+            *(
+                f"{SIGNS[at[name, row].word]} {at[name, row].sentence}" if (name, row) in at else ""
+                for name in found
+            ),
+        )
+        for row in names
+    ]
 
 
 def attacked(lab: Any, name: str, of: Attacked) -> Lines:
@@ -89,8 +146,17 @@ def attacked(lab: Any, name: str, of: Attacked) -> Lines:
     lines: Lines = []
     for attack, result in of.results.items():
         value, low, high = lab.interval(f"robust.{name}.{of.norm}.{attack}")
-        lines.append((renamed(result), f"{value:.1%} [{low:.1%}, {high:.1%}]", "{} of {}".format(*result.success_among_correct), _median(result),
-                      f"{result.queries[0]:,}", f"{result.queries[1]:,}", f"{result.seconds:.1f}"))
+        lines.append(
+            (
+                renamed(result),
+                f"{value:.1%} [{low:.1%}, {high:.1%}]",
+                "{} of {}".format(*result.success_among_correct),
+                _median(result),
+                f"{result.queries[0]:,}",
+                f"{result.queries[1]:,}",
+                f"{result.seconds:.1f}",
+            )
+        )
     value, low, high = lab.interval(f"robust.{name}.{of.norm}.worst")
     return [*lines, ("worst case", f"{value:.1%} [{low:.1%}, {high:.1%}]", "", "", "", "", "")]
 
@@ -100,15 +166,27 @@ def dropped(of: Evaluation) -> Lines:
     left, lines, n = int(of.correct.sum()), [], len(of.correct)
     for result, rows in zip(of.results, of.rows, strict=True):
         left -= int(result.found.sum())
-        lines.append((renamed(result), str(len(rows)), str(int(result.found.sum())), f"{left / n:.1%}", f"{result.queries[0]:,}", f"{result.queries[1]:,}",
-                      f"{result.seconds:.1f}"))
+        lines.append(
+            (
+                renamed(result),
+                str(len(rows)),
+                str(int(result.found.sum())),
+                f"{left / n:.1%}",
+                f"{result.queries[0]:,}",
+                f"{result.queries[1]:,}",
+                f"{result.seconds:.1f}",
+            )
+        )
     return list(lines)
 
 
 def conformance(lines: Iterable[Line]) -> Lines:
     """Attacks against the fifteen lines."""
     at = {(line.attack, line.number): SIGNS[line.word] for line in lines}
-    return [(name, *(at.get((name, number), "") for number in range(1, 16))) for name in dict.fromkeys(name for name, _ in at)]
+    return [
+        (name, *(at.get((name, number), "") for number in range(1, 16)))
+        for name in dict.fromkeys(name for name, _ in at)
+    ]
 
 
 def exemptions(lines: Iterable[Line]) -> Lines:
@@ -121,4 +199,10 @@ def _median(result: AttackResult) -> str:
 
 
 def _settings(given: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in given.items()) or "none"
+    return (
+        ", ".join(
+            f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in given.items()
+        )
+        or "none"
+    )

@@ -1,4 +1,6 @@
-"""A model that draws at random, on images whose distance to the boundary is known: what its randomness hides, and what not."""
+"""A model that draws at random, on images whose distance to the boundary is known: what its randomness hides,
+and what not.
+"""
 
 import math
 
@@ -10,7 +12,9 @@ PIXELS = SIDE**2
 
 
 class Line(nn.Module):
-    """Logits (0, w (x - 1/2)) with weights of +1 and -1: an image goes over at the L-inf budget |w (x - 1/2)| / 64."""
+    """Logits (0, w (x - 1/2)) with weights of +1 and -1: an image goes over at the L-inf budget |w (x - 1/2)|
+    / 64.
+    """
 
     def __init__(self, *, seed: int = 0) -> None:
         """`seed` draws the signs of the weights."""
@@ -27,7 +31,8 @@ class Shattered(nn.Module):
     """A model and, on its last logit, a wave at every pixel, of a phase that is drawn anew at each pass.
 
     The mean of the wave over its phase is zero, so the mean over passes is the model itself. Its slope is
-    `height` x `frequency` at a pixel, ten times that of `Line`, so the gradient of a single pass points anywhere.
+    `height` x `frequency` at a pixel, ten times that of `Line`, so the gradient of a single pass points
+    anywhere.
     """
 
     def __init__(self, model: nn.Module, *, height: float = 0.1, frequency: float = 100.0) -> None:
@@ -39,12 +44,16 @@ class Shattered(nn.Module):
         """Logits [n, classes]."""
         logits: Tensor = self.model(images)
         pixels = images.flatten(1)
-        wave = self.height * torch.sin(self.frequency * pixels + 2 * math.pi * torch.rand_like(pixels)).sum(dim=1)
+        wave = self.height * torch.sin(self.frequency * pixels + 2 * math.pi * torch.rand_like(pixels)).sum(
+            dim=1
+        )
         return torch.cat([logits[:, :-1], logits[:, -1:] + wave[:, None]], dim=1)
 
 
 def halfway(model: Line, n: int, eps: float, *, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Images [n, 1, 8, 8] on both sides of the line, whose least L-inf perturbation is 0.4 to 0.6 of `eps`, and their classes [n]."""
+    """Images [n, 1, 8, 8] on both sides of the line, whose least L-inf perturbation is 0.4 to 0.6 of `eps`,
+    and their classes [n].
+    """
     weight = model.weight.detach()
     across = 0.05 * torch.randn(n, PIXELS, generator=torch.Generator().manual_seed(seed)).to(weight)
     side = torch.tensor([1.0, -1.0]).repeat(n // 2 + 1)[:n].to(weight)

@@ -11,8 +11,23 @@ def lab(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAUSALNB_STORE", str(tmp_path_factory.mktemp("store")))
         patch.setenv("CAUSALNB_QUIET", "")
-        return begin("ace", profile="quick", device="cpu", n_images=14, n_individual=10, n_rows=20, n_strength=10, n_alphas=3, n_trainings=2, n_shapes=200,
-                     epochs=2, pgd_steps=5, cw_steps=30, cw_searches=2, vae_steps=20)
+        return begin(
+            "ace",
+            profile="quick",
+            device="cpu",
+            n_images=14,
+            n_individual=10,
+            n_rows=20,
+            n_strength=10,
+            n_alphas=3,
+            n_trainings=2,
+            n_shapes=200,
+            epochs=2,
+            pgd_steps=5,
+            cw_steps=30,
+            cw_searches=2,
+            vae_steps=20,
+        )
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,9 @@ from causalnb.models import lenet
 
 def test_a_trained_network_comes_with_its_accuracies_and_balanced_drawn_images(lab, net):
     test = lab.load("digits", "test")
-    assert net.curve.shape == (2,) and net.curve[-1].item() == pytest.approx(training.accuracy(net.model, test), abs=1e-12)
+    assert net.curve.shape == (2,) and net.curve[-1].item() == pytest.approx(
+        training.accuracy(net.model, test), abs=1e-12
+    )
     assert (len(net.test), net.seed, net.model.training) == (14, 0, False)
     assert sorted(net.test.labels.bincount().tolist()) == [1] * 6 + [2] * 4
     assert torch.equal(net.test.images, data.draw(test, 14, seed=lab.p.image_seed).images)
@@ -30,11 +32,15 @@ def test_a_network_is_trained_once(monkeypatch, lab, net):
     monkeypatch.setattr(training, "fit", None)
     again = networks.trained(lab, "digits")
     assert again.key == net.key and torch.equal(again.curve, net.curve)
-    assert all(torch.equal(a, b) for a, b in zip(again.model.parameters(), net.model.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(again.model.parameters(), net.model.parameters(), strict=True)
+    )
 
 
 @pytest.mark.parametrize(("momentum", "with_momentum"), [(0.9, [(5, 0.9), (6, 0.9), (7, 0.9)]), (0.0, [])])
-def test_beside_the_first_training_stand_the_next_seeds_and_every_seed_with_momentum(monkeypatch, momentum, with_momentum):
+def test_beside_the_first_training_stand_the_next_seeds_and_every_seed_with_momentum(
+    monkeypatch, momentum, with_momentum
+):
     monkeypatch.setattr(networks, "trained", lambda lab, name, *, seed=None, momentum=None: (seed, momentum))
     lab = SimpleNamespace(p=SimpleNamespace(seed=5, n_trainings=3, other_momentum=momentum))
     assert networks.others(lab, "digits") == {"plain": [(6, None), (7, None)], "momentum": with_momentum}
@@ -42,29 +48,58 @@ def test_beside_the_first_training_stand_the_next_seeds_and_every_seed_with_mome
 
 def test_one_training_has_none_beside_it(monkeypatch):
     monkeypatch.setattr(networks, "trained", lambda lab, name, *, seed=None, momentum=None: (seed, momentum))
-    assert networks.others(SimpleNamespace(p=SimpleNamespace(seed=0, n_trainings=1, other_momentum=0.0)), "digits") == {"plain": [], "momentum": []}
+    assert networks.others(
+        SimpleNamespace(p=SimpleNamespace(seed=0, n_trainings=1, other_momentum=0.0)), "digits"
+    ) == {"plain": [], "momentum": []}
 
 
-@pytest.mark.parametrize(("seed", "momentum", "recipe"), [(None, None, (3, 0.5)), (4, None, (4, 0.5)), (None, 0.9, (3, 0.9)), (0, 0.0, (0, 0.0))])
-def test_a_training_takes_the_seed_and_momentum_that_are_given_else_the_parameters(monkeypatch, lab, seed, momentum, recipe):
+@pytest.mark.parametrize(
+    ("seed", "momentum", "recipe"),
+    [(None, None, (3, 0.5)), (4, None, (4, 0.5)), (None, 0.9, (3, 0.9)), (0, 0.0, (0, 0.0))],
+)
+def test_a_training_takes_the_seed_and_momentum_that_are_given_else_the_parameters(
+    monkeypatch, lab, seed, momentum, recipe
+):
     walks = []
-    monkeypatch.setattr(networks, "fitted", lambda store, what, model, walk, train, **rest: walks.append(walk[0][1]) or torch.zeros(2))
-    asked = SimpleNamespace(p=lab.p.model_copy(update={"seed": 3, "momentum": 0.5, "optimiser": "sgd"}), store=lab.store, device=lab.device, load=lab.load)
+    monkeypatch.setattr(
+        networks,
+        "fitted",
+        lambda store, what, model, walk, train, **rest: walks.append(walk[0][1]) or torch.zeros(2),
+    )
+    asked = SimpleNamespace(
+        p=lab.p.model_copy(update={"seed": 3, "momentum": 0.5, "optimiser": "sgd"}),
+        store=lab.store,
+        device=lab.device,
+        load=lab.load,
+    )
     one = networks.trained(asked, "digits", seed=seed, momentum=momentum)
-    assert (walks[0].seed, walks[0].momentum) == recipe and one.seed == recipe[0] and one.key["recipe"]["momentum"] == recipe[1]
+    assert (
+        (walks[0].seed, walks[0].momentum) == recipe
+        and one.seed == recipe[0]
+        and one.key["recipe"]["momentum"] == recipe[1]
+    )
     assert torch.equal(one.model.fc3.weight, lenet(seed=recipe[0]).fc3.weight)
 
 
 def test_only_networks_that_the_book_carries_outlive_a_change_of_code(monkeypatch, lab):
     codes = {}
-    monkeypatch.setattr(networks, "fitted", lambda store, what, model, walk, train, *, code, **rest: codes.update({what["what"]: code}) or torch.zeros(2))
-    asked = SimpleNamespace(p=lab.p, store=lab.store, device=lab.device, load=lambda name, split="test": lab.load("digits", split))
+    monkeypatch.setattr(
+        networks,
+        "fitted",
+        lambda store, what, model, walk, train, *, code, **rest: (
+            codes.update({what["what"]: code}) or torch.zeros(2)
+        ),
+    )
+    asked = SimpleNamespace(
+        p=lab.p, store=lab.store, device=lab.device, load=lambda name, split="test": lab.load("digits", split)
+    )
     for name in ("mnist", "digits"):
         networks.trained(asked, name)
     assert codes == {"LeNet on mnist": (), "LeNet on digits": networks.LENET}
 
 
-# Beta-VAEs -------------------------------------------------------------------------------------------------------
+# Beta-VAEs
+# -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -73,29 +108,48 @@ def found_latents(lab, net):
 
 
 def test_the_printed_beta_has_every_seed_and_the_others_the_first(lab, found_latents):
-    assert [(one.beta, one.seed) for one in found_latents] == [(lab.p.vae_beta, 0), (lab.p.vae_beta, 1), (1.0, 0), (4.0, 0)]
+    assert [(one.beta, one.seed) for one in found_latents] == [
+        (lab.p.vae_beta, 0),
+        (lab.p.vae_beta, 1),
+        (1.0, 0),
+        (4.0, 0),
+    ]
 
 
 def test_latents_are_measured_on_test_images_and_samples_shown_to_the_network(lab, net, found_latents):
     test, labels = lab.load("digits", "test").take(slice(1000)), torch.arange(100) % 10
     for one in found_latents[1:3]:
         model = networks.generator(lab, net, beta=one.beta, seed=one.seed)
-        assert torch.allclose(one.kl, vae.latent_kl(model, test.images, test.labels)) and one.kl.shape == (10,)
+        assert torch.allclose(one.kl, vae.latent_kl(model, test.images, test.labels)) and one.kl.shape == (
+            10,
+        )
         drawn = vae.sample(model, labels, seed=lab.p.seed)
         assert one.labels == (int((net.model(drawn).argmax(1) == labels).sum()), 100)
         assert torch.equal(one.images, drawn[:10])
-    assert not torch.equal(found_latents[0].kl, found_latents[1].kl) and not torch.equal(found_latents[0].kl, found_latents[2].kl)
+    assert not torch.equal(found_latents[0].kl, found_latents[1].kl) and not torch.equal(
+        found_latents[0].kl, found_latents[2].kl
+    )
 
 
 def test_a_generator_is_trained_for_about_the_steps_that_are_asked_for(monkeypatch, lab, net):
     walks = []
-    monkeypatch.setattr(networks, "fitted", lambda store, what, model, walk, train, **rest: walks.append((what, walk[0][1], len(train))))
+    monkeypatch.setattr(
+        networks,
+        "fitted",
+        lambda store, what, model, walk, train, **rest: walks.append((what, walk[0][1], len(train))),
+    )
     for steps in (1, 300, 10_000):
-        asked = SimpleNamespace(p=lab.p.model_copy(update={"vae_steps": steps}), store=lab.store, device=lab.device)
+        asked = SimpleNamespace(
+            p=lab.p.model_copy(update={"vae_steps": steps}), store=lab.store, device=lab.device
+        )
         networks.generator(asked, net, beta=4.0, seed=2)
         what, recipe, n = walks[-1]
         assert (what["beta"], recipe.seed) == (4.0, 2)
-        assert recipe.epochs == 1 if steps == 1 else recipe.epochs * n / recipe.batch == pytest.approx(steps, rel=0.05)
+        assert (
+            recipe.epochs == 1
+            if steps == 1
+            else recipe.epochs * n / recipe.batch == pytest.approx(steps, rel=0.05)
+        )
 
 
 def test_samples_have_their_labels_in_turn(lab, net):
@@ -103,7 +157,8 @@ def test_samples_have_their_labels_in_turn(lab, net):
     assert images.shape == (23, 1, 28, 28) and labels.tolist() == [i % 10 for i in range(23)]
 
 
-# Where the truth is known ----------------------------------------------------------------------------------------
+# Where the truth is known
+# ----------------------------------------------------------------------------------------
 
 
 def test_the_effect_of_the_own_corner_is_the_mean_weight_of_its_pixels_where_the_network_is_linear():
@@ -118,7 +173,11 @@ def test_the_effect_of_the_own_corner_is_the_mean_weight_of_its_pixels_where_the
 def test_the_corner_is_lit_alone_and_together_on_images_whose_corners_say_nothing(monkeypatch, lab):
     """With the network as it is drawn: all numbers again, from the images."""
     seen = []
-    monkeypatch.setattr(truth, "fitted", lambda store, what, model, walk, train, **rest: seen.append((what, train, model.eval())))
+    monkeypatch.setattr(
+        truth,
+        "fitted",
+        lambda store, what, model, walk, train, **rest: seen.append((what, train, model.eval())),
+    )
     one = truth.corner(lab, 0.9, images=12)
     what, train, model = seen[0]
     assert "0.9" in what["what"] and len(train) == 200 and one.rho == 0.9
@@ -127,7 +186,10 @@ def test_the_corner_is_lit_alone_and_together_on_images_whose_corners_say_nothin
     assert one.accuracy == (int((training.predict(model, new.images).argmax(1) == new.labels).sum()), 1000)
     assert one.without == (int((training.predict(model, free.images).argmax(1) == free.labels).sum()), 1000)
     some = free.take(slice(12))
-    dark, lit = data.do(some, corner=some.labels, strength=0.0).images, data.do(some, corner=some.labels).images
+    dark, lit = (
+        data.do(some, corner=some.labels, strength=0.0).images,
+        data.do(some, corner=some.labels).images,
+    )
     each = torch.arange(12)
     logits = [training.predict(model, images)[each, some.labels].double() for images in (dark, lit)]
     assert torch.allclose(one.joint, logits[1] - logits[0], atol=1e-5) and one.joint.abs().max() > 1e-4
@@ -137,7 +199,10 @@ def test_the_corner_is_lit_alone_and_together_on_images_whose_corners_say_nothin
         changed[:, pixel] = lit.flatten(1)[:, pixel]
         single += training.predict(model, changed.view_as(dark))[each, some.labels].double() - logits[0]
     assert torch.allclose(one.single, single, atol=1e-4)
-    assert torch.allclose(one.pixel, truth.own_corner_effect(model, some.images, some.labels)) and len(one.pixel) == 12
+    assert (
+        torch.allclose(one.pixel, truth.own_corner_effect(model, some.images, some.labels))
+        and len(one.pixel) == 12
+    )
 
 
 def test_a_network_uses_a_corner_that_goes_with_the_label_and_not_one_that_does_not(lab):

@@ -12,26 +12,42 @@ from causalnb.chapters.ace.strength import Point
 from causalnb.fragments import Tile, explorer
 from causalnb.statistics import Estimate
 
-RISES, FALLS, OPEN, ZERO, ALONE = (Estimate(0.0, low, high) for low, high in ((0.1, 0.3), (-0.3, -0.1), (-0.1, 0.1), (0.0, 0.2), (None, None)))
+RISES, FALLS, OPEN, ZERO, ALONE = (
+    Estimate(0.0, low, high)
+    for low, high in ((0.1, 0.3), (-0.3, -0.1), (-0.1, 0.1), (0.0, 0.2), (None, None))
+)
 
 
 def test_class_by_scale_counts_whole_intervals_above_and_below_nothing():
     found = {
-        "claim.T6.mnist.fgsm.R1.logit.true": RISES, "claim.T6.mnist.pgd.R3.logit.true": RISES, "claim.T6.mnist.cw.R6.pixel.true": FALLS,
-        "claim.T6.mnist.cw.R1.logit.true": OPEN, "claim.T6.mnist.cw.R2.logit.true": ZERO, "claim.T6.mnist.cw.R3.logit.true": ALONE,
+        "claim.T6.mnist.fgsm.R1.logit.true": RISES,
+        "claim.T6.mnist.pgd.R3.logit.true": RISES,
+        "claim.T6.mnist.cw.R6.pixel.true": FALLS,
+        "claim.T6.mnist.cw.R1.logit.true": OPEN,
+        "claim.T6.mnist.cw.R2.logit.true": ZERO,
+        "claim.T6.mnist.cw.R3.logit.true": ALONE,
         "claim.T6.mnist.fgsm.R1.probability.predicted": FALLS,
-        "claim.T8.mnist.fgsm.R1.logit.true.raw": FALLS, "claim.T8.mnist.fgsm.R1.logit.true.scaled": RISES,
+        "claim.T8.mnist.fgsm.R1.logit.true.raw": FALLS,
+        "claim.T8.mnist.fgsm.R1.logit.true.scaled": RISES,
         "claim.T8.mnist.pgd.R1.logit.predicted.scaled": OPEN,
         # what is no part of it: C&W held to the budget, another claim, another set
-        "claim.T6.mnist.cw-clipped.R1.logit.true": RISES, "claim.T7.mnist.fgsm.R1.logit.true": RISES, "placebo.T6.mnist.fgsm.R1.logit.true": RISES,
+        "claim.T6.mnist.cw-clipped.R1.logit.true": RISES,
+        "claim.T7.mnist.fgsm.R1.logit.true": RISES,
+        "placebo.T6.mnist.fgsm.R1.logit.true": RISES,
         "claim.T6.fashion_mnist.fgsm.R1.logit.true": FALLS,
     }
     none = "0 rises, 0 open, 0 falls"
     assert tables.two_by_two(["mnist", "fashion_mnist"], found) == [
-        ("MNIST, true class", "2 rises, 3 open, 1 falls", "0 rises, 0 open, 1 falls", "1 rises, 0 open, 0 falls"),
+        (
+            "MNIST, true class",
+            "2 rises, 3 open, 1 falls",
+            "0 rises, 0 open, 1 falls",
+            "1 rises, 0 open, 0 falls",
+        ),
         ("MNIST, predicted class", "0 rises, 0 open, 1 falls", none, "0 rises, 1 open, 0 falls"),
         ("Fashion-MNIST, true class", "0 rises, 0 open, 1 falls", none, none),
-        ("Fashion-MNIST, predicted class", none, none, none)]
+        ("Fashion-MNIST, predicted class", none, none, none),
+    ]
 
 
 def training(*curve, seed=0):
@@ -40,17 +56,26 @@ def training(*curve, seed=0):
 
 def test_trainings_say_when_each_seed_first_reaches_what_is_printed():
     nets = {"mnist": training(0.5, 0.9523, 0.94), "digits": training(0.8, 0.91)}
-    others = {"mnist": {"plain": [training(0.5, 0.6, 0.9522, seed=1)], "momentum": [training(0.96, 0.95, 0.97)]}, "digits": {"plain": [], "momentum": []}}
+    others = {
+        "mnist": {"plain": [training(0.5, 0.6, 0.9522, seed=1)], "momentum": [training(0.96, 0.95, 0.97)]},
+        "digits": {"plain": [], "momentum": []},
+    }
     assert tables.trainings(nets, others, {"mnist": 95.23}) == [
         ("MNIST, as printed", "94.00, 95.22", "95.23", "2, never", "3"),
         ("MNIST, with momentum", "97.00", "95.23", "1", "3"),
-        ("digits, as printed", "91.00", "–", "–", "2")]
+        ("digits, as printed", "91.00", "–", "–", "2"),
+    ]
 
 
 def test_curves_are_the_first_training_of_each_recipe_in_percent():
-    others = {"mnist": {"plain": [training(0.1, 0.1)], "momentum": [training(0.25, 1.0), training(0.2, 0.2)]}, "digits": {"plain": [], "momentum": []}}
+    others = {
+        "mnist": {"plain": [training(0.1, 0.1)], "momentum": [training(0.25, 1.0), training(0.2, 0.2)]},
+        "digits": {"plain": [], "momentum": []},
+    }
     assert tables.curves({"mnist": training(0.5, 0.75), "digits": training(0.125)}, others) == {
-        "MNIST": {"as printed": [50.0, 75.0], "with momentum": [25.0, 100.0]}, "digits": {"as printed": [12.5]}}
+        "MNIST": {"as printed": [50.0, 75.0], "with momentum": [25.0, 100.0]},
+        "digits": {"as printed": [12.5]},
+    }
 
 
 def test_an_interval_is_a_value_with_its_ends_a_value_alone_or_a_dash():
@@ -62,71 +87,148 @@ def test_an_interval_is_a_value_with_its_ends_a_value_alone_or_a_dash():
 
 def test_spreads_between_trainings_stand_beside_those_over_images_and_the_printed_ones():
     sets = ("clean", "fgsm", "pgd", "cw")
-    found = {f"table.mnist.{which}.S_std.{reading}.logit.{of}": Estimate(0.1 + 0.01 * i) for i, which in enumerate(sets) for reading in ("R1", "R3m")
-             for of in ("true", "predicted")}
+    found = {
+        f"table.mnist.{which}.S_std.{reading}.logit.{of}": Estimate(0.1 + 0.01 * i)
+        for i, which in enumerate(sets)
+        for reading in ("R1", "R3m")
+        for of in ("true", "predicted")
+    }
     found |= {id.replace("table.", "between.").replace("S_std", "S"): Estimate(0.001) for id in found}
-    printed = {f"table.mnist.{which}.S_std": value for which, value in zip(sets, (0.164, 0.096, 0.062, 0.073), strict=True)}
+    printed = {
+        f"table.mnist.{which}.S_std": value
+        for which, value in zip(sets, (0.164, 0.096, 0.062, 0.073), strict=True)
+    }
     cells = tuple(f"{0.1 + 0.01 * i:.3f} / 0.001" for i in range(4))
-    ours = [(f"{reading}, {words}", *cells) for reading in ("R1", "R3m") for words in ("true class", "predicted class")]
-    assert tables.between("mnist", found, printed) == [("printed, over images", "0.164", "0.096", "0.062", "0.073"), *ours]
+    ours = [
+        (f"{reading}, {words}", *cells)
+        for reading in ("R1", "R3m")
+        for words in ("true class", "predicted class")
+    ]
+    assert tables.between("mnist", found, printed) == [
+        ("printed, over images", "0.164", "0.096", "0.062", "0.073"),
+        *ours,
+    ]
     assert tables.between("mnist", found, {}) == ours
 
 
 def test_a_column_of_the_table_has_every_set_and_of_total_variation_the_scaled_readings():
-    found = {f"table.mnist.{id}": Estimate(value) for id, value in {
-        "clean.S_mean.R1.logit.true": 0.1, "cw.S_mean.R1.logit.true": 0.2, "cw-clipped.S_mean.R1.logit.true": 0.3, "clean.S_std.R1.logit.true": 0.4,
-        "clean.TV_mean.R1.logit.true.raw": 5.0, "clean.TV_mean.R1.logit.true.scaled": 6.0}.items()}
+    found = {
+        f"table.mnist.{id}": Estimate(value)
+        for id, value in {
+            "clean.S_mean.R1.logit.true": 0.1,
+            "cw.S_mean.R1.logit.true": 0.2,
+            "cw-clipped.S_mean.R1.logit.true": 0.3,
+            "clean.S_std.R1.logit.true": 0.4,
+            "clean.TV_mean.R1.logit.true.raw": 5.0,
+            "clean.TV_mean.R1.logit.true.scaled": 6.0,
+        }.items()
+    }
     of_s, of_tv = (tables.by_set(found, "mnist", what) for what in ("S_mean", "TV_mean"))
-    assert {which: list(values.values()) for which, values in of_s.items()} == {"clean": [0.1], "fgsm": [], "pgd": [], "cw": [0.2], "cw-clipped": [0.3]}
+    assert {which: list(values.values()) for which, values in of_s.items()} == {
+        "clean": [0.1],
+        "fgsm": [],
+        "pgd": [],
+        "cw": [0.2],
+        "cw-clipped": [0.3],
+    }
     assert list(of_tv["clean"].values()) == [6.0]
 
 
 def test_an_attack_stands_beside_its_noise_with_their_intervals():
-    ids = [f"{attack}.{reading}.logit.true.scaled" for reading in ("R1", "R3", "R3m") for attack in ("fgsm", "pgd", "cw")]
-    found = {f"claim.T8.mnist.{id}": Estimate(0.01 * i, -1.0, 1.0) for i, id in enumerate(ids)} | {f"noise.T8.mnist.{id}": Estimate(5.0) for id in ids}
+    ids = [
+        f"{attack}.{reading}.logit.true.scaled"
+        for reading in ("R1", "R3", "R3m")
+        for attack in ("fgsm", "pgd", "cw")
+    ]
+    found = {f"claim.T8.mnist.{id}": Estimate(0.01 * i, -1.0, 1.0) for i, id in enumerate(ids)} | {
+        f"noise.T8.mnist.{id}": Estimate(5.0) for id in ids
+    }
     made = tables.against_noise(found, "mnist", "T8", ".scaled")
-    assert list(made) == [f"{reading} {attack}" for reading in ("R1", "R3", "R3m") for attack in ("FGSM", "PGD", "C&W")]
+    assert list(made) == [
+        f"{reading} {attack}" for reading in ("R1", "R3", "R3m") for attack in ("FGSM", "PGD", "C&W")
+    ]
     assert made["R3m PGD"] == {"attack": (pytest.approx(0.07), -1.0, 1.0), "placebo": (5.0, 5.0, 5.0)}
 
 
 def test_latents_have_a_line_for_each_beta_with_every_seed():
     kl = torch.tensor([1.0, 0.0, 0.0])
-    found = [Latents(10.0, seed, active, (0, 0), torch.empty(0)) for seed, active in enumerate((kl, kl + 1))] + [Latents(1.0, 0, kl, (0, 0), torch.empty(0))]
-    measured = {"vae.nats.10": Estimate(2.5), "vae.labels.10": Estimate(0.125), "vae.nats.1": Estimate(1.0), "vae.labels.1": Estimate(1.0)}
-    assert tables.latents(found, measured) == [("β = 1", "1 of 3", "1.00", "100%"), ("β = 10", "1 of 3, 3 of 3", "2.50", "12%")]
+    found = [
+        Latents(10.0, seed, active, (0, 0), torch.empty(0)) for seed, active in enumerate((kl, kl + 1))
+    ] + [Latents(1.0, 0, kl, (0, 0), torch.empty(0))]
+    measured = {
+        "vae.nats.10": Estimate(2.5),
+        "vae.labels.10": Estimate(0.125),
+        "vae.nats.1": Estimate(1.0),
+        "vae.labels.1": Estimate(1.0),
+    }
+    assert tables.latents(found, measured) == [
+        ("β = 1", "1 of 3", "1.00", "100%"),
+        ("β = 10", "1 of 3, 3 of 3", "2.50", "12%"),
+    ]
 
 
 def test_detectors_have_every_kind_of_image_and_a_dash_where_nothing_was_measured():
-    found = {"detector.mnist.R1.fgsm": Estimate(0.9, 0.8, 1.0), "detector.mnist.R1.evading.10": Estimate(0.5), "detector.digits.R3m.noise": Estimate(0.6)}
+    found = {
+        "detector.mnist.R1.fgsm": Estimate(0.9, 0.8, 1.0),
+        "detector.mnist.R1.evading.10": Estimate(0.5),
+        "detector.digits.R3m.noise": Estimate(0.6),
+    }
     lines = {line[0]: line[1:] for line in tables.detectors("mnist", found)}
     assert tuple(lines) == DETECTORS and {len(cells) for cells in lines.values()} == {4 + len(WEIGHTS)}
-    assert lines["R1"] == ("0.90 (0.80 to 1.00)", "–", "–", "–", "–", "–", "0.50") and set(lines["R3m"]) == {"–"}
+    assert lines["R1"] == ("0.90 (0.80 to 1.00)", "–", "–", "–", "–", "–", "0.50") and set(lines["R3m"]) == {
+        "–"
+    }
 
 
 def test_likeness_is_found_in_either_order_and_is_one_with_itself():
-    found = {"alike.mnist.R1-R3": Estimate(0.25), "alike.mnist.R8-R1": Estimate(0.0), "alike.digits.R3-R8": Estimate(0.9)}
-    assert tables.alike("mnist", ("R1", "R3", "R8"), found) == [("R1", "1", "0.25", "0.00"), ("R3", "0.25", "1", "–"), ("R8", "0.00", "–", "1")]
+    found = {
+        "alike.mnist.R1-R3": Estimate(0.25),
+        "alike.mnist.R8-R1": Estimate(0.0),
+        "alike.digits.R3-R8": Estimate(0.9),
+    }
+    assert tables.alike("mnist", ("R1", "R3", "R8"), found) == [
+        ("R1", "1", "0.25", "0.00"),
+        ("R3", "0.25", "1", "–"),
+        ("R8", "0.00", "–", "1"),
+    ]
 
 
-# The live figure -------------------------------------------------------------------------------------------------
+# The live figure
+# -------------------------------------------------------------------------------------------------
 
 
 def point(kind, norm, eps, number):
     """Three images whose pixels and effects say which point and which image they are of."""
     each = torch.arange(3.0).view(3, 1, 1)
-    maps = {key: number + (0.01 * place + 0.1 * each).repeat(1, 2, 2) for place, key in enumerate(strength.READINGS)}
+    maps = {
+        key: number + (0.01 * place + 0.1 * each).repeat(1, 2, 2)
+        for place, key in enumerate(strength.READINGS)
+    }
     for values in maps.values():
         values[:, 0, 0] = -1.0
-    return Point(kind, norm, eps, (number / 20 + each / 100).repeat(1, 2, 2)[:, None], maps, torch.tensor([number % 2, 1, 0]), torch.tensor([0, 1, 1]))
+    return Point(
+        kind,
+        norm,
+        eps,
+        (number / 20 + each / 100).repeat(1, 2, 2)[:, None],
+        maps,
+        torch.tensor([number % 2, 1, 0]),
+        torch.tensor([0, 1, 1]),
+    )
 
 
 @pytest.fixture
 def made():
-    every = [*product(("fgsm", "pgd", "noise"), ["linf"], (0.1, 0.2, 0.3, 0.4)), *product(("cw", "noise"), ["l2"], (1.0, 2.0, 3.0))]
+    every = [
+        *product(("fgsm", "pgd", "noise"), ["linf"], (0.1, 0.2, 0.3, 0.4)),
+        *product(("cw", "noise"), ["l2"], (1.0, 2.0, 3.0)),
+    ]
     return [point("clean", "", 0.0, 0), *(point(*one, number) for number, one in enumerate(every, 1))]
 
 
-@pytest.mark.parametrize(("asked", "shown"), [(1, ["1: zero"]), (2, ["1: zero", "2: one"]), (9, ["1: zero", "2: one", "3: one"])])
+@pytest.mark.parametrize(
+    ("asked", "shown"), [(1, ["1: zero"]), (2, ["1: zero", "2: one"]), (9, ["1: zero", "2: one", "3: one"])]
+)
 def test_there_is_a_tile_for_every_combination_of_the_images_there_are(made, asked, shown):
     choices, tiles = tables.tiles(made, ("zero", "one"), images=asked)
     assert choices["image"] == shown and [len(of) for of in choices.values()] == [len(shown), 3, 3, 3, 2]
@@ -140,12 +242,22 @@ def test_a_tile_shows_the_image_and_map_that_were_chosen(made):
     nothing, little, much = choices["budget"]
     for (image, attack, budget, reading, of), tile in tiles.items():
         kind = {"FGSM": "fgsm", "PGD": "pgd", "C&W": "cw"}[attack]
-        chosen = at["clean", 0.0] if budget == nothing else at[kind, {little: (0.1, 1.0), much: (0.3, 3.0)}[budget][kind == "cw"]]
+        chosen = (
+            at["clean", 0.0]
+            if budget == nothing
+            else at[kind, {little: (0.1, 1.0), much: (0.3, 3.0)}[budget][kind == "cw"]]
+        )
         number = choices["image"].index(image)
         effects = chosen.maps[f"{reading}.logit.{of.removesuffix(' class')}"][number]
-        assert isinstance(tile, Tile) and torch.equal(tile.image, chosen.images[number, 0]) and torch.equal(tile.effects, effects)
+        assert (
+            isinstance(tile, Tile)
+            and torch.equal(tile.image, chosen.images[number, 0])
+            and torch.equal(tile.effects, effects)
+        )
         assert tile.said.startswith(f"Predicted: {('zero', 'one')[int(chosen.predicted[number])]}. ")
-        sparsity, variation = (statistic(effects[None]).item() for statistic in (m.sparsity, m.total_variation))
+        sparsity, variation = (
+            statistic(effects[None]).item() for statistic in (m.sparsity, m.total_variation)
+        )
         assert f"S {sparsity:.3f}, TV {variation:.3g} " in tile.said
 
 
@@ -154,24 +266,44 @@ def test_where_the_page_cannot_be_changed_stand_the_first_image_and_its_map_at_t
     at = {(one.kind, one.eps): one for one in made}
     shown = {"clean": at["clean", 0.0], "fgsm": at["fgsm", 0.3], "pgd": at["pgd", 0.3], "cw": at["cw", 3.0]}
     assert set(images) == set(maps) == set(shown)
-    assert all(torch.equal(images[which], one.images[0, 0]) and torch.equal(maps[which], one.maps["R3m.logit.true"][0]) for which, one in shown.items())
+    assert all(
+        torch.equal(images[which], one.images[0, 0])
+        and torch.equal(maps[which], one.maps["R3m.logit.true"][0])
+        for which, one in shown.items()
+    )
 
 
 def test_lines_over_the_budget_begin_with_the_clean_images(made):
     ids = ("misled", "S.R3m.logit.true", "TV.R3m.logit.true", "positive.R3m.logit.true")
-    found = {f"{one.id}.{what}": Estimate(one.eps + 10 * place, 0.0, 1.0) for one in made for place, what in enumerate(ids)}
+    found = {
+        f"{one.id}.{what}": Estimate(one.eps + 10 * place, 0.0, 1.0)
+        for one in made
+        for place, what in enumerate(ids)
+    }
     panels = tables.over_budget(made, found, "l2", ("cw", "noise"))
-    assert list(panels) == ["share misled", "S", "TV, as it comes", "positive mass"] and all(set(lines) == {"C&W", "noise"} for lines in panels.values())
+    assert list(panels) == ["share misled", "S", "TV, as it comes", "positive mass"] and all(
+        set(lines) == {"C&W", "noise"} for lines in panels.values()
+    )
     assert panels["S"]["C&W"] == [(eps, eps + 10, 0.0, 1.0) for eps in (0.0, 1.0, 2.0, 3.0)]
-    assert [one[0] for one in tables.over_budget(made, found, "linf", ("noise",))["S"]["noise"]] == [0.0, 0.1, 0.2, 0.3, 0.4]
+    assert [one[0] for one in tables.over_budget(made, found, "linf", ("noise",))["S"]["noise"]] == [
+        0.0,
+        0.1,
+        0.2,
+        0.3,
+        0.4,
+    ]
 
 
 def test_the_words_under_a_tile_are_the_statistics_of_its_map():
     maps = {key: torch.tensor([[[4.0, -2.0], [1.0, 0.0]]]) for key in strength.READINGS}
-    one = [Point(kind, "", eps, torch.zeros(1, 1, 2, 2), maps, torch.tensor([1]), torch.tensor([0]))
-           for kind, eps in (("clean", 0.0), *product(("fgsm", "pgd"), (0.1, 0.3)), ("cw", 1.0), ("cw", 3.0))]
+    one = [
+        Point(kind, "", eps, torch.zeros(1, 1, 2, 2), maps, torch.tensor([1]), torch.tensor([0]))
+        for kind, eps in (("clean", 0.0), *product(("fgsm", "pgd"), (0.1, 0.3)), ("cw", 1.0), ("cw", 3.0))
+    ]
     said = {tile.said for tile in tables.tiles(one, ("zero", "one"))[1].values()}
-    assert said == {"Predicted: one. S 0.500, TV 6.71 (1.68 over the largest effect)."}  # the length of (-3, -6), and over 4
+    assert said == {
+        "Predicted: one. S 0.500, TV 6.71 (1.68 over the largest effect)."
+    }  # the length of (-3, -6), and over 4
 
 
 def test_the_tiles_of_a_run_are_complete(net, points):
@@ -180,13 +312,18 @@ def test_the_tiles_of_a_run_are_complete(net, points):
     assert explorer(choices, tiles, "", "", "")
 
 
-# Spreads between trainings ---------------------------------------------------------------------------------------
+# Spreads between trainings
+# ---------------------------------------------------------------------------------------
 
 
 def test_a_spread_is_the_standard_deviation_over_trainings_of_every_value():
     each = [{"b": 1.0, "a": 1 / 3}, {"b": 2.0, "a": 1 / 3}, {"b": 4.0, "a": 1 / 3}]
     found = seed_spread.spreads(each)
-    assert list(found) == ["a", "b"] and found["a"] == {"sd": 0.0, "k": 3} and found["b"] == {"sd": 1.52753, "k": 3}
+    assert (
+        list(found) == ["a", "b"]
+        and found["a"] == {"sd": 0.0, "k": 3}
+        and found["b"] == {"sd": 1.52753, "k": 3}
+    )
     with pytest.raises(KeyError):
         seed_spread.spreads([{"a": 1.0}, {"b": 1.0}])
 
@@ -201,6 +338,8 @@ def test_spreads_come_from_trainings_set_apart_at_the_laptop_profile(monkeypatch
     monkeypatch.setattr(seed_spread, "cells", lambda lab, name: {f"accuracy.{name}.plain": float(lab.seed)})
     found = seed_spread.measured(begin)
     assert found == {f"accuracy.{name}.plain": {"sd": 1.0, "k": 3} for name in ("mnist", "fashion_mnist")}
-    assert [(one["data"], one["seed"]) for one in asked] == [(name, seed) for name in ("mnist", "fashion_mnist") for seed in (101, 102, 103)]
+    assert [(one["data"], one["seed"]) for one in asked] == [
+        (name, seed) for name in ("mnist", "fashion_mnist") for seed in (101, 102, 103)
+    ]
     assert all(one["profile"] == "laptop" and one["n_images"] >= one["n_individual"] for one in asked)
     assert min(one["seed"] for one in asked) > 20  # no training of a run at seed 0 is one of them

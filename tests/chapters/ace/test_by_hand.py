@@ -4,7 +4,16 @@ import pytest
 import torch
 
 from causalnb.chapters.ace import by_hand
-from causalnb.chapters.ace.by_hand import PARTS, known_effects, known_maps, network, population, read, setting, shares
+from causalnb.chapters.ace.by_hand import (
+    PARTS,
+    known_effects,
+    known_maps,
+    network,
+    population,
+    read,
+    setting,
+    shares,
+)
 from causalnb.chapters.ace.checks import CHECKS
 from causalnb.chapters.ace.interventions import average_effects, interventional_table
 from causalnb.chapters.ace.readings import READINGS
@@ -17,7 +26,13 @@ WRITTEN_OUT = {"R1", "R1e", "R1d", "R3", "R3b", "R3c", "R3m", "R7", "R7x", "R7c"
 def written(row):
     """The three logits of a flat image, in fractions."""
     x = [Fraction(value) for value in row]
-    linear = [sum(Fraction(weights[c]) * x[pixel] for pixel, weights in zip(PARTS["linear"], by_hand.WEIGHTS, strict=True)) for c in range(3)]
+    linear = [
+        sum(
+            Fraction(weights[c]) * x[pixel]
+            for pixel, weights in zip(PARTS["linear"], by_hand.WEIGHTS, strict=True)
+        )
+        for c in range(3)
+    ]
     return [linear[0] + 2 * max(Fraction(0), x[A] + x[B] - 1), linear[1] + 4 * abs(x[C] - x[D]), linear[2]]
 
 
@@ -43,17 +58,31 @@ def test_the_population_has_the_law_that_the_formulas_use(rows):
     assert flat.shape == (128, 36)
     assert [(flat[:, A] == value).double().mean().item() for value in (0.5, 1.0)] == [1 / 4, 1 / 2]
     assert [(flat[:, B] == value).double().mean().item() for value in (0.5, 1.0)] == [1 / 4, 1 / 4]
-    assert flat[:, [C, D]].mean(0).tolist() == [1 / 2, 1 / 2] and (flat[:, C] == flat[:, D]).double().mean() == 3 / 4
-    assert torch.equal(flat[:, PARTS["linear"] + PARTS["none"]].mean(0), torch.full((32,), 3 / 16, dtype=torch.float64))
+    assert (
+        flat[:, [C, D]].mean(0).tolist() == [1 / 2, 1 / 2]
+        and (flat[:, C] == flat[:, D]).double().mean() == 3 / 4
+    )
+    assert torch.equal(
+        flat[:, PARTS["linear"] + PARTS["none"]].mean(0), torch.full((32,), 3 / 16, dtype=torch.float64)
+    )
 
 
 @pytest.mark.parametrize("baseline", ["uniform", "empirical", "zero"])
 @pytest.mark.parametrize("pixel", [PARTS["linear"][0], A, B, C, D, PARTS["none"][0]])
 def test_known_effects_are_those_of_the_whole_population_in_fractions(rows, pixel, baseline):
     alphas = [Fraction(step, 4) for step in range(5)]
-    do = [[sum(written(row[:pixel] + [alpha] + row[pixel + 1:])[c] for row in rows) / len(rows) for c in range(3)] for alpha in alphas]
-    against = {"uniform": [sum(column) / 5 for column in zip(*do, strict=True)], "zero": do[0],
-               "empirical": [sum(written(row)[c] for row in rows) / len(rows) for c in range(3)]}[baseline]
+    do = [
+        [
+            sum(written(row[:pixel] + [alpha] + row[pixel + 1 :])[c] for row in rows) / len(rows)
+            for c in range(3)
+        ]
+        for alpha in alphas
+    ]
+    against = {
+        "uniform": [sum(column) / 5 for column in zip(*do, strict=True)],
+        "zero": do[0],
+        "empirical": [sum(written(row)[c] for row in rows) / len(rows) for c in range(3)],
+    }[baseline]
     exact = torch.tensor([[float(at[c] - against[c]) for c in range(3)] for at in do], dtype=torch.float64)
     known = known_effects(torch.linspace(0, 1, 5, dtype=torch.float64), baseline=baseline)[pixel]
     assert (known - exact).abs().max() < 1e-15
@@ -65,13 +94,18 @@ def test_the_table_gives_the_known_effects_on_any_grid(method, points):
     alphas = torch.linspace(0, 1, points, dtype=torch.float64)
     table = interventional_table(network(), population(), alphas, method=method, chunk=100)
     for baseline in ("uniform", "empirical", "zero"):
-        assert (average_effects(table, baseline=baseline)[0] - known_effects(alphas, baseline=baseline)).abs().max() < 1e-12
+        assert (
+            average_effects(table, baseline=baseline)[0] - known_effects(alphas, baseline=baseline)
+        ).abs().max() < 1e-12
     assert table.effect[:, PARTS["none"]].abs().max() == 0
 
 
 def test_an_exclusive_or_has_no_average_effect_and_an_effect_in_every_image(maps):
     alphas = torch.linspace(0, 1, 11, dtype=torch.float64)
-    assert known_effects(alphas)[PARTS["xor"]].abs().max() == 0 and (known_effects(alphas, baseline="empirical")[PARTS["xor"], :, 1] == 1).all()
+    assert (
+        known_effects(alphas)[PARTS["xor"]].abs().max() == 0
+        and (known_effects(alphas, baseline="empirical")[PARTS["xor"], :, 1] == 1).all()
+    )
     assert maps["R1.logit.1"].flatten(1)[:, PARTS["xor"]].abs().max() == 0
     assert maps["R3c.logit.1"].flatten(1)[:, PARTS["xor"]].abs().min() > 0
 
@@ -80,12 +114,18 @@ def test_no_reading_finds_anything_where_nothing_acts(maps):
     found = shares(maps)
     assert {key.split(".")[0] for key in found} >= WRITTEN_OUT
     assert all(of["none"] == 0 and sum(of.values()) == pytest.approx(1) for of in found.values())
-    assert found["R1.logit.2"]["linear"] == 1 and found["R3m.logit.0"]["and"] > 0.05 and found["R3m.logit.1"]["xor"] > 0.3
+    assert (
+        found["R1.logit.2"]["linear"] == 1
+        and found["R3m.logit.0"]["and"] > 0.05
+        and found["R3m.logit.1"]["xor"] > 0.3
+    )
 
 
 def test_shares_see_effects_that_lie_elsewhere():
     spread = torch.ones(3, 6, 6)
-    assert shares({"R1.logit.0": spread})["R1.logit.0"] == pytest.approx({"linear": 4 / 36, "and": 2 / 36, "xor": 2 / 36, "none": 28 / 36})
+    assert shares({"R1.logit.0": spread})["R1.logit.0"] == pytest.approx(
+        {"linear": 4 / 36, "and": 2 / 36, "xor": 2 / 36, "none": 28 / 36}
+    )
 
 
 def test_maps_of_the_linear_network_are_known_for_any_fill():

@@ -32,7 +32,9 @@ def test_a_printed_statement_holds_only_where_it_is_a_clarification(id):
 
 def test_checks_and_errata_are_named_by_what_they_show():
     names = [check.__name__ for check in (*CHECKS.values(), *ERRATA.values())]
-    assert len({name for name in names if name != "sampling_meets_the_closed_form"}) == len(CHECKS) - len(CASES) + len(ERRATA)
+    assert len({name for name in names if name != "sampling_meets_the_closed_form"}) == len(CHECKS) - len(
+        CASES
+    ) + len(ERRATA)
     assert all(check.__doc__ for check in (*CHECKS.values(), *ERRATA.values()))
 
 
@@ -58,7 +60,10 @@ def test_the_three_graphs_share_one_observational_law(graph):
 
 
 def test_the_standard_error_does_not_depend_on_the_dimension():
-    errors = [sampled_error(torch.full((inputs,), 1 / math.sqrt(inputs - 1), dtype=torch.float64)) for inputs in (3, 30, 300, 3000)]
+    errors = [
+        sampled_error(torch.full((inputs,), 1 / math.sqrt(inputs - 1), dtype=torch.float64))
+        for inputs in (3, 30, 300, 3000)
+    ]
     assert max(errors) / min(errors) < 1.05
 
 

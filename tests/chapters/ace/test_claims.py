@@ -14,7 +14,8 @@ CLEAN = torch.tensor([[[2.0, 1, -1], [1, -1, -1]], [[1, 1, 1], [-1, -1, 1]]])
 ATTACKED = torch.tensor([[[1.0, -1, 1], [1, 1, -1]], [[-2, 1, 1], [1, -1, -1]]])
 NOISY = torch.tensor([[[3.0, 0, -1], [1, 1, -1]], [[1, 1, -1], [-1, -1, 1]]])
 R2, R13 = math.sqrt(2), math.sqrt(13)
-# under the attack, under noise; for each of the two images. Object: the first row's first two pixels and the one below; the rest is black
+# under the attack, under noise; for each of the two images. Object: the first row's first two pixels and the
+# one below; the rest is black
 CHANGES = {
     "T1": ([-2, 0], [0, 0]),
     "T2.raw": ([2 - R2, 3 * R2 - 2], [R13 - R2, 0]),
@@ -46,7 +47,11 @@ def case():
     noise = dict.fromkeys(("fgsm", "pgd", "cw"), pictures({0: -0.2}, {1: -0.05}))
     maps = {"clean": CLEAN, "fgsm": ATTACKED, "pgd": 2 * ATTACKED, "cw": -CLEAN, "cw-clipped": ATTACKED}
     noisy = {"fgsm": NOISY, "pgd": -NOISY, "cw": 3 * CLEAN + 1}
-    return *({name: {KEY: one, OTHER: one} for name, one in some.items()} for some in (maps, noisy)), images, noise
+    return (
+        *({name: {KEY: one, OTHER: one} for name, one in some.items()} for some in (maps, noisy)),
+        images,
+        noise,
+    )
 
 
 def parts(claim):
@@ -55,7 +60,9 @@ def parts(claim):
 
 
 def same(values, wanted):
-    return torch.allclose(values.double(), torch.tensor(wanted, dtype=torch.float64), atol=1e-6, equal_nan=True)
+    return torch.allclose(
+        values.double(), torch.tensor(wanted, dtype=torch.float64), atol=1e-6, equal_nan=True
+    )
 
 
 @pytest.mark.parametrize("claim", CHANGES)
@@ -63,7 +70,10 @@ def same(values, wanted):
 def test_a_claim_is_the_change_from_the_clean_image_to_the_attacked_one(case, claim, attack):
     maps, _, images, _ = case
     name, end = parts(claim)
-    assert same(claims.columns("toy", maps, images, seed=0)[f"claim.{name}.toy.{attack}.{KEY}{end}"], CHANGES[claim][0])
+    assert same(
+        claims.columns("toy", maps, images, seed=0)[f"claim.{name}.toy.{attack}.{KEY}{end}"],
+        CHANGES[claim][0],
+    )
 
 
 @pytest.mark.parametrize("claim", CHANGES)
@@ -71,38 +81,64 @@ def test_a_placebo_is_the_statistic_of_the_attack_less_that_of_the_noise(case, c
     maps, noisy, images, noise = case
     name, end = parts(claim)
     found = claims.placebos("toy", maps, noisy, images, noise, seed=0)
-    assert same(found[f"placebo.{name}.toy.fgsm.{KEY}{end}"], [a - b for a, b in zip(*CHANGES[claim], strict=True)])
+    assert same(
+        found[f"placebo.{name}.toy.fgsm.{KEY}{end}"], [a - b for a, b in zip(*CHANGES[claim], strict=True)]
+    )
 
 
 def test_noise_alone_stands_beside_the_attack_for_the_readings_that_are_drawn(case):
     maps, noisy, images, noise = case
-    found = {id: values for id, values in claims.placebos("toy", maps, noisy, images, noise, seed=0).items() if id.startswith("noise.")}
-    assert set(found) == {f"noise.{claim}.toy.{attack}.{KEY}{end}" for claim, end in (("T6", ""), ("T8", ".scaled")) for attack in noisy}
-    assert same(found[f"noise.T6.toy.fgsm.{KEY}"], CHANGES["T6"][1]) and same(found[f"noise.T8.toy.fgsm.{KEY}.scaled"], CHANGES["T8.scaled"][1])
+    found = {
+        id: values
+        for id, values in claims.placebos("toy", maps, noisy, images, noise, seed=0).items()
+        if id.startswith("noise.")
+    }
+    assert set(found) == {
+        f"noise.{claim}.toy.{attack}.{KEY}{end}"
+        for claim, end in (("T6", ""), ("T8", ".scaled"))
+        for attack in noisy
+    }
+    assert same(found[f"noise.T6.toy.fgsm.{KEY}"], CHANGES["T6"][1]) and same(
+        found[f"noise.T8.toy.fgsm.{KEY}.scaled"], CHANGES["T8.scaled"][1]
+    )
 
 
 def test_claims_on_clean_maps_and_between_attacks_have_columns_of_their_own(case):
     maps, noisy, images, noise = case
-    found, beyond = claims.columns("toy", maps, images, seed=0), claims.placebos("toy", maps, noisy, images, noise, seed=0)
+    found, beyond = (
+        claims.columns("toy", maps, images, seed=0),
+        claims.placebos("toy", maps, noisy, images, noise, seed=0),
+    )
     assert same(found[f"claim.T5.toy.{KEY}"], [1, 2 / 3]) and same(found[f"claim.T5b.toy.{KEY}"], [1, 0])
-    moved = [1 - torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1].item() for a, b in zip(CLEAN, ATTACKED, strict=True)]
+    moved = [
+        1 - torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1].item()
+        for a, b in zip(CLEAN, ATTACKED, strict=True)
+    ]
     for rival in ("fgsm", "pgd"):
         assert same(found[f"claim.T10.toy.{rival}.{KEY}"], [2 - one for one in moved])
     assert same(found[f"claim.T11.toy.{KEY}"], [1 + (1 - one) for one in moved])
-    assert same(beyond[f"placebo.T10.toy.{KEY}"], [2, 2])  # C&W turns the map round, its noise leaves its pattern
-    assert same(beyond[f"placebo.T11.toy.{KEY}"], [2, 2])  # FGSM and PGD have one pattern, their noises opposite ones
+    assert same(
+        beyond[f"placebo.T10.toy.{KEY}"], [2, 2]
+    )  # C&W turns the map round, its noise leaves its pattern
+    assert same(
+        beyond[f"placebo.T11.toy.{KEY}"], [2, 2]
+    )  # FGSM and PGD have one pattern, their noises opposite ones
 
 
 def test_every_column_decides_a_row_of_the_ledger_and_the_placebos_their_claims_placebo(case):
     maps, noisy, images, noise = case
     book = ledger.load("ace")
-    found = claims.columns("digits", maps, images, seed=0) | claims.placebos("digits", maps, noisy, images, noise, seed=0)
+    found = claims.columns("digits", maps, images, seed=0) | claims.placebos(
+        "digits", maps, noisy, images, noise, seed=0
+    )
     found |= claims.untrained("digits", maps["clean"], maps["clean"], images["clean"])
     for id in found:
         kind, claim = id.split(".")[:2]
         deciding = [row.id for row in book.decided_by(id)]
         assert deciding == [] if kind == "noise" else f"{kind}.{claim}.mnist" in deciding[0], id
-    assert {id.split(".")[1] for id in found if id.startswith("placebo.")} == {f"T{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12)}
+    assert {id.split(".")[1] for id in found if id.startswith("placebo.")} == {
+        f"T{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12)
+    }
 
 
 def test_maps_of_blocks_have_masks_of_blocks_and_of_their_own_images():
@@ -112,9 +148,17 @@ def test_maps_of_blocks_have_masks_of_blocks_and_of_their_own_images():
     clean[1] = 1
     attacked = clean.clone()
     attacked[0, 0, 3, 3], attacked[0, 0, 3, 0] = 0.5, 0.3  # an eighth of a block, and less than a tenth
-    maps = {"clean": {KEY: torch.tensor([[[1.0, -1], [1, -3]]])}} | {one: {KEY: torch.tensor([[[0.0, -1], [1, 2]]])} for one in claims.ATTACKS}
+    maps = {"clean": {KEY: torch.tensor([[[1.0, -1], [1, -3]]])}} | {
+        one: {KEY: torch.tensor([[[0.0, -1], [1, 2]]])} for one in claims.ATTACKS
+    }
     found = claims.columns("toy", maps, {"clean": clean} | dict.fromkeys(claims.ATTACKS, attacked), seed=0)
-    for id, wanted in {"T5.toy": 1 / 2, "T5b.toy": 1 / 2, "T1.toy.fgsm": -1, "T3.toy.fgsm": -1, "T12.toy.fgsm": 1}.items():
+    for id, wanted in {
+        "T5.toy": 1 / 2,
+        "T5b.toy": 1 / 2,
+        "T1.toy.fgsm": -1,
+        "T3.toy.fgsm": -1,
+        "T12.toy.fgsm": 1,
+    }.items():
         assert same(found[f"claim.{id}.{KEY}"], [wanted]), id
 
 
@@ -124,11 +168,14 @@ def test_the_placebo_of_t5_is_the_map_of_a_network_with_drawn_weights():
     assert same(found[f"placebo.T5.toy.{KEY}"], [1 - 2 / 3])
 
 
-# What undoes an attack -------------------------------------------------------------------------------------------
+# What undoes an attack
+# -------------------------------------------------------------------------------------------
 
 
 def toy(n, *, broken):
-    """Ten pixels, of which the first alone decides; all attacked images have it lit, and `found` says which attack counts as broken."""
+    """Ten pixels, of which the first alone decides; all attacked images have it lit, and `found` says which
+    attack counts as broken.
+    """
     model = nn.Sequential(nn.Flatten(), nn.Linear(10, 2))
     model[1].weight.data = torch.zeros(2, 10)
     model[1].weight.data[1, 0] = 1.0
@@ -136,7 +183,12 @@ def toy(n, *, broken):
     clean = torch.zeros(n, 1, 2, 5)
     attacked = torch.full_like(clean, 0.9)
     images = {"clean": clean} | dict.fromkeys(claims.ATTACKS, attacked)
-    return model, images, torch.zeros(n, dtype=torch.long), {one: torch.tensor(broken if one == "fgsm" else [False] * n) for one in claims.ATTACKS}
+    return (
+        model,
+        images,
+        torch.zeros(n, dtype=torch.long),
+        {one: torch.tensor(broken if one == "fgsm" else [False] * n) for one in claims.ATTACKS},
+    )
 
 
 def ranked(*pixels):
@@ -151,7 +203,10 @@ def test_an_attack_is_undone_where_its_pixel_is_among_the_tenth_with_the_greates
     maps = dict.fromkeys(claims.ATTACKS, {KEY: ranked(0, 3, 0, 0), OTHER: ranked(0, 3)})
     counts, beyond = claims.undone(model, images, labels, maps, found, "toy", seed=0)
     assert counts == {f"claim.T9.toy.fgsm.{KEY}": (2, 3), f"claim.T9.toy.fgsm.{OTHER}": (1, 2)}
-    assert {id: len(values) for id, values in beyond.items()} == {f"placebo.T9.toy.fgsm.{KEY}": 3, f"placebo.T9.toy.fgsm.{OTHER}": 2}
+    assert {id: len(values) for id, values in beyond.items()} == {
+        f"placebo.T9.toy.fgsm.{KEY}": 3,
+        f"placebo.T9.toy.fgsm.{OTHER}": 2,
+    }
 
 
 def test_its_placebo_is_a_tenth_drawn_at_random_the_same_for_every_reading():
@@ -161,32 +216,57 @@ def test_its_placebo_is_a_tenth_drawn_at_random_the_same_for_every_reading():
     counts, beyond = claims.undone(model, images, labels, maps, found, "toy", seed=0)
     best, worst = (beyond[f"placebo.T9.toy.fgsm.{key}"] for key in (KEY, OTHER))
     assert counts[f"claim.T9.toy.fgsm.{KEY}"] == (n, n) and counts[f"claim.T9.toy.fgsm.{OTHER}"] == (0, n)
-    assert set(best.tolist()) == {0.0, 1.0} and best.mean().item() == pytest.approx(0.9, abs=4 * math.sqrt(0.09 / n))
+    assert set(best.tolist()) == {0.0, 1.0} and best.mean().item() == pytest.approx(
+        0.9, abs=4 * math.sqrt(0.09 / n)
+    )
     assert torch.equal(best - worst, torch.ones(n, dtype=torch.float64))
-    again, other = (claims.undone(model, images, labels, maps, found, "toy", seed=seed)[1][f"placebo.T9.toy.fgsm.{KEY}"] for seed in (0, 1))
+    again, other = (
+        claims.undone(model, images, labels, maps, found, "toy", seed=seed)[1][f"placebo.T9.toy.fgsm.{KEY}"]
+        for seed in (0, 1)
+    )
     assert torch.equal(again, best) and not torch.equal(other, best)
 
 
 def test_a_block_goes_back_as_a_whole():
     model, images, labels, found = toy(1, broken=[True])
-    maps = dict.fromkeys(claims.ATTACKS, {KEY: torch.tensor([[[0.0, 5.0]]]), OTHER: torch.tensor([[[5.0, 0.0]]])})
+    maps = dict.fromkeys(
+        claims.ATTACKS, {KEY: torch.tensor([[[0.0, 5.0]]]), OTHER: torch.tensor([[[5.0, 0.0]]])}
+    )
     images = {name: one.view(1, 1, 1, 10) for name, one in images.items()}
-    assert claims.undone(model, images, labels, maps, found, "toy", seed=0)[0] == {f"claim.T9.toy.fgsm.{KEY}": (0, 1), f"claim.T9.toy.fgsm.{OTHER}": (1, 1)}
+    assert claims.undone(model, images, labels, maps, found, "toy", seed=0)[0] == {
+        f"claim.T9.toy.fgsm.{KEY}": (0, 1),
+        f"claim.T9.toy.fgsm.{OTHER}": (1, 1),
+    }
 
 
 def test_where_no_attack_succeeded_there_is_nothing_to_undo():
     model, images, labels, found = toy(2, broken=[False, False])
-    assert claims.undone(model, images, labels, dict.fromkeys(claims.ATTACKS, {KEY: ranked(0, 0)}), found, "toy", seed=0) == ({}, {})
+    assert claims.undone(
+        model, images, labels, dict.fromkeys(claims.ATTACKS, {KEY: ranked(0, 0)}), found, "toy", seed=0
+    ) == ({}, {})
 
 
 def test_an_order_is_the_greater_of_two_printed_neighbours_less_the_smaller():
     def with_positive(count):
         return {KEY: torch.tensor([[1.0] * count + [-1.0] * (4 - count)]).view(1, 2, 2)}
 
-    maps = {"clean": with_positive(4), "fgsm": with_positive(3), "cw": with_positive(1), "pgd": with_positive(2), "cw-clipped": with_positive(0)}
+    maps = {
+        "clean": with_positive(4),
+        "fgsm": with_positive(3),
+        "cw": with_positive(1),
+        "pgd": with_positive(2),
+        "cw-clipped": with_positive(0),
+    }
     found = claims.orders("mnist", maps)
     shares = {id: values.item() for id, values in found.items() if id.startswith("order.S.")}
-    assert shares == {f"order.S.mnist.clean-fgsm.{KEY}": 0.25, f"order.S.mnist.fgsm-cw.{KEY}": 0.5, f"order.S.mnist.cw-pgd.{KEY}": -0.25}
+    assert shares == {
+        f"order.S.mnist.clean-fgsm.{KEY}": 0.25,
+        f"order.S.mnist.fgsm-cw.{KEY}": 0.5,
+        f"order.S.mnist.cw-pgd.{KEY}": -0.25,
+    }
     assert {id for id in found if id not in shares} == {
-        f"order.TV.mnist.{pair}.{KEY}.{scale}" for pair in ("clean-fgsm", "fgsm-pgd", "pgd-cw") for scale in ("raw", "scaled")}
+        f"order.TV.mnist.{pair}.{KEY}.{scale}"
+        for pair in ("clean-fgsm", "fgsm-pgd", "pgd-cw")
+        for scale in ("raw", "scaled")
+    }
     assert claims.orders("digits", maps) == {}

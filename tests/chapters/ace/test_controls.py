@@ -22,25 +22,34 @@ def standard_error(inputs, *, rows=1000, seed=0):
 @pytest.fixture(scope="module")
 def slopes():
     image = torch.rand(1, 1, 12, 12, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    return {variant: slopes_along(lenet(variant=variant, size=12, seed=1).double(), image, pixels=PIXELS) for variant in ("tanh-average", "relu-max")}
+    return {
+        variant: slopes_along(lenet(variant=variant, size=12, seed=1).double(), image, pixels=PIXELS)
+        for variant in ("tanh-average", "relu-max")
+    }
 
 
 @pytest.mark.parametrize("id", ["T13", "T14"])
 def test_the_probe_could_have_found_the_opposite(id):
     control = CONTROLS[id]()
-    assert control.id == f"control.{id}" and control.holds and control.holds == (control.value <= control.bound), control
+    assert (
+        control.id == f"control.{id}" and control.holds and control.holds == (control.value <= control.bound)
+    ), control
 
 
 @pytest.mark.parametrize("inputs", [3, 30, 3000])
 def test_the_control_of_t13_uses_the_probe_of_erratum_e8(inputs):
     scaled = torch.full((inputs,), 1 / math.sqrt(inputs - 1), dtype=torch.float64)
-    assert sampled_error(scaled, rows=500, seed=3) == pytest.approx(standard_error(inputs, rows=500, seed=3), rel=1e-12)
+    assert sampled_error(scaled, rows=500, seed=3) == pytest.approx(
+        standard_error(inputs, rows=500, seed=3), rel=1e-12
+    )
     assert ERRATA["E8"]().value == pytest.approx(standard_error(3000) / standard_error(3), rel=1e-12)
 
 
 @pytest.mark.parametrize("inputs", [3, 30, 300])
 def test_the_standard_error_of_a_sum_is_that_of_its_sampled_inputs(inputs):
-    assert sampled_error(torch.ones(inputs, dtype=torch.float64), rows=50_000) == pytest.approx(math.sqrt((inputs - 1) / 50_000), rel=0.02)
+    assert sampled_error(torch.ones(inputs, dtype=torch.float64), rows=50_000) == pytest.approx(
+        math.sqrt((inputs - 1) / 50_000), rel=0.02
+    )
 
 
 def test_a_probe_that_is_blind_to_growth_fails_its_control(monkeypatch):

@@ -13,33 +13,54 @@ from causalnb.chapters.ace import maps as m
 from causalnb.chapters.ace.interventions import Table, interventional_table
 from causalnb.models import lenet
 
-MAIN = {f"{reading}.{score}.{of}" for reading in ("R1", "R1d", "R1e", "R3", "R3b", "R3c", "R3m") for score in readings.SCORES for of in ("predicted", "true")}
+MAIN = {
+    f"{reading}.{score}.{of}"
+    for reading in ("R1", "R1d", "R1e", "R3", "R3b", "R3c", "R3m")
+    for score in readings.SCORES
+    for of in ("predicted", "true")
+}
 
 
 @pytest.fixture(scope="module")
 def effects(lab, net, right, sets):
     """All readings of the clean images, the main ones and the gradients of the others."""
+
     def some(images):
         of = readings.classes_of(net.model, images, right.labels)
-        return experiments.main_maps(lab, net, images, right.labels) | readings.gradients(net.model, images, of)
+        return experiments.main_maps(lab, net, images, right.labels) | readings.gradients(
+            net.model, images, of
+        )
 
-    return {"clean": experiments.effect_maps(lab, net, sets["clean"], right.labels)} | {name: some(sets[name]) for name in ("fgsm", "pgd", "cw")}
+    return {"clean": experiments.effect_maps(lab, net, sets["clean"], right.labels)} | {
+        name: some(sets[name]) for name in ("fgsm", "pgd", "cw")
+    }
 
 
 @pytest.fixture(scope="module")
 def noisy(lab, net, right, sets):
     noise = experiments.placebo_sets(lab, sets)["fgsm"]
     of = readings.classes_of(net.model, noise, right.labels)
-    return {"fgsm": experiments.main_maps(lab, net, noise, right.labels) | readings.gradients(net.model, noise, of)}
+    return {
+        "fgsm": experiments.main_maps(lab, net, noise, right.labels)
+        | readings.gradients(net.model, noise, of)
+    }
 
 
 def by_hand(*, effect, error):
-    """A table of two pixels, values 0 and 1 and ten classes: these [2 pixels, 2 values] for each score and class."""
-    effect, error = (torch.tensor(values, dtype=torch.float64)[None, :, :, None].expand(2, 2, 2, 10).clone() for values in (effect, error))
-    return Table(torch.tensor([0.0, 1.0], dtype=torch.float64), effect, torch.zeros(2, 10, dtype=torch.float64), error)
+    """A table of two pixels, values 0 and 1 and ten classes: these [2 pixels, 2 values] for each score and
+    class.
+    """
+    effect, error = (
+        torch.tensor(values, dtype=torch.float64)[None, :, :, None].expand(2, 2, 2, 10).clone()
+        for values in (effect, error)
+    )
+    return Table(
+        torch.tensor([0.0, 1.0], dtype=torch.float64), effect, torch.zeros(2, 10, dtype=torch.float64), error
+    )
 
 
-# Attacks ---------------------------------------------------------------------------------------------------------
+# Attacks
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_attacks_have_the_budget_that_is_asked_for_and_the_runs_own_without_one(lab):
@@ -58,7 +79,10 @@ def test_pgds_steps_cross_the_ball_and_are_no_shorter_than_foolboxs(lab, steps, 
 
 def test_sets_are_the_images_that_are_right_when_clean(net, found, right, sets):
     assert set(found) == {"fgsm", "pgd", "cw", "cw-clipped"} and set(sets) == set(found) | {"clean"}
-    assert torch.equal(sets["clean"], right.images) and (training.predict(net.model, right.images).argmax(1) == right.labels).all()
+    assert (
+        torch.equal(sets["clean"], right.images)
+        and (training.predict(net.model, right.images).argmax(1) == right.labels).all()
+    )
     assert {len(images) for images in sets.values()} == {len(right)} and 2 <= len(right) < len(net.test)
     changed = {name: (sets[name] - sets["clean"]).flatten(1) for name in found}
     assert max(changed[name].abs().max() for name in ("fgsm", "pgd")) <= 0.3 + 1e-6
@@ -70,7 +94,9 @@ def test_a_network_that_is_right_too_seldom_is_refused_in_a_sentence(lab, net):
     constant = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
     constant[1].weight.data.zero_()
     constant[1].bias.data = torch.eye(10)[3]
-    with pytest.raises(UserError, match=r"The network on digits gets 1 of 10 images right, .* train longer \(epochs\)"):
+    with pytest.raises(
+        UserError, match=r"The network on digits gets 1 of 10 images right, .* train longer \(epochs\)"
+    ):
         experiments.attacked(lab, replace(net, model=constant, test=with_one, key={"constant": 3}))
 
 
@@ -81,15 +107,23 @@ def test_noise_has_the_size_of_its_attack(lab, sets):
     attack = {name: (sets[name] - sets["clean"]).flatten(1) for name in made}
     assert torch.allclose(change["cw"].norm(dim=1), attack["cw"].norm(dim=1), atol=1e-3)
     for name in ("fgsm", "pgd"):
-        assert (change[name].abs().amax(1) <= attack[name].abs().amax(1) + 1e-6).all() and change[name].norm() > 0.5 * attack[name].norm()
+        assert (change[name].abs().amax(1) <= attack[name].abs().amax(1) + 1e-6).all() and change[
+            name
+        ].norm() > 0.5 * attack[name].norm()
     assert all(not torch.equal(change[name], attack[name]) for name in made)
 
 
-# Tables ----------------------------------------------------------------------------------------------------------
+# Tables
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_rows_are_as_many_as_asked_for_and_no_more_than_there_are(lab, net):
-    assert [len(experiments.drawn_rows(lab, net, n)) for n in (None, 7, len(net.train), 10**6)] == [20, 7, len(net.train), len(net.train)]
+    assert [len(experiments.drawn_rows(lab, net, n)) for n in (None, 7, len(net.train), 10**6)] == [
+        20,
+        7,
+        len(net.train),
+        len(net.train),
+    ]
     assert experiments.drawn_rows(lab, net).labels.bincount().tolist() == [2] * 10
 
 
@@ -98,7 +132,9 @@ def test_each_class_has_a_table_of_its_own_rows(lab, net):
     one = experiments.class_tables(lab, net, rows.images, rows.labels)
     for c in (0, 7):
         own = interventional_table(net.model, rows.images[rows.labels == c], experiments.alphas(lab.p))
-        assert torch.equal(one.effect[..., c], own.effect[..., c]) and torch.equal(one.natural[:, c], own.natural[:, c])
+        assert torch.equal(one.effect[..., c], own.effect[..., c]) and torch.equal(
+            one.natural[:, c], own.natural[:, c]
+        )
         assert not torch.equal(one.effect[..., c], experiments.table(lab, net).effect[..., c])
 
 
@@ -109,12 +145,17 @@ def test_what_is_empty_for_every_network_is_empty_for_this_one(lab, net):
 
 
 def test_a_table_that_is_of_no_probabilities_would_show(monkeypatch, lab, net):
-    """Effects 1 and 3 at the first pixel, 0 and -4 at the second, in each of ten classes; against their mean -1, 1 and 2, -2."""
-    monkeypatch.setattr(experiments, "table", lambda lab, net: by_hand(effect=[[1, 3], [0, -4]], error=[[0, 0], [0, 0]]))
+    """Effects 1 and 3 at the first pixel, 0 and -4 at the second, in each of ten classes; against their mean
+    -1, 1 and 2, -2.
+    """
+    monkeypatch.setattr(
+        experiments, "table", lambda lab, net: by_hand(effect=[[1, 3], [0, -4]], error=[[0, 0], [0, 0]])
+    )
     assert experiments.degenerate(lab, net) == {"R9": 20.0, "R10": 1.0, "R11": 0.0}
 
 
-# S against the number of rows ------------------------------------------------------------------------------------
+# S against the number of rows
+# ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -123,12 +164,14 @@ def two_pixels(net):
     return replace(net, test=replace(net.test, images=images, labels=torch.tensor([0, 1, 2, 3])))
 
 
-@pytest.mark.parametrize(("error", "resolved"), [(0.0, [0.5, 0, 0.5, 1]), (0.49, [0.5, 0, 0.5, 1]), (0.51, [1, 1, 1, 1])])
+@pytest.mark.parametrize(
+    ("error", "resolved"), [(0.0, [0.5, 0, 0.5, 1]), (0.49, [0.5, 0, 0.5, 1]), (0.51, [1, 1, 1, 1])]
+)
 def test_a_sign_is_resolved_beyond_two_standard_errors(monkeypatch, lab, two_pixels, error, resolved):
     """Effects -1, 1 at the first pixel and 1, -1 at the second; halfway they are 0, which is not positive."""
     one = by_hand(effect=[[1, 3], [0, -2]], error=[[error, error], [error, error]])
     monkeypatch.setattr(experiments, "table", lambda lab, net, rows: one)
-    (size, found), = experiments.by_rows(lab, two_pixels, [30])
+    ((size, found),) = experiments.by_rows(lab, two_pixels, [30])
     assert size == 30 and set(found) == {"logit", "probability", "logit.resolved", "probability.resolved"}
     for score in readings.SCORES:
         assert found[score].tolist() == [0.5, 0, 0.5, 1] and found[f"{score}.resolved"].tolist() == resolved
@@ -139,11 +182,17 @@ def test_s_by_rows_is_that_of_r1_and_no_smaller_where_signs_must_be_resolved(lab
     maps = readings.population(experiments.table(lab, net), net.test.images, {"true": net.test.labels})
     for score in readings.SCORES:
         assert torch.allclose(by_rows[20][score], m.sparsity(maps[f"R1.{score}.true"]).double(), atol=1e-6)
-        assert all((found[f"{score}.resolved"] >= found[score]).all() and len(found[score]) == 14 for found in by_rows.values())
-    assert (by_rows[20]["logit.resolved"] > by_rows[20]["logit"] + 0.1).all() and not torch.equal(by_rows[20]["logit"], by_rows[40]["logit"])
+        assert all(
+            (found[f"{score}.resolved"] >= found[score]).all() and len(found[score]) == 14
+            for found in by_rows.values()
+        )
+    assert (by_rows[20]["logit.resolved"] > by_rows[20]["logit"] + 0.1).all() and not torch.equal(
+        by_rows[20]["logit"], by_rows[40]["logit"]
+    )
 
 
-# Maps ------------------------------------------------------------------------------------------------------------
+# Maps
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_every_reading_is_made_for_both_classes(lab, right, effects):
@@ -161,14 +210,23 @@ def test_readings_by_look_up_have_the_rows_that_they_name(lab, net, sets, right,
     images, rows, grid = sets["clean"], experiments.drawn_rows(lab, net), experiments.alphas(lab.p)
     model, few = experiments.generator(lab, net, beta=lab.p.vae_beta, seed=lab.p.seed), slice(lab.p.n_rows)
     made, their = experiments.samples(lab, net, model, n=lab.p.n_rows)
-    tables = {"R1": interventional_table(net.model, rows.images, grid), "R4": interventional_table(net.model, images[few], grid),
-              "R1c": experiments.class_tables(lab, net, rows.images, rows.labels), "R2": experiments.second_order_table(lab, net),
-              "R5": interventional_table(net.model, made, grid), "R5c": experiments.class_tables(lab, net, made, their)}
+    tables = {
+        "R1": interventional_table(net.model, rows.images, grid),
+        "R4": interventional_table(net.model, images[few], grid),
+        "R1c": experiments.class_tables(lab, net, rows.images, rows.labels),
+        "R2": experiments.second_order_table(lab, net),
+        "R5": interventional_table(net.model, made, grid),
+        "R5c": experiments.class_tables(lab, net, made, their),
+    }
     for reading, one in tables.items():
         wanted = readings.at_own_values(one, images, {"true": right.labels}, {reading: "uniform"})
-        assert torch.equal(effects["clean"][f"{reading}.logit.true"], wanted[f"{reading}.logit.true"]), reading
+        assert torch.equal(effects["clean"][f"{reading}.logit.true"], wanted[f"{reading}.logit.true"]), (
+            reading
+        )
     for a, b in [("R1", "R1c"), ("R1", "R4"), ("R1", "R2"), ("R5", "R5c"), ("R1", "R5")]:
-        assert not torch.allclose(effects["clean"][f"{a}.logit.true"], effects["clean"][f"{b}.logit.true"], rtol=1e-2), (a, b)
+        assert not torch.allclose(
+            effects["clean"][f"{a}.logit.true"], effects["clean"][f"{b}.logit.true"], rtol=1e-2
+        ), (a, b)
 
 
 def test_the_main_maps_are_those_of_all_readings_on_every_image(lab, net, right, sets, effects):
@@ -179,23 +237,35 @@ def test_the_main_maps_are_those_of_all_readings_on_every_image(lab, net, right,
         assert torch.allclose(values[: len(known)], known, atol=1e-6), key
 
 
-def test_another_training_has_its_own_attacks_and_main_maps_on_the_first_drawn_images(lab, net, right, sets, effects):
+def test_another_training_has_its_own_attacks_and_main_maps_on_the_first_drawn_images(
+    lab, net, right, sets, effects
+):
     maps = experiments.again(lab, net)
-    first = int((training.predict(net.model, net.test.images).argmax(1) == net.test.labels)[: lab.p.n_strength].sum())
+    first = int(
+        (training.predict(net.model, net.test.images).argmax(1) == net.test.labels)[: lab.p.n_strength].sum()
+    )
     assert tuple(maps) == experiments.SETS and first < len(right)
     for which, of in maps.items():
         assert set(of) == MAIN and {len(values) for values in of.values()} == {first}, which
-    assert torch.allclose(maps["clean"]["R3m.logit.true"], effects["clean"]["R3m.logit.true"][:first], atol=1e-6)
+    assert torch.allclose(
+        maps["clean"]["R3m.logit.true"], effects["clean"]["R3m.logit.true"][:first], atol=1e-6
+    )
     assert not torch.allclose(maps["fgsm"]["R3m.logit.true"], maps["clean"]["R3m.logit.true"], atol=1e-2)
 
 
-def test_the_maps_of_drawn_weights_are_those_of_an_untrained_network_in_the_store_as_well(lab, net, sets, right, effects):
+def test_the_maps_of_drawn_weights_are_those_of_an_untrained_network_in_the_store_as_well(
+    lab, net, sets, right, effects
+):
     few = slice(lab.p.n_individual)
     images, of, untrained = sets["clean"][few], {"true": right.labels[few]}, lenet(seed=lab.p.seed).eval()
     for _ in range(2):  # made, then found
         maps = experiments.untrained_maps(lab, net, sets["clean"], right.labels)
-        table = interventional_table(untrained, experiments.drawn_rows(lab, net).images, experiments.alphas(lab.p))
-        assert torch.allclose(maps["R1.logit.true"], readings.population(table, images, of)["R1.logit.true"], atol=1e-7)
+        table = interventional_table(
+            untrained, experiments.drawn_rows(lab, net).images, experiments.alphas(lab.p)
+        )
+        assert torch.allclose(
+            maps["R1.logit.true"], readings.population(table, images, of)["R1.logit.true"], atol=1e-7
+        )
     assert set(maps) == MAIN and {len(values) for values in maps.values()} == {len(images)}
     assert not torch.allclose(maps["R3m.logit.true"], effects["clean"]["R3m.logit.true"], atol=1e-2)
 
@@ -203,16 +273,23 @@ def test_the_maps_of_drawn_weights_are_those_of_an_untrained_network_in_the_stor
 def test_the_picture_of_the_idea_shows_the_pixel_with_the_greatest_effect(lab, net):
     found, table = experiments.idea(lab, net), experiments.table(lab, net)
     of, (row, column) = int(net.test.labels[0]), found["pixel"]
-    assert found["effects"].abs().max() == found["effects"][row, column].abs() and torch.equal(found["image"], net.test.images[0, 0])
-    assert torch.equal(found["expectations"], table.expectation[1, 28 * row + column, :, of]) and found["alphas"] == [0, 0.5, 1]
+    assert found["effects"].abs().max() == found["effects"][row, column].abs() and torch.equal(
+        found["image"], net.test.images[0, 0]
+    )
+    assert torch.equal(found["expectations"], table.expectation[1, 28 * row + column, :, of]) and found[
+        "alphas"
+    ] == [0, 0.5, 1]
 
 
-# The promised detector -------------------------------------------------------------------------------------------
+# The promised detector
+# -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def failing(found):
-    """The attacks as if FGSM had failed on the first right image, C&W on the first two and PGD on the first three."""
+    """The attacks as if FGSM had failed on the first right image, C&W on the first two and PGD on the first
+    three.
+    """
     first = found["fgsm"].correct.nonzero().flatten()
     made = dict(found)
     for name, count in {"fgsm": 1, "cw": 2, "pgd": 3}.items():
@@ -232,7 +309,9 @@ def test_each_detector_has_a_number_for_each_image_that_was_misled(lab, net, det
     right = failing["fgsm"].correct
     few = min(lab.p.n_individual, int(right.sum()))
     assert set(detected) == {"R1", "R3m", "R7x"} and all(set(of) == kinds for of in detected.values())
-    misled = {name: int(failing[name].found[right][:few].sum()) for name in ("fgsm", "pgd", "cw")} | {"noise": few}
+    misled = {name: int(failing[name].found[right][:few].sum()) for name in ("fgsm", "pgd", "cw")} | {
+        "noise": few
+    }
     assert len(set(misled.values())) == 4
     for of in detected.values():
         assert {name: len(of[name]) for name in misled} == misled and of["fgsm"].mean() > 0.5
@@ -243,7 +322,9 @@ def test_each_kind_of_image_decides_one_row_of_the_ledger(detected):
     book, rows = ledger.load("ace"), {"fgsm": "fitted", "pgd": "unseen", "cw": "unseen", "noise": "noise"}
     for reading, kinds in detected.items():
         for kind in kinds:
-            assert [row.id for row in book.decided_by(f"detector.digits.{reading}.{kind}")] == [f"detector.mnist.{rows.get(kind, 'evading')}"]
+            assert [row.id for row in book.decided_by(f"detector.digits.{reading}.{kind}")] == [
+                f"detector.mnist.{rows.get(kind, 'evading')}"
+            ]
 
 
 @pytest.mark.parametrize("places", [[], [2], [2, 7]])
@@ -254,18 +335,26 @@ def test_where_fgsm_broke_too_few_there_is_no_detector(lab, net, right, sets, ef
     assert experiments.detected(lab, net, right.labels, sets, effects, noisy, few) == {}
 
 
-# Against the size of a perturbation ------------------------------------------------------------------------------
+# Against the size of a perturbation
+# ------------------------------------------------------------------------------
 
 
 def test_curves_begin_with_the_clean_images_and_have_every_budget(points):
     assert [(one.kind, one.norm, one.eps) for one in points] == [
-        ("clean", "", 0.0), *((kind, "linf", eps) for eps in (0.1, 0.2, 0.3, 0.4) for kind in ("fgsm", "pgd", "noise")),
-        *((kind, "l2", eps) for eps in (1.0, 2.0, 3.0) for kind in ("cw", "noise"))]
+        ("clean", "", 0.0),
+        *((kind, "linf", eps) for eps in (0.1, 0.2, 0.3, 0.4) for kind in ("fgsm", "pgd", "noise")),
+        *((kind, "l2", eps) for eps in (1.0, 2.0, 3.0) for kind in ("cw", "noise")),
+    ]
 
 
 def test_a_point_has_the_name_that_its_measurements_begin_with(points):
-    assert [one.id for one in points[:4] + points[-1:]] == ["strength.clean.0", "strength.fgsm.linf.0.1", "strength.pgd.linf.0.1", "strength.noise.linf.0.1",
-                                                            "strength.noise.l2.3"]
+    assert [one.id for one in points[:4] + points[-1:]] == [
+        "strength.clean.0",
+        "strength.fgsm.linf.0.1",
+        "strength.pgd.linf.0.1",
+        "strength.noise.linf.0.1",
+        "strength.noise.l2.3",
+    ]
 
 
 def test_every_point_has_the_same_right_images_within_its_budget(lab, net, right, points):
@@ -275,10 +364,17 @@ def test_every_point_has_the_same_right_images_within_its_budget(lab, net, right
         change = (one.images - clean.images).flatten(1)
         size = change.norm(dim=1) if one.norm == "l2" else change.abs().amax(1)
         assert (size <= one.eps + 1e-4).all() and torch.equal(one.labels, right.labels[:n])
-        assert torch.equal(one.predicted, training.predict(net.model, one.images).argmax(1)) and torch.equal(one.broken, one.predicted != one.labels)
-        assert set(one.maps) == set(strength.READINGS) and {len(values) for values in one.maps.values()} == {n}
+        assert torch.equal(one.predicted, training.predict(net.model, one.images).argmax(1)) and torch.equal(
+            one.broken, one.predicted != one.labels
+        )
+        assert set(one.maps) == set(strength.READINGS) and {len(values) for values in one.maps.values()} == {
+            n
+        }
         if one.kind in ("fgsm", "pgd", "cw"):
-            assert torch.equal(size > 0, one.broken), (one.kind, one.eps)  # an attack that failed leaves the clean image
+            assert torch.equal(size > 0, one.broken), (
+                one.kind,
+                one.eps,
+            )  # an attack that failed leaves the clean image
         elif one.kind == "noise":
             assert size.min() > 0.9 * one.eps
 
@@ -291,17 +387,25 @@ def test_an_attack_at_the_runs_own_budget_is_the_runs_own_attack(net, sets, poin
 def test_the_statistics_of_a_point_are_those_of_its_maps(points):
     one = points[2]
     found = dict(one.statistics())
-    assert set(found) == {f"{name}.{key}" for name in ("S", "TV", "TV.scaled", "positive") for key in strength.READINGS}
+    assert set(found) == {
+        f"{name}.{key}" for name in ("S", "TV", "TV.scaled", "positive") for key in strength.READINGS
+    }
     for key in strength.READINGS:
         maps = one.maps[key]
-        assert torch.equal(found[f"S.{key}"], m.sparsity(maps)) and torch.equal(found[f"TV.{key}"], m.total_variation(maps))
-        assert torch.allclose(found[f"TV.scaled.{key}"], m.total_variation(maps) / maps.abs().amax((1, 2)), rtol=1e-5)
+        assert torch.equal(found[f"S.{key}"], m.sparsity(maps)) and torch.equal(
+            found[f"TV.{key}"], m.total_variation(maps)
+        )
+        assert torch.allclose(
+            found[f"TV.scaled.{key}"], m.total_variation(maps) / maps.abs().amax((1, 2)), rtol=1e-5
+        )
         assert torch.allclose(found[f"positive.{key}"], maps.clamp_min(0).sum((1, 2)))
 
 
 def test_only_the_first_right_images_are_taken(monkeypatch, lab, net, found, right):
     asked = []
-    monkeypatch.setattr(strength, "_point", lambda lab, net, kind, norm, eps, images, labels: asked.append(len(images)))
+    monkeypatch.setattr(
+        strength, "_point", lambda lab, net, kind, norm, eps, images, labels: asked.append(len(images))
+    )
     few = SimpleNamespace(p=lab.p.model_copy(update={"n_strength": 3}), store=lab.store, device=lab.device)
     strength.curves(few, net, found)
     assert set(asked) == {3} and len(right) > 3

@@ -39,8 +39,16 @@ def test_the_effects_of_a_net_written_by_hand_are_known_to_the_last_digit():
     assert table.natural[0].tolist() == [1.75, -0.25]
     # x1: E[4 a x2 + 2 x3] = 2 a + 1; x2: E[4 x1 a + 2 x3] = a + 1; x3: E[4 x1 x2 + 2 a] = 0.75 + 2 a
     assert table.expectation[0, :, :, 0].tolist() == [[1.0, 2.0, 3.0], [1.0, 1.5, 2.0], [0.75, 1.75, 2.75]]
-    assert table.expectation[0, :, :, 1].tolist() == [[-0.5, 0.0, 0.5], [-0.25, -0.25, -0.25], [0.25, -0.25, -0.75]]
-    assert average_effects(table)[0, :, :, 0].tolist() == [[-1.0, 0.0, 1.0], [-0.5, 0.0, 0.5], [-1.0, 0.0, 1.0]]
+    assert table.expectation[0, :, :, 1].tolist() == [
+        [-0.5, 0.0, 0.5],
+        [-0.25, -0.25, -0.25],
+        [0.25, -0.25, -0.75],
+    ]
+    assert average_effects(table)[0, :, :, 0].tolist() == [
+        [-1.0, 0.0, 1.0],
+        [-0.5, 0.0, 0.5],
+        [-1.0, 0.0, 1.0],
+    ]
     assert average_effects(table, baseline="empirical")[0, 0, :, 0].tolist() == [-0.75, 0.25, 1.25]
     assert average_effects(table, baseline="zero")[0, 0, :, 0].tolist() == [0.0, 1.0, 2.0]
     assert binary(table)[0].tolist() == [[2.0, 1.0], [1.0, 0.0], [2.0, -1.0]]
@@ -49,7 +57,11 @@ def test_the_effects_of_a_net_written_by_hand_are_known_to_the_last_digit():
 def test_a_table_by_class_takes_each_class_from_its_own_table():
     tables = [interventional_table(Tiny(), rows, GRID) for rows in (ROWS, ROWS[:, :, :, [2, 0, 1]])]
     merged = by_class(tables)
-    assert torch.equal(merged.alphas, GRID) and merged.effect.shape == (2, 3, 3, 2) and merged.natural.shape == (2, 2)
+    assert (
+        torch.equal(merged.alphas, GRID)
+        and merged.effect.shape == (2, 3, 3, 2)
+        and merged.natural.shape == (2, 2)
+    )
     for name in ("effect", "natural", "error"):
         for c in (0, 1):
             assert torch.equal(getattr(merged, name)[..., c], getattr(tables[c], name)[..., c]), (name, c)
@@ -88,7 +100,10 @@ def test_pixels_may_be_chosen_in_any_order():
 @pytest.mark.parametrize("n", [1, 2, 7])
 def test_batched_forwards_and_propagation_give_one_table(n):
     model, rows = lenet(size=12).double(), torch.rand(n + 1, 1, 12, 12, dtype=torch.float64)
-    fast, slow = (interventional_table(model, rows, ALPHAS, method=method, chunk=50) for method in ("propagate", "forward"))
+    fast, slow = (
+        interventional_table(model, rows, ALPHAS, method=method, chunk=50)
+        for method in ("propagate", "forward")
+    )
     for name, values in fast.tensors().items():
         assert torch.allclose(values, slow.tensors()[name], atol=1e-12), name
 
@@ -113,7 +128,10 @@ def test_the_model_keeps_its_mode_and_gathers_no_gradient():
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2), nn.Dropout(0.5))
     model[2].train()
     model[1].eval()
-    first, second = (intervene(model, torch.rand(2, 1, 2, 2, generator=torch.Generator().manual_seed(0)), ALPHAS) for _ in range(2))
+    first, second = (
+        intervene(model, torch.rand(2, 1, 2, 2, generator=torch.Generator().manual_seed(0)), ALPHAS)
+        for _ in range(2)
+    )
     assert torch.equal(first, second) and not first.requires_grad
     assert model[2].training and not model[1].training
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -149,13 +167,19 @@ def test_effects_on_probabilities_sum_to_zero_over_the_classes():
 @settings(max_examples=20, deadline=None)
 @given(shift=st.floats(-10, 10), factor=st.floats(-5, 5), seed=st.integers(0, 100))
 def test_logit_effects_ignore_a_constant_and_are_linear_in_the_network(shift, factor, seed):
-    rows, first, second = drawn_images(5, seed=seed), network(), nn.Sequential(nn.Flatten(), layer(9, 4, seed=seed))
+    rows, first, second = (
+        drawn_images(5, seed=seed),
+        network(),
+        nn.Sequential(nn.Flatten(), layer(9, 4, seed=seed)),
+    )
 
     class Combined(nn.Module):
         def forward(self, images):
             return first(images) + factor * second(images) + shift
 
-    combined, a, b = (average_effects(interventional_table(model, rows, ALPHAS))[0] for model in (Combined(), first, second))
+    combined, a, b = (
+        average_effects(interventional_table(model, rows, ALPHAS))[0] for model in (Combined(), first, second)
+    )
     assert torch.allclose(combined, a + factor * b, atol=1e-9)
 
 
@@ -164,7 +188,9 @@ def test_logit_effects_ignore_a_constant_and_are_linear_in_the_network(shift, fa
 def test_the_order_of_the_rows_is_nothing(order, seed):
     rows = drawn_images(6, seed=seed)
     one, other = (interventional_table(network(), some, ALPHAS) for some in (rows, rows[list(order)]))
-    assert torch.allclose(one.effect, other.effect, atol=1e-12) and torch.allclose(one.error, other.error, atol=1e-12)
+    assert torch.allclose(one.effect, other.effect, atol=1e-12) and torch.allclose(
+        one.error, other.error, atol=1e-12
+    )
 
 
 def test_a_copy_of_a_pixel_stays_as_data_under_do():
@@ -177,12 +203,16 @@ def test_a_copy_of_a_pixel_stays_as_data_under_do():
 
 def test_do_keeps_the_correlation_among_the_other_pixels():
     """E[x2 x3] of the rows, not E[x2] E[x3]."""
+
     class Product(nn.Module):
         def forward(self, images):
             return images.flatten(1).prod(1, keepdim=True)
 
     rows = torch.tensor([[0.3, 0.0, 0.0], [0.8, 1.0, 1.0]], dtype=torch.float64).view(2, 1, 1, 3)
-    assert interventional_table(Product(), rows, ALPHAS).expectation[0, 0, :, 0].tolist() == (ALPHAS * 0.5).tolist()
+    assert (
+        interventional_table(Product(), rows, ALPHAS).expectation[0, 0, :, 0].tolist()
+        == (ALPHAS * 0.5).tolist()
+    )
 
 
 def test_single_effects_miss_what_pixels_do_together():
@@ -201,4 +231,6 @@ def test_single_and_joint_effects_agree_on_a_linear_network():
 def test_a_table_comes_back_from_its_tensors():
     table = interventional_table(Tiny(), ROWS, GRID)
     again = type(table)(**table.tensors()).to("cpu")
-    assert all(torch.equal(a, b) for a, b in zip(table.tensors().values(), again.tensors().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(table.tensors().values(), again.tensors().values(), strict=True)
+    )

@@ -33,7 +33,12 @@ def rows(book):
 def test_the_32_cells_of_table_1_are_there_once_as_printed(book):
     printed = TABLE_1.split()
     cells = [one.row for one in printed_cells(judge(book, None))]
-    ids = [f"table.{data}.{row}.{column}" for row in ("clean", *ATTACKS) for data in SETS for column in ("S_mean", "S_std", "TV_mean", "TV_std")]
+    ids = [
+        f"table.{data}.{row}.{column}"
+        for row in ("clean", *ATTACKS)
+        for data in SETS
+        for column in ("S_mean", "S_std", "TV_mean", "TV_std")
+    ]
     assert len(printed) == len(cells) == 32
     assert {row.id: row.printed for row in cells} == dict(zip(ids, printed, strict=True))
 
@@ -43,14 +48,20 @@ def test_the_table_can_be_drawn_from_the_cells_positions(book):
     assert {place.table for place in places} == {"Table I"}
     assert list(dict.fromkeys(place.row for place in places)) == ["Clean", "C&W", "FGSM", "PGD"]
     assert list(dict.fromkeys((place.group, place.column) for place in places)) == [
-        (group, column) for group in ("MNIST", "Fashion-MNIST") for column in ("S mean", "S sd", "TV mean", "TV sd")]
+        (group, column)
+        for group in ("MNIST", "Fashion-MNIST")
+        for column in ("S mean", "S sd", "TV mean", "TV sd")
+    ]
 
 
 def test_a_mean_takes_the_spread_printed_beside_it(rows):
     for data in SETS:
         for at in ("clean", *ATTACKS):
             for name in ("S", "TV"):
-                assert rows[f"table.{data}.{at}.{name}_mean"].tol.spread == read_printed(rows[f"table.{data}.{at}.{name}_std"].printed)[0]
+                assert (
+                    rows[f"table.{data}.{at}.{name}_mean"].tol.spread
+                    == read_printed(rows[f"table.{data}.{at}.{name}_std"].printed)[0]
+                )
 
 
 def test_every_cell_of_the_table_counts_their_ten_thousand_images_and_waits_for_our_seed_spread(book):
@@ -66,50 +77,81 @@ def test_the_two_accuracies_are_printed_numbers_outside_the_table(rows):
     assert all(rows[f"accuracy.{data}"].tol.n is None for data in SETS)
 
 
-@pytest.mark.parametrize(("measurement", "row"), [
-    ("table.mnist.clean.S_mean.R3m.logit.true", "table.mnist.clean.S_mean"),
-    ("table.mnist.cw.S_std.R1.probability.predicted", "table.mnist.cw.S_std"),
-    ("table.mnist.cw-clipped.TV_mean.R1.probability.predicted.raw", "table.mnist.cw.TV_mean"),
-    ("table.fashion_mnist.pgd.TV_std.R6.pixel.true.scaled", "table.fashion_mnist.pgd.TV_std"),
-    ("table.digits.fgsm.S_mean.R7x.logit.true", "table.mnist.fgsm.S_mean"),
-    ("accuracy.mnist.momentum", "accuracy.mnist"),
-    ("claim.T6.mnist.fgsm.R3.logit.true", "claim.T6.mnist.fgsm"),
-    ("claim.T6.mnist.cw-clipped.R3.logit.true", "claim.T6.mnist.cw"),
-    ("claim.T10.fashion_mnist.pgd.R3.logit.true", "claim.T10.fashion_mnist.pgd"),
-    ("claim.T11.digits.R3.logit.true", "claim.T11.mnist"),
-    ("placebo.T1.mnist.cw.R3.logit.true", "placebo.T1.mnist.cw"),
-    ("placebo.T8.fashion_mnist.pgd.R3.logit.true.scaled", "placebo.T8.fashion_mnist.pgd"),
-    ("placebo.T12.digits.fgsm.R12x2.logit.true", "placebo.T12.mnist.fgsm"),
-    ("placebo.T5.mnist.R3.logit.true", "placebo.T5.mnist"),
-    ("placebo.T9.mnist.cw-clipped.R3.logit.true", "placebo.T9.mnist.cw"),
-    ("placebo.T10.mnist.R3.logit.true", "placebo.T10.mnist"),
-    ("placebo.T11.digits.R3.logit.true", "placebo.T11.mnist"),
-    ("detector.mnist.R1.fgsm", "detector.mnist.fitted"),
-    ("detector.mnist.R3m.pgd", "detector.mnist.unseen"), ("detector.digits.R7x.cw", "detector.mnist.unseen"),
-    ("detector.fashion_mnist.R1.noise", "detector.fashion_mnist.noise"),
-    ("detector.mnist.R1.evading.0", "detector.mnist.evading"), ("detector.mnist.R7x.evading.10", "detector.mnist.evading"),
-    ("control.T13", "control.T13"), ("control.T14", "control.T14"), ("control.T15", "control.T15"),
-    ("claim.T14", "claim.T14"), ("erratum.E11", "erratum.E11"),
-    ("check.H1", "check.H1"), ("check.H2", "check.H2"), ("check.H3", "check.H3"),
-    ("success.mnist.cw.within", "eps.mnist"),
-    ("control.strength.fashion_mnist", "control.strength.fashion_mnist"),
-    ("check.D9", "check.D9"), ("check.C11", "check.C11"), ("check.C4b", "check.C4"), ("check.C10e", "check.C10"), ("check.C1", "check.C1"),
-    ("erratum.E4", "erratum.E4"), ("erratum.E4b", "erratum.E4b"), ("order.S.mnist.cw-pgd.clipped.R1.logit.true", "order.S.mnist.cw-pgd"),
-    ("claim.T15.shapes", "claim.T15.shapes"),
-])
+@pytest.mark.parametrize(
+    ("measurement", "row"),
+    [
+        ("table.mnist.clean.S_mean.R3m.logit.true", "table.mnist.clean.S_mean"),
+        ("table.mnist.cw.S_std.R1.probability.predicted", "table.mnist.cw.S_std"),
+        ("table.mnist.cw-clipped.TV_mean.R1.probability.predicted.raw", "table.mnist.cw.TV_mean"),
+        ("table.fashion_mnist.pgd.TV_std.R6.pixel.true.scaled", "table.fashion_mnist.pgd.TV_std"),
+        ("table.digits.fgsm.S_mean.R7x.logit.true", "table.mnist.fgsm.S_mean"),
+        ("accuracy.mnist.momentum", "accuracy.mnist"),
+        ("claim.T6.mnist.fgsm.R3.logit.true", "claim.T6.mnist.fgsm"),
+        ("claim.T6.mnist.cw-clipped.R3.logit.true", "claim.T6.mnist.cw"),
+        ("claim.T10.fashion_mnist.pgd.R3.logit.true", "claim.T10.fashion_mnist.pgd"),
+        ("claim.T11.digits.R3.logit.true", "claim.T11.mnist"),
+        ("placebo.T1.mnist.cw.R3.logit.true", "placebo.T1.mnist.cw"),
+        ("placebo.T8.fashion_mnist.pgd.R3.logit.true.scaled", "placebo.T8.fashion_mnist.pgd"),
+        ("placebo.T12.digits.fgsm.R12x2.logit.true", "placebo.T12.mnist.fgsm"),
+        ("placebo.T5.mnist.R3.logit.true", "placebo.T5.mnist"),
+        ("placebo.T9.mnist.cw-clipped.R3.logit.true", "placebo.T9.mnist.cw"),
+        ("placebo.T10.mnist.R3.logit.true", "placebo.T10.mnist"),
+        ("placebo.T11.digits.R3.logit.true", "placebo.T11.mnist"),
+        ("detector.mnist.R1.fgsm", "detector.mnist.fitted"),
+        ("detector.mnist.R3m.pgd", "detector.mnist.unseen"),
+        ("detector.digits.R7x.cw", "detector.mnist.unseen"),
+        ("detector.fashion_mnist.R1.noise", "detector.fashion_mnist.noise"),
+        ("detector.mnist.R1.evading.0", "detector.mnist.evading"),
+        ("detector.mnist.R7x.evading.10", "detector.mnist.evading"),
+        ("control.T13", "control.T13"),
+        ("control.T14", "control.T14"),
+        ("control.T15", "control.T15"),
+        ("claim.T14", "claim.T14"),
+        ("erratum.E11", "erratum.E11"),
+        ("check.H1", "check.H1"),
+        ("check.H2", "check.H2"),
+        ("check.H3", "check.H3"),
+        ("success.mnist.cw.within", "eps.mnist"),
+        ("control.strength.fashion_mnist", "control.strength.fashion_mnist"),
+        ("check.D9", "check.D9"),
+        ("check.C11", "check.C11"),
+        ("check.C4b", "check.C4"),
+        ("check.C10e", "check.C10"),
+        ("check.C1", "check.C1"),
+        ("erratum.E4", "erratum.E4"),
+        ("erratum.E4b", "erratum.E4b"),
+        ("order.S.mnist.cw-pgd.clipped.R1.logit.true", "order.S.mnist.cw-pgd"),
+        ("claim.T15.shapes", "claim.T15.shapes"),
+    ],
+)
 def test_a_measurement_helps_to_decide_its_row_and_no_other(book, measurement, row):
     assert [one.id for one in book.decided_by(measurement)] == [row]
 
 
 def test_what_decides_two_rows_decides_both(book):
     assert {row.id for row in book.decided_by("erratum.E8")} == {"erratum.E8", "claim.T13"}
-    assert {row.id for row in book.decided_by("claim.T5.mnist.R3.logit.true")} == {"claim.T5.mnist", "figure.3"}
+    assert {row.id for row in book.decided_by("claim.T5.mnist.R3.logit.true")} == {
+        "claim.T5.mnist",
+        "figure.3",
+    }
 
 
 def test_measurements_that_no_row_asks_for_decide_nothing(book):
-    for id in ("success.mnist.pgd.all", "accuracy.mnist.passed_at", "table.cifar10.clean.S_mean.R1.logit.true", "claim.T1.mnist",
-               "noise.T6.mnist.cw.R3.logit.true", "placebo.S.mnist.cw.R3.logit.true", "placebo.T5b.mnist.R3.logit.true", "training.mnist.plain.1",
-               "between.mnist.clean.S.R1.logit.true", "rows.100.logit", "strength.fgsm.linf.0.1.misled", "alike.mnist.R1-R3", "shapes.pixel.0.5"):
+    for id in (
+        "success.mnist.pgd.all",
+        "accuracy.mnist.passed_at",
+        "table.cifar10.clean.S_mean.R1.logit.true",
+        "claim.T1.mnist",
+        "noise.T6.mnist.cw.R3.logit.true",
+        "placebo.S.mnist.cw.R3.logit.true",
+        "placebo.T5b.mnist.R3.logit.true",
+        "training.mnist.plain.1",
+        "between.mnist.clean.S.R1.logit.true",
+        "rows.100.logit",
+        "strength.fgsm.linf.0.1.misled",
+        "alike.mnist.R1-R3",
+        "shapes.pixel.0.5",
+    ):
         assert book.decided_by(id) == ()
 
 
@@ -123,26 +165,56 @@ def test_every_claim_t1_to_t15_has_its_parts(rows):
     assert {"claim.T13", "claim.T14", "claim.T15"} <= rows.keys()
 
 
-@pytest.mark.parametrize(("claim", "placebo"), [
-    *((f"claim.{claim}.{data}.{attack}", f"placebo.{claim}.{data}.{attack}")
-      for claim in ("T1", "T2", "T3", "T4", "T6", "T7", "T8", "T9", "T12") for data in SETS for attack in ATTACKS),
-    *((f"claim.{claim}.{data}{part}", f"placebo.{claim}.{data}")
-      for claim, part in (("T5", ""), ("T10", ".fgsm"), ("T10", ".pgd"), ("T11", "")) for data in SETS)])
-def test_a_placebo_asks_in_the_direction_of_its_claim_whether_the_difference_is_above_nothing(rows, claim, placebo):
+@pytest.mark.parametrize(
+    ("claim", "placebo"),
+    [
+        *(
+            (f"claim.{claim}.{data}.{attack}", f"placebo.{claim}.{data}.{attack}")
+            for claim in ("T1", "T2", "T3", "T4", "T6", "T7", "T8", "T9", "T12")
+            for data in SETS
+            for attack in ATTACKS
+        ),
+        *(
+            (f"claim.{claim}.{data}{part}", f"placebo.{claim}.{data}")
+            for claim, part in (("T5", ""), ("T10", ".fgsm"), ("T10", ".pgd"), ("T11", ""))
+            for data in SETS
+        ),
+    ],
+)
+def test_a_placebo_asks_in_the_direction_of_its_claim_whether_the_difference_is_above_nothing(
+    rows, claim, placebo
+):
     claim, placebo = rows[claim], rows[placebo]
-    assert placebo.kind == "control" and placebo.rule.relation == claim.rule.relation and placebo.rule.than == 0
-    assert (placebo.decided_by.data, placebo.decided_by.least) == (claim.decided_by.data, claim.decided_by.least)
+    assert (
+        placebo.kind == "control" and placebo.rule.relation == claim.rule.relation and placebo.rule.than == 0
+    )
+    assert (placebo.decided_by.data, placebo.decided_by.least) == (
+        claim.decided_by.data,
+        claim.decided_by.least,
+    )
 
 
 def test_the_probes_behind_claims_t13_to_t15_have_controls(rows):
-    for claim, control in (("claim.T13", "control.T13"), ("claim.T14", "control.T14"), ("claim.T15.shapes", "control.T15")):
+    for claim, control in (
+        ("claim.T13", "control.T13"),
+        ("claim.T14", "control.T14"),
+        ("claim.T15.shapes", "control.T15"),
+    ):
         assert rows[claim].controls == (control,)
-        assert rows[control].kind == "control" and rows[control].ours and rows[control].decided_by.least == rows[claim].decided_by.least
+        assert (
+            rows[control].kind == "control"
+            and rows[control].ours
+            and rows[control].decided_by.least == rows[claim].decided_by.least
+        )
     assert rows["control.T15"].rule.than == rows["claim.T15.shapes"].rule.than
 
 
 def test_derivation_steps_closed_forms_and_errata_are_logical_rows_at_quick(rows):
-    wanted = [f"check.D{i}" for i in range(1, 13)] + [f"check.C{i}" for i in range(1, 11)] + ["check.H1", "check.H2", "check.H3", "check.C11"]
+    wanted = (
+        [f"check.D{i}" for i in range(1, 13)]
+        + [f"check.C{i}" for i in range(1, 11)]
+        + ["check.H1", "check.H2", "check.H3", "check.C11"]
+    )
     assert [id for id, row in rows.items() if row.kind == "logic"] == wanted
     errata = [row for row in rows.values() if row.kind == "erratum"]
     assert all(row.quote and row.holds and row.location for row in errata) and len(errata) == 16
@@ -184,12 +256,18 @@ def test_patterns_are_ids_with_stars(rows):
     for row in rows.values():
         for pattern in row.decided_by.measurements:
             assert re.fullmatch(r"[a-zA-Z][\w-]*\*?(\.([\w-]+\*?|\*))*", pattern), (row.id, pattern)
-            assert not row.decided_by.stand_in or f".{row.decided_by.data}" in pattern or pattern.startswith("vae."), pattern
+            assert (
+                not row.decided_by.stand_in
+                or f".{row.decided_by.data}" in pattern
+                or pattern.startswith("vae.")
+            ), pattern
 
 
 def test_parameters_that_rows_hold_fixed_exist_in_the_chapter(rows):
     parameters = pytest.importorskip("causalnb.chapters.ace.parameters").Parameters
-    assert {name for row in rows.values() for name in row.decided_by.parameters} <= set(parameters.model_fields)
+    assert {name for row in rows.values() for name in row.decided_by.parameters} <= set(
+        parameters.model_fields
+    )
 
 
 def test_no_line_of_the_file_repeats_a_key():

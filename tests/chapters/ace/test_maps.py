@@ -86,14 +86,19 @@ def test_a_difference_that_leaves_the_mask_is_not_the_masks():
     phi, mask = drawn(1), EVERYWHERE.clone()
     assert torch.equal(m.total_variation(phi, mask=mask), m.total_variation(phi))
     mask[..., 14:], mask[:, 20:] = False, False
-    assert m.total_variation(phi, mask=mask).item() == pytest.approx(m.total_variation(phi[:, :20, :14]).item())
+    assert m.total_variation(phi, mask=mask).item() == pytest.approx(
+        m.total_variation(phi[:, :20, :14]).item()
+    )
 
 
 def test_masses_and_shares_of_a_mask():
     phi = torch.tensor([[[1.0, -2.0], [3.0, 0.0]]])
     mask = torch.tensor([[[True, True], [False, True]]])
     assert (m.positive_mass(phi, mask).item(), m.negative_mass(phi, mask).item()) == (1.0, 2.0)
-    assert (m.positive_share(phi, mask).item(), m.negative_share(phi, mask).item()) == (pytest.approx(1 / 3), pytest.approx(1 / 3))
+    assert (m.positive_share(phi, mask).item(), m.negative_share(phi, mask).item()) == (
+        pytest.approx(1 / 3),
+        pytest.approx(1 / 3),
+    )
     assert m.positive_share(phi, ~mask & mask).item() == 0
     assert m.mean_size(phi).item() == 1.5
 
@@ -119,7 +124,12 @@ def test_flips_count_one_direction_and_chance_pairs_other_images():
 
 def test_correlation_is_pearsons():
     first, second = drawn(4), drawn(4, seed=1)
-    expected = torch.stack([torch.corrcoef(torch.stack([a, b]))[0, 1] for a, b in zip(first.flatten(1), second.flatten(1), strict=True)])
+    expected = torch.stack(
+        [
+            torch.corrcoef(torch.stack([a, b]))[0, 1]
+            for a, b in zip(first.flatten(1), second.flatten(1), strict=True)
+        ]
+    )
     assert torch.allclose(m.correlation(first, second), expected)
     assert torch.allclose(m.correlation(first, 3 * first * 1e-12), torch.ones(4, dtype=torch.float64))
     assert m.correlation(first[:1], constant(2.0)).item() == 0
@@ -137,7 +147,9 @@ def test_the_highest_pixels_go_back_to_clean():
 def test_localisation_is_the_area_under_the_curve_with_ties_shared():
     phi = (drawn(3).abs() * 4).round()
     marked = drawn(3, seed=5) > 0.5
-    expected = [roc_auc_score(marks.flatten(), values.flatten()) for marks, values in zip(marked, phi, strict=True)]
+    expected = [
+        roc_auc_score(marks.flatten(), values.flatten()) for marks, values in zip(marked, phi, strict=True)
+    ]
     assert m.localisation(phi, marked).tolist() == pytest.approx(expected)
     assert m.localisation(-phi, marked).tolist() == pytest.approx(expected)
 

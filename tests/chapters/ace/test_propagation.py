@@ -31,24 +31,40 @@ def naive(model, rows, alphas, pixels):
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_propagation_is_the_whole_network_at_random_pixels_corners_and_borders(variant, dtype):
-    model, rows, alphas = network(variant, dtype), images(3, dtype=dtype), torch.tensor([0.0, 0.3, 1.0], dtype=dtype)
+    model, rows, alphas = (
+        network(variant, dtype),
+        images(3, dtype=dtype),
+        torch.tensor([0.0, 0.3, 1.0], dtype=dtype),
+    )
     borders = [0, 27, 756, 783, 13, 28 * 14, 28 * 14 + 27, 756 + 9, 1, 28, 29, 26, 55, 754, 728]
-    pixels = torch.tensor(borders + torch.randperm(784, generator=torch.Generator().manual_seed(1))[:40].tolist())
+    pixels = torch.tensor(
+        borders + torch.randperm(784, generator=torch.Generator().manual_seed(1))[:40].tolist()
+    )
     found = intervene(model, rows, alphas, pixels=pixels, method="propagate")
     assert (found - naive(model, rows, alphas, pixels)).abs().max() < BOUNDS[dtype] * found.abs().max()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_pixel_of_a_small_image_is_right(variant):
-    model, rows, alphas = network(variant, size=12), images(2, size=12), torch.tensor([0.5], dtype=torch.float64)
+    model, rows, alphas = (
+        network(variant, size=12),
+        images(2, size=12),
+        torch.tensor([0.5], dtype=torch.float64),
+    )
     found = intervene(model, rows, alphas, method="propagate")
     assert (found - naive(model, rows, alphas, torch.arange(144))).abs().max() < 1e-12
 
 
 def test_each_channel_of_a_colour_image_is_an_input_of_its_own():
-    model, rows, alphas = network(channels=3, size=16), images(2, channels=3, size=16), torch.tensor([0.0, 1.0], dtype=torch.float64)
+    model, rows, alphas = (
+        network(channels=3, size=16),
+        images(2, channels=3, size=16),
+        torch.tensor([0.0, 1.0], dtype=torch.float64),
+    )
     pixels = torch.tensor([0, 255, 256, 300, 700, 767])
-    assert (intervene(model, rows, alphas, pixels=pixels, method="propagate") - naive(model, rows, alphas, pixels)).abs().max() < 1e-12
+    assert (
+        intervene(model, rows, alphas, pixels=pixels, method="propagate") - naive(model, rows, alphas, pixels)
+    ).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

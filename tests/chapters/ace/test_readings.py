@@ -27,7 +27,12 @@ def classes(model, images):
 
 
 def keys(*of):
-    return {f"{reading}.{score}.{name}" for reading in of for score in ("logit", "probability") for name in ("predicted", "true")}
+    return {
+        f"{reading}.{score}.{name}"
+        for reading in of
+        for score in ("logit", "probability")
+        for name in ("predicted", "true")
+    }
 
 
 def changed(images, pixel, value):
@@ -50,10 +55,17 @@ def test_individual_effects_are_the_definition(model, images, classes):
         for pixel in range(9):
             done = torch.stack([outputs(model, changed(images, pixel, alpha), of) for alpha in ALPHAS])
             filled = outputs(model, changed(images, pixel, fill.flatten()[pixel]), of)
-            wanted = {"R3": own - done.mean(0), "R3b": own - done[0], "R3c": done[-1] - done[0], "R3m": own - filled}
+            wanted = {
+                "R3": own - done.mean(0),
+                "R3b": own - done[0],
+                "R3c": done[-1] - done[0],
+                "R3m": own - filled,
+            }
             for reading, values in wanted.items():
                 for i, score in enumerate(("logit", "probability")):
-                    assert torch.allclose(maps[f"{reading}.{score}.{name}"].flatten(1)[:, pixel], values[i].float(), atol=1e-6), reading
+                    assert torch.allclose(
+                        maps[f"{reading}.{score}.{name}"].flatten(1)[:, pixel], values[i].float(), atol=1e-6
+                    ), reading
 
 
 def test_population_effects_are_looked_up_at_the_pixels_own_values(model, images, classes):
@@ -65,12 +77,25 @@ def test_population_effects_are_looked_up_at_the_pixels_own_values(model, images
         for i, score in enumerate(("logit", "probability")):
             for image in range(6):
                 for pixel in range(9):
-                    at = table.expectation[i, pixel, int((on_grid[image].flatten()[pixel] * 10).round()), of[image]]
-                    uniform, empirical = table.expectation[i, pixel, :, of[image]].mean(), table.natural[i, of[image]]
-                    assert maps[f"R1.{score}.{name}"][image].flatten()[pixel].item() == pytest.approx((at - uniform).item(), abs=1e-6)
-                    assert maps[f"R1e.{score}.{name}"][image].flatten()[pixel].item() == pytest.approx((at - empirical).item(), abs=1e-6)
-                    ends = table.expectation[i, pixel, -1, of[image]] - table.expectation[i, pixel, 0, of[image]]
-                    assert maps[f"R1d.{score}.{name}"][image].flatten()[pixel].item() == pytest.approx(ends.item(), abs=1e-6)
+                    at = table.expectation[
+                        i, pixel, int((on_grid[image].flatten()[pixel] * 10).round()), of[image]
+                    ]
+                    uniform, empirical = (
+                        table.expectation[i, pixel, :, of[image]].mean(),
+                        table.natural[i, of[image]],
+                    )
+                    assert maps[f"R1.{score}.{name}"][image].flatten()[pixel].item() == pytest.approx(
+                        (at - uniform).item(), abs=1e-6
+                    )
+                    assert maps[f"R1e.{score}.{name}"][image].flatten()[pixel].item() == pytest.approx(
+                        (at - empirical).item(), abs=1e-6
+                    )
+                    ends = (
+                        table.expectation[i, pixel, -1, of[image]] - table.expectation[i, pixel, 0, of[image]]
+                    )
+                    assert maps[f"R1d.{score}.{name}"][image].flatten()[pixel].item() == pytest.approx(
+                        ends.item(), abs=1e-6
+                    )
 
 
 def test_r1d_is_the_binary_effect_of_the_class_whatever_the_image(model, images, classes):
@@ -79,7 +104,9 @@ def test_r1d_is_the_binary_effect_of_the_class_whatever_the_image(model, images,
     for i, score in enumerate(("logit", "probability")):
         for name, of in classes.items():
             wanted = torch.stack([binary(table)[i, :, c].view(3, 3) for c in of.tolist()]).float()
-            assert torch.equal(maps[f"R1d.{score}.{name}"], wanted) and torch.equal(others[f"R1d.{score}.{name}"], wanted)
+            assert torch.equal(maps[f"R1d.{score}.{name}"], wanted) and torch.equal(
+                others[f"R1d.{score}.{name}"], wanted
+            )
             assert not torch.allclose(maps[f"R1.{score}.{name}"], others[f"R1.{score}.{name}"], atol=1e-3)
 
 
@@ -92,7 +119,9 @@ def test_population_and_individual_effects_agree_where_the_network_is_linear(ima
     assert torch.allclose(population["R1.logit.true"], individual["R3.logit.true"], atol=1e-5)
     assert torch.allclose(population["R1e.logit.true"], individual["R3m.logit.true"], atol=1e-5)
     assert torch.allclose(population["R1.logit.true"], gradient["R7c.logit.true"], atol=1e-5)
-    taylor = readings.at_own_values(taylor_table(model, rows.mean(0), rows.flatten(1).T.cov(), ALPHAS), images, classes, {"R2": "uniform"})
+    taylor = readings.at_own_values(
+        taylor_table(model, rows.mean(0), rows.flatten(1).T.cov(), ALPHAS), images, classes, {"R2": "uniform"}
+    )
     assert set(taylor) == {"R2.logit.true", "R2.probability.true"}
     assert torch.allclose(population["R1.logit.true"], taylor["R2.logit.true"], atol=1e-5)
 
@@ -111,8 +140,12 @@ def test_the_effects_of_a_linear_network_are_its_weights(images):
     model = nn.Sequential(nn.Flatten(), layer(9, 4))
     weight, x = model[1].weight.detach()[LABELS].view(6, 3, 3).float(), images[:, 0].float()
     maps = readings.individual(model, images, {"true": LABELS}, alphas=ALPHAS, fill=images.mean(0))
-    maps |= readings.gradients(model, images, {"true": LABELS}) | readings.integrated_gradients(model, images, {"true": LABELS}, steps=3)
-    assert torch.allclose(maps["R3c.logit.true"], weight, atol=1e-6) and torch.allclose(maps["R7.logit.true"], weight, atol=1e-6)
+    maps |= readings.gradients(model, images, {"true": LABELS}) | readings.integrated_gradients(
+        model, images, {"true": LABELS}, steps=3
+    )
+    assert torch.allclose(maps["R3c.logit.true"], weight, atol=1e-6) and torch.allclose(
+        maps["R7.logit.true"], weight, atol=1e-6
+    )
     for reading in ("R3b", "R7x", "R8"):
         assert torch.allclose(maps[f"{reading}.logit.true"], weight * x, atol=1e-6), reading
 
@@ -131,9 +164,14 @@ def test_gradients_are_finite_differences(model, images, classes):
     for name, of in classes.items():
         for pixel in range(9):
             step = 1e-6
-            slope = (outputs(model, changed(images, pixel, images.flatten(1)[:, pixel] + step), of) - outputs(model, images, of)) / step
+            slope = (
+                outputs(model, changed(images, pixel, images.flatten(1)[:, pixel] + step), of)
+                - outputs(model, images, of)
+            ) / step
             for i, score in enumerate(("logit", "probability")):
-                assert torch.allclose(maps[f"R7.{score}.{name}"].flatten(1)[:, pixel], slope[i].float(), atol=1e-3)
+                assert torch.allclose(
+                    maps[f"R7.{score}.{name}"].flatten(1)[:, pixel], slope[i].float(), atol=1e-3
+                )
     assert torch.allclose(maps["R7x.logit.true"], maps["R7.logit.true"] * images[:, 0].float())
     assert torch.allclose(maps["R7c.logit.true"], maps["R7.logit.true"] * (images[:, 0].float() - 0.5))
 
@@ -143,7 +181,10 @@ def test_gradients_of_more_images_than_a_batch_are_those_of_each(model, maps_of)
     many = drawn_images(1004)
     of = {"true": torch.arange(1004) % 4}
     together, last = maps_of(model, many, of), maps_of(model, many[998:], {"true": of["true"][998:]})
-    assert all(len(values) == 1004 and torch.allclose(values[998:], last[key], atol=1e-6) for key, values in together.items())
+    assert all(
+        len(values) == 1004 and torch.allclose(values[998:], last[key], atol=1e-6)
+        for key, values in together.items()
+    )
 
 
 def smooth():
@@ -154,7 +195,9 @@ def smooth():
 def missing(model, images, steps):
     """What integrated gradients leave of f(x) - f(0), [2 scores, 6 images], for LABELS."""
     maps = readings.integrated_gradients(model, images, {"true": LABELS}, steps=steps)
-    summed = torch.stack([maps[f"R8.{score}.true"].double().sum((1, 2)) for score in ("logit", "probability")])
+    summed = torch.stack(
+        [maps[f"R8.{score}.true"].double().sum((1, 2)) for score in ("logit", "probability")]
+    )
     return summed - (outputs(model, images, LABELS) - outputs(model, torch.zeros_like(images), LABELS))
 
 
@@ -175,7 +218,9 @@ def test_integrated_gradients_take_the_gradients_between_black_and_the_image(ima
 @pytest.mark.parametrize(("shape", "size"), [((1, 8, 8), 2), ((1, 8, 8), 4), ((1, 4, 6), 2), ((3, 4, 8), 4)])
 def test_blocks_of_a_linear_network_lose_the_sum_of_what_their_pixels_lose(shape, size):
     generator = torch.Generator().manual_seed(4)
-    images, fill = (torch.rand(*first, *shape, generator=generator, dtype=torch.float64) for first in ((6,), ()))
+    images, fill = (
+        torch.rand(*first, *shape, generator=generator, dtype=torch.float64) for first in ((6,), ())
+    )
     pixels = images[0].numel()
     model = nn.Sequential(nn.Flatten(), layer(pixels, 4))
     lost = (model[1].weight.detach()[LABELS].view(6, *shape) * (images - fill)).sum(1)
@@ -188,7 +233,9 @@ def test_blocks_of_a_linear_network_lose_the_sum_of_what_their_pixels_lose(shape
 
 def test_blocks_of_one_pixel_are_r3m_and_one_block_of_all_is_the_whole_image(model, images, classes):
     fill = torch.rand(1, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    single, whole = (readings.by_blocks(model, images, classes, fill=fill, size=size, batch=4) for size in (1, 3))
+    single, whole = (
+        readings.by_blocks(model, images, classes, fill=fill, size=size, batch=4) for size in (1, 3)
+    )
     each = readings.individual(model, images, classes, alphas=ALPHAS, fill=fill)
     for name, of in classes.items():
         lost = outputs(model, images, of) - outputs(model, fill.expand_as(images), of)
@@ -199,7 +246,10 @@ def test_blocks_of_one_pixel_are_r3m_and_one_block_of_all_is_the_whole_image(mod
 
 def test_blocks_leave_the_network_as_it_is(images, classes):
     model = nn.Sequential(nn.Flatten(), nn.Linear(9, 4), nn.Dropout(0.5)).train()
-    first, second = (readings.by_blocks(model, images.float(), classes, fill=torch.zeros(1, 3, 3), size=1) for _ in range(2))
+    first, second = (
+        readings.by_blocks(model, images.float(), classes, fill=torch.zeros(1, 3, 3), size=1)
+        for _ in range(2)
+    )
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert model[2].training and model[1].weight.dtype == torch.float32
 
@@ -230,7 +280,9 @@ def test_effects_below_single_precision_keep_their_sign():
     maps = readings.individual(model, images, {"true": torch.tensor([0])}, alphas=ALPHAS, fill=fill)
     assert maps["R3m.logit.true"].sign().flatten().tolist() == [-1.0, 1.0, 0.0] * 3
     assert model[1].weight.dtype == torch.float32
-    single = readings.individual(model, images, {"true": torch.tensor([0])}, alphas=ALPHAS, fill=fill, dtype=torch.float32)
+    single = readings.individual(
+        model, images, {"true": torch.tensor([0])}, alphas=ALPHAS, fill=fill, dtype=torch.float32
+    )
     assert single["R3m.logit.true"].abs().max() == 0
 
 
@@ -244,18 +296,29 @@ def test_decoder_maps_depend_on_the_class_alone():
 def test_maps_of_colour_images_keep_their_channels():
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16, 2))
     images = torch.rand(2, 3, 4, 4)
-    maps = readings.individual(model, images, {"true": torch.tensor([0, 1])}, alphas=ALPHAS, fill=images.mean(0))
+    maps = readings.individual(
+        model, images, {"true": torch.tensor([0, 1])}, alphas=ALPHAS, fill=images.mean(0)
+    )
     assert {values.shape for values in maps.values()} == {(2, 3, 4, 4)}
-    assert {values.shape for values in readings.gradients(model, images, {"true": torch.tensor([0, 1])}).values()} == {(2, 3, 4, 4)}
+    assert {
+        values.shape for values in readings.gradients(model, images, {"true": torch.tensor([0, 1])}).values()
+    } == {(2, 3, 4, 4)}
 
 
 def test_every_reading_made_is_registered(model, images, classes):
     table = interventional_table(model, images, ALPHAS)
     others = dict.fromkeys(("R1c", "R2", "R4", "R5", "R5c"), "uniform")
-    made = {**readings.population(table, images, classes), **readings.at_own_values(table, images, classes, others),
-            **readings.gradients(model, images, classes), **readings.integrated_gradients(model, images, classes),
-            **readings.individual(model, images, classes, alphas=ALPHAS, fill=images[0]), **readings.decoded(torch.zeros(4, 3, 3), classes)}
-    assert {key.split(".")[0] for key in made} == set(readings.READINGS) - {f"R12x{size}" for size in readings.BLOCKS}
+    made = {
+        **readings.population(table, images, classes),
+        **readings.at_own_values(table, images, classes, others),
+        **readings.gradients(model, images, classes),
+        **readings.integrated_gradients(model, images, classes),
+        **readings.individual(model, images, classes, alphas=ALPHAS, fill=images[0]),
+        **readings.decoded(torch.zeros(4, 3, 3), classes),
+    }
+    assert {key.split(".")[0] for key in made} == set(readings.READINGS) - {
+        f"R12x{size}" for size in readings.BLOCKS
+    }
     assert all(values.shape == (6, 3, 3) and values.dtype == torch.float32 for values in made.values())
 
 

@@ -28,12 +28,21 @@ def test_the_table_is_equation_8_with_the_explicit_hessian():
     for pixel in range(9):
         for a, alpha in enumerate(ALPHAS.tolist()):
             for c in (0, 3):
-                explicit = taylor_expectation(lambda x, c=c: model(x.view(1, 1, 3, 3)).softmax(-1)[0, c], mean.flatten(), covariance, pixel=pixel, alpha=alpha)
+                explicit = taylor_expectation(
+                    lambda x, c=c: model(x.view(1, 1, 3, 3)).softmax(-1)[0, c],
+                    mean.flatten(),
+                    covariance,
+                    pixel=pixel,
+                    alpha=alpha,
+                )
                 assert table.expectation[1, pixel, a, c].item() == pytest.approx(explicit.item(), abs=1e-12)
 
 
 def test_the_trace_of_a_lenet_is_the_explicit_hessians():
-    model, images = lenet().double(), torch.rand(40, 1, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    model, images = (
+        lenet().double(),
+        torch.rand(40, 1, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(0)),
+    )
     for parameter in model.parameters():
         parameter.data *= 3
     (mean, covariance), pixel = moments(images), torch.tensor([406])
@@ -55,7 +64,10 @@ def test_a_linear_network_gives_the_sampled_table():
     from causalnb.chapters.ace.interventions import interventional_table
 
     model, images = nn.Sequential(nn.Flatten(), layer(9, 4)), drawn_images()
-    assert torch.allclose(taylor_table(model, *moments(images), ALPHAS).expectation[0], interventional_table(model, images, ALPHAS).expectation[0])
+    assert torch.allclose(
+        taylor_table(model, *moments(images), ALPHAS).expectation[0],
+        interventional_table(model, images, ALPHAS).expectation[0],
+    )
 
 
 def test_only_row_and_column_of_the_pixel_leave_the_covariance():

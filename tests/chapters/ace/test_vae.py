@@ -18,8 +18,18 @@ def still(model, mean=0.0, log_variance=0.0):
 
 def test_the_layers_are_those_of_the_public_model():
     model = vae.beta_vae()
-    assert [layer.out_features for layer in model.encoder if isinstance(layer, nn.Linear)] == [512, 256, 128, 20]
-    assert [layer.out_features for layer in model.decoder if isinstance(layer, nn.Linear)] == [128, 256, 512, 784]
+    assert [layer.out_features for layer in model.encoder if isinstance(layer, nn.Linear)] == [
+        512,
+        256,
+        128,
+        20,
+    ]
+    assert [layer.out_features for layer in model.decoder if isinstance(layer, nn.Linear)] == [
+        128,
+        256,
+        512,
+        784,
+    ]
     assert (model.encoder[0].in_features, model.decoder[0].in_features) == (794, 20)
     assert not isinstance(model.encoder[-1], nn.ReLU)
 
@@ -54,14 +64,18 @@ def test_the_loss_is_reconstruction_plus_beta_times_kl():
     last.bias.data.zero_()  # every pixel 1/2: log 2 nats each
     images, labels = torch.rand(4, 1, 28, 28), torch.tensor([0, 1, 2, 3])
     for beta in (0.0, 1.0, 10.0):
-        assert vae.elbo_loss(beta=beta)(model, images, labels).item() == pytest.approx(784 * math.log(2) + beta * 10 * 0.5, rel=1e-5)
+        assert vae.elbo_loss(beta=beta)(model, images, labels).item() == pytest.approx(
+            784 * math.log(2) + beta * 10 * 0.5, rel=1e-5
+        )
 
 
 def test_samples_are_images_of_their_seed():
     model, labels = vae.beta_vae(classes=4, size=8), torch.tensor([0, 1, 2])
     first = vae.sample(model, labels, seed=0)
     assert first.shape == (3, 1, 8, 8) and first.min() >= 0 and first.max() <= 1
-    assert torch.equal(first, vae.sample(model, labels, seed=0)) and not torch.equal(first, vae.sample(model, labels, seed=1))
+    assert torch.equal(first, vae.sample(model, labels, seed=0)) and not torch.equal(
+        first, vae.sample(model, labels, seed=1)
+    )
 
 
 def test_decoder_maps_are_the_class_less_the_other_classes_by_frequency():

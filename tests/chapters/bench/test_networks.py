@@ -22,7 +22,12 @@ def images(n, seed):
 @pytest.fixture
 def lab(tmp_path):
     sets = {"train": images(30, 1), "test": images(12, 2)}
-    return SimpleNamespace(p=Parameters.resolve({}), store=Store(tmp_path), device=torch.device("cpu"), load=lambda name, split="test": sets[split])
+    return SimpleNamespace(
+        p=Parameters.resolve({}),
+        store=Store(tmp_path),
+        device=torch.device("cpu"),
+        load=lambda name, split="test": sets[split],
+    )
 
 
 def never(*arguments, **settings):
@@ -32,10 +37,17 @@ def never(*arguments, **settings):
 def test_there_are_two_networks_each_with_its_budget_and_its_curve(lab):
     nets = networks.networks(lab)
     assert {name: (net.name, net.title, net.eps) for name, net in nets.items()} == {
-        "plain": ("plain", "LeNet, plain", lab.p.eps), "robust": ("robust", "LeNet, adversarially trained", lab.p.eps_robust)}
-    assert [len(net.curve) for net in nets.values()] == [4, sum(epochs for _, epochs in networks.STAGES["digits"])]
+        "plain": ("plain", "LeNet, plain", lab.p.eps),
+        "robust": ("robust", "LeNet, adversarially trained", lab.p.eps_robust),
+    }
+    assert [len(net.curve) for net in nets.values()] == [
+        4,
+        sum(epochs for _, epochs in networks.STAGES["digits"]),
+    ]
     for net in nets.values():
-        assert not any(module.training for module in net.model.modules()) and net.model(lab.load("").images).shape == (12, 3)
+        assert not any(module.training for module in net.model.modules()) and net.model(
+            lab.load("").images
+        ).shape == (12, 3)
         assert net.curve[-1] == training.accuracy(net.model, lab.load(""))
 
 
@@ -45,7 +57,12 @@ def test_the_second_call_trains_nothing(lab, monkeypatch):
     second = networks.networks(lab)
     for name, net in first.items():
         assert torch.equal(second[name].curve, net.curve)
-        assert all(torch.equal(a, b) for a, b in zip(second[name].model.state_dict().values(), net.model.state_dict().values(), strict=True))
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip(
+                second[name].model.state_dict().values(), net.model.state_dict().values(), strict=True
+            )
+        )
 
 
 def test_the_robust_one_sees_the_budgets_of_its_stages_in_turn(lab, monkeypatch):
@@ -55,6 +72,7 @@ def test_the_robust_one_sees_the_budgets_of_its_stages_in_turn(lab, monkeypatch)
         def loss(model, images, labels):
             seen.append(walk["eps"])
             return losses(**walk)(model, images, labels)
+
         return loss
 
     monkeypatch.setattr(networks.attacks, "adversarial", adversarial)
@@ -70,7 +88,9 @@ def test_every_stage_s_steps_can_cross_its_ball(stages, lab, monkeypatch):
     monkeypatch.setattr(networks, "_trained", lambda *given: given)
     networks._robust(lab)
     assert [walk["eps"] for walk in walks] == [eps for eps, _ in stages]
-    assert all(walk["norm"] == "linf" and walk["steps"] * walk["step"] >= 2 * walk["eps"] - 1e-9 for walk in walks)
+    assert all(
+        walk["norm"] == "linf" and walk["steps"] * walk["step"] >= 2 * walk["eps"] - 1e-9 for walk in walks
+    )
 
 
 def test_a_killed_training_goes_on_where_it_was(lab, monkeypatch, capsys):
@@ -89,17 +109,28 @@ def test_a_killed_training_goes_on_where_it_was(lab, monkeypatch, capsys):
     monkeypatch.setattr(networks.training, "fit", fit)
     resumed = networks._robust(lab)[0].state_dict()
     assert all(torch.equal(a, b) for a, b in zip(resumed.values(), whole.values(), strict=True))
-    assert "another training" not in capsys.readouterr().err    # each stage has a checkpoint of its own
+    assert "another training" not in capsys.readouterr().err  # each stage has a checkpoint of its own
 
 
 def test_the_weights_that_the_book_carries_are_those_the_chapter_asks_for_on_mnist(lab, monkeypatch):
     """Found by their key alone: settings that changed since would train anew."""
     layer = Store(ROOT / "weights")
     [entry] = [entry for entry in layer.entries() if entry.what == "small_cnn on mnist against PGD"]
-    mnist = Images("mnist", "train", torch.zeros(1, 1, 28, 28).expand(10_001, 1, 28, 28), torch.zeros(10_001).long(), tuple("0123456789"), entry.key["data"])
+    mnist = Images(
+        "mnist",
+        "train",
+        torch.zeros(1, 1, 28, 28).expand(10_001, 1, 28, 28),
+        torch.zeros(10_001).long(),
+        tuple("0123456789"),
+        entry.key["data"],
+    )
     lab.p, lab.load = Parameters.resolve({"profile": "laptop"}), lambda name, split="test": mnist
     lab.store = Store(lab.store.root, layers=(ROOT / "weights",))
     monkeypatch.setattr(networks.training, "fit", never)
     model, curve = networks._robust(lab)
     assert [use.made for use in lab.store.uses] == [False] and isinstance(model, nn.Module)
-    assert len(curve) == sum(epochs for _, epochs in networks.STAGES["mnist"]) and curve[-1] > 0.95 and layer.verify() == []
+    assert (
+        len(curve) == sum(epochs for _, epochs in networks.STAGES["mnist"])
+        and curve[-1] > 0.95
+        and layer.verify() == []
+    )

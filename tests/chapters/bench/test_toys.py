@@ -8,19 +8,27 @@ from causalnb.chapters.bench.toys import PIXELS, Line, Shattered, halfway
 
 
 def passes(n, *, seed=0, **settings):
-    """Line's own logits of one image, and logits of n passes of the shattered one with the gradients of the last logit."""
+    """Line's own logits of one image, and logits of n passes of the shattered one with the gradients of the
+    last logit.
+    """
     line, image = Line().double(), torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(1)).double()
     images = image.expand(n, 1, 8, 8).clone().requires_grad_()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         logits = Shattered(line, **settings)(images)
-    return line(image)[0].detach(), logits.detach(), torch.autograd.grad(logits[:, -1].sum(), images)[0].flatten(1) - line.weight.detach()
+    return (
+        line(image)[0].detach(),
+        logits.detach(),
+        torch.autograd.grad(logits[:, -1].sum(), images)[0].flatten(1) - line.weight.detach(),
+    )
 
 
 def test_the_mean_over_passes_is_the_model():
     own, logits, _ = passes(5000)
-    spread = 0.1 * math.sqrt(PIXELS / 2)    # of a sum of waves of height 0.1
-    assert torch.equal(logits[:, 0], own[0].expand(5000)) and abs(logits[:, 1].mean() - own[1]) < 5 * spread / math.sqrt(5000)
+    spread = 0.1 * math.sqrt(PIXELS / 2)  # of a sum of waves of height 0.1
+    assert torch.equal(logits[:, 0], own[0].expand(5000)) and abs(
+        logits[:, 1].mean() - own[1]
+    ) < 5 * spread / math.sqrt(5000)
     assert logits[:, 1].std().item() == pytest.approx(spread, rel=0.05)
 
 
@@ -37,6 +45,7 @@ def test_one_pass_s_gradient_points_anywhere_and_the_mean_of_many_along_the_line
 
     def agreement(gradient):
         return ((gradient + weight).sign() == weight).double().mean(dim=-1)
+
     assert agreement(waves).mean() < 0.55 and agreement(waves.mean(dim=0)) == 1
 
 
@@ -55,13 +64,20 @@ def test_without_height_it_is_the_model():
 def test_every_image_goes_over_at_half_of_the_budget_and_no_attack_is_needed_to_know():
     model, eps = Line(), 0.1
     images, labels = halfway(model, 20, eps)
-    assert torch.equal(model(images).argmax(dim=1), labels) and sorted(set(labels.tolist())) == [0, 1] and images.min() > 0 and images.max() < 1
+    assert (
+        torch.equal(model(images).argmax(dim=1), labels)
+        and sorted(set(labels.tolist())) == [0, 1]
+        and images.min() > 0
+        and images.max() < 1
+    )
     radii = model(images)[:, 1].abs() / PIXELS
     assert torch.allclose(radii, torch.linspace(0.4, 0.6, 20) * eps, atol=1e-5)
     downhill = -(2.0 * labels - 1)[:, None] * model.weight.detach().sign()
     for factor, broken in ((0.99, False), (1.01, True)):
         moved = images + (factor * radii[:, None] * downhill).reshape(images.shape)
-        assert ((model(moved).argmax(dim=1) != labels) == broken).all() and (ball.distance(images, moved, "linf") < eps).all()
+        assert ((model(moved).argmax(dim=1) != labels) == broken).all() and (
+            ball.distance(images, moved, "linf") < eps
+        ).all()
     assert run("fgsm", model, images, labels, norm="linf", eps=eps, seed=0).found.all()
 
 

@@ -25,7 +25,12 @@ def net():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
-    training.fit(model, train, training.cross_entropy, training.Recipe(optimiser="adam", rate=0.01, batch=100, epochs=6))
+    training.fit(
+        model,
+        train,
+        training.cross_entropy,
+        training.Recipe(optimiser="adam", rate=0.01, batch=100, epochs=6),
+    )
     right = (training.predict(model, test.images).argmax(dim=1) == test.labels).nonzero().flatten()[:30]
     return model.eval(), test.images[right], test.labels[right]
 
@@ -39,8 +44,14 @@ def gradient_of_masked(logits, labels):
 def test_an_image_that_is_never_broken_comes_back_black_and_counts_where_black_is_another_class():
     images = 0.4 + 0.5 * torch.rand(8, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     labels = torch.zeros(8, dtype=torch.int64)
-    assert traps.black_images(Mean(0.02, slope=50.0).eval(), images, labels) == (traps.Trap("F1", "foolbox", said=8, true=0, n=8), 8)
-    assert traps.black_images(Mean(-1.0, slope=50.0).eval(), images, labels) == (traps.Trap("F1", "foolbox", said=0, true=0, n=8), 8)
+    assert traps.black_images(Mean(0.02, slope=50.0).eval(), images, labels) == (
+        traps.Trap("F1", "foolbox", said=8, true=0, n=8),
+        8,
+    )
+    assert traps.black_images(Mean(-1.0, slope=50.0).eval(), images, labels) == (
+        traps.Trap("F1", "foolbox", said=0, true=0, n=8),
+        8,
+    )
 
 
 def test_on_digits_the_library_says_more_than_is_so(net):
@@ -58,10 +69,16 @@ def test_clean_errors_count_on_neither_side(net):
 
 
 def test_ten_steps_of_a_thirtieth_do_not_cross_the_ball():
-    """Every pixel must fall by 0.09 of the budget 0.1: ten short steps reach 0.033 from a start in the middle, ten of a quarter all."""
+    """Every pixel must fall by 0.09 of the budget 0.1: ten short steps reach 0.033 from a start in the
+    middle, ten of a quarter all.
+    """
     images = torch.full((5, 1, 8, 8), 0.59)
-    assert traps.short_steps(Mean(0.5), images, torch.zeros(5, dtype=torch.int64), eps=0.1) == traps.Trap("F13", "foolbox", said=5, true=0, n=5)
-    assert traps.short_steps(Mean(0.5), images, torch.zeros(5, dtype=torch.int64), eps=0.1, steps=60).said == 0
+    assert traps.short_steps(Mean(0.5), images, torch.zeros(5, dtype=torch.int64), eps=0.1) == traps.Trap(
+        "F13", "foolbox", said=5, true=0, n=5
+    )
+    assert (
+        traps.short_steps(Mean(0.5), images, torch.zeros(5, dtype=torch.int64), eps=0.1, steps=60).said == 0
+    )
 
 
 def test_the_product_with_zero_is_the_margin_while_the_rival_is_above_zero():
@@ -74,7 +91,10 @@ def test_a_rival_below_zero_is_hidden_behind_the_class_that_was_masked():
 
 
 def test_where_all_outputs_lie_below_zero_the_loss_is_flat():
-    assert gradient_of_masked([[-1.0, -2.0, -3.0], [-5.0, -0.1, -9.0]], [0, 1]) == ([0.0, 0.0], [[0.0] * 3] * 2)
+    assert gradient_of_masked([[-1.0, -2.0, -3.0], [-5.0, -0.1, -9.0]], [0, 1]) == (
+        [0.0, 0.0],
+        [[0.0] * 3] * 2,
+    )
 
 
 def test_a_loss_that_is_reached_has_no_gradient_left():

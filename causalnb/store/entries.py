@@ -1,7 +1,9 @@
-"""The store: expensive results as named tensors, each made once and kept in one safetensors file. Nothing is ever unpickled.
+"""The store: expensive results as named tensors, each made once and kept in one safetensors file. Nothing is
+ever unpickled.
 
-An entry's metadata hold its key, what made it, and a SHA-256 over the whole file (its own 64 digits read as zeros). So
-an entry appears by one rename or not at all, and whatever happens to it later is seen when it is read.
+An entry's metadata hold its key, what made it, and a SHA-256 over the whole file (its own 64 digits read as
+zeros). So an entry appears by one rename or not at all, and whatever happens to it later is seen when it is
+read.
 """
 
 import hashlib
@@ -58,19 +60,30 @@ def key_digest(key: Mapping[str, Any]) -> str:
     """
     if not isinstance(key.get("what"), str):
         raise ValueError(f'a key has a text under "what": {dict(key)}')
-    return hashlib.sha256(json.dumps(dict(key), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(dict(key), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    ).hexdigest()
 
 
 @dataclass
 class Store:
-    """Entries in the folder `root`, those of read-only folders beneath it, and which were used, each once, in order."""
+    """Entries in the folder `root`, those of read-only folders beneath it, and which were used, each once, in
+    order.
+    """
 
     root: Path = field(default_factory=paths.store_root)
     layers: tuple[Path, ...] = ()
     uses: list[record.Use] = field(default_factory=list)
 
-    def get_or_make(self, key: Mapping[str, Any], make: Callable[[], Mapping[str, Tensor]], *, device: str | torch.device = "cpu") -> dict[str, Tensor]:
-        """The tensors kept under `key`; where there are none, `make` makes them, once for all processes that ask.
+    def get_or_make(
+        self,
+        key: Mapping[str, Any],
+        make: Callable[[], Mapping[str, Tensor]],
+        *,
+        device: str | torch.device = "cpu",
+    ) -> dict[str, Tensor]:
+        """The tensors kept under `key`; where there are none, `make` makes them, once for all processes that
+        ask.
 
         device   where `make` computes, and where the tensors come back
 
@@ -83,7 +96,13 @@ class Store:
                     found, made = self._make(key, make, device), True
         tensors, header = found
         if all(use.digest != header["digest"] for use in self.uses):
-            self.uses.append(record.Use(what=key["what"], made=made, **{name: header[name] for name in ("digest", "seconds", "device", "versions")}))
+            self.uses.append(
+                record.Use(
+                    what=key["what"],
+                    made=made,
+                    **{name: header[name] for name in ("digest", "seconds", "device", "versions")},
+                )
+            )
         return tensors
 
     def folder(self, key: Mapping[str, Any]) -> Path:
@@ -102,19 +121,33 @@ class Store:
         return [path for path in self._files() if not sound(path)]
 
     def prune(self, what: str) -> list[Path]:
-        """Remove the store's own entries with `what` in their name, and what is unfinished or damaged of them for a day or more."""
+        """Remove the store's own entries with `what` in their name, and what is unfinished or damaged of them
+        for a day or more.
+        """
         named = f"*{_slug(what)}*-" + 16 * "[0-9a-f]"
         left = [*self.root.glob(f"{named}{SUFFIX}.*"), *self.root.glob(f"work/{named}")]
-        gone = [*self.root.glob(f"{named}{SUFFIX}"), *(path for path in left if time.time() - path.stat().st_mtime >= 86400)]
+        gone = [
+            *self.root.glob(f"{named}{SUFFIX}"),
+            *(path for path in left if time.time() - path.stat().st_mtime >= 86400),
+        ]
         for path in gone:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         return gone
 
     def export(self, digest: str, path: Path) -> Path:
-        """Copy the entry whose digest begins so into a folder, or to a file NAME.safetensors; the file comes back."""
-        found = {entry.digest: entry.path for entry in self.entries() if entry.digest.startswith(digest) and sound(entry.path)}
+        """Copy the entry whose digest begins so into a folder, or to a file NAME.safetensors; the file comes
+        back.
+        """
+        found = {
+            entry.digest: entry.path
+            for entry in self.entries()
+            if entry.digest.startswith(digest) and sound(entry.path)
+        }
         if len(found) != 1:
-            raise UserError(f"{digest} names {len(found) or 'no'} sound entries of {self.root}: give the digits with which `causalnb store` lists one.")
+            raise UserError(
+                f"{digest} names {len(found) or 'no'} sound entries of {self.root}: give the digits with "
+                "which `causalnb store` lists one."
+            )
         (source,) = found.values()
         target = path if path.suffix == SUFFIX else path / source.name
         _put(target, source.read_bytes())
@@ -124,7 +157,9 @@ class Store:
         """Take a file that was exported into the store."""
         entry = _entry(path)
         if entry is None or not sound(path) or entry.digest != key_digest(entry.key):
-            raise UserError(f"{path} is not a sound entry of a store: give a file that `causalnb store --export` wrote.")
+            raise UserError(
+                f"{path} is not a sound entry of a store: give a file that `causalnb store --export` wrote."
+            )
         with self._alone(entry.key):
             _put(self._path(entry.key), path.read_bytes())
 
@@ -136,7 +171,11 @@ class Store:
 
     def _find(self, key: Mapping[str, Any], device: str | torch.device) -> Found | None:
         own, digest = self._path(key), key_digest(key)
-        layered = (path for path in self._files() if path.parent != self.root and (entry := _entry(path)) and entry.digest == digest)
+        layered = (
+            path
+            for path in self._files()
+            if path.parent != self.root and (entry := _entry(path)) and entry.digest == digest
+        )
         for path in (own, *layered):
             try:
                 return read(path, device=device)
@@ -145,7 +184,9 @@ class Store:
                     console.say(f"{error}: it is not used.")
         return None
 
-    def _make(self, key: Mapping[str, Any], make: Callable[[], Mapping[str, Tensor]], device: str | torch.device) -> Found:
+    def _make(
+        self, key: Mapping[str, Any], make: Callable[[], Mapping[str, Tensor]], device: str | torch.device
+    ) -> Found:
         path = self._path(key)
         if path.exists():
             with _refusals(path):
@@ -153,8 +194,17 @@ class Store:
             console.say(f"{path} is damaged: it is set aside as {aside.name} and made again.")
         start = time.perf_counter()
         tensors = make()
-        write(path, tensors, {"digest": key_digest(key), "key": dict(key), "seconds": round(time.perf_counter() - start, 3), "device": str(device),
-                              "versions": record.versions()})
+        write(
+            path,
+            tensors,
+            {
+                "digest": key_digest(key),
+                "key": dict(key),
+                "seconds": round(time.perf_counter() - start, 3),
+                "device": str(device),
+                "versions": record.versions(),
+            },
+        )
         shutil.rmtree(self.root / "work" / path.stem, ignore_errors=True)
         return read(path, device=device)
 
@@ -170,16 +220,23 @@ class Store:
                 return lock.acquire()
 
 
-# One file, whole or not at all -----------------------------------------------------------------------------------
+# One file, whole or not at all
+# -----------------------------------------------------------------------------------
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write tensors under a header (JSON), sealed by a checksum; a kill at any moment leaves the file that was there, or this one.
+    """Write tensors under a header (JSON), sealed by a checksum; a kill at any moment leaves the file that
+    was there, or this one.
 
     Tensors come back contiguous, and no longer share memory.
     """
-    apart = {name: values.detach().cpu().clone(memory_format=torch.contiguous_format) for name, values in tensors.items()}
-    content = bytearray(save(apart, metadata={"header": json.dumps(header, sort_keys=True), "sha256": _OPEN.decode()}))
+    apart = {
+        name: values.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, values in tensors.items()
+    }
+    content = bytearray(
+        save(apart, metadata={"header": json.dumps(header, sort_keys=True), "sha256": _OPEN.decode()})
+    )
     content[_seal(content)] = hashlib.sha256(content).hexdigest().encode()
     _put(path, content)
 
@@ -189,8 +246,11 @@ def read(path: Path, *, device: str | torch.device = "cpu") -> Found:
     if not sound(path):
         raise Damaged(f"{path} does not match its checksum")
     with safe_open(path, framework="pt", device=str(device)) as file:
-        # A mapped file starts at any byte; a copy is aligned as torch aligns, so that sums round as they did before.
-        return {name: file.get_tensor(name).clone() for name in file.keys()}, json.loads(file.metadata()["header"])  # noqa: SIM118
+        # A mapped file starts at any byte; a copy is aligned as torch aligns, so that sums round as they did
+        # before.
+        names = file.keys()
+        tensors = {name: file.get_tensor(name).clone() for name in names}
+        return tensors, json.loads(file.metadata()["header"])
 
 
 def sound(path: Path) -> bool:
@@ -243,4 +303,7 @@ def _refusals(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}): free space there, or choose another folder (CAUSALNB_STORE sets the store's).") from None
+        raise UserError(
+            f"{path} cannot be written ({error.strerror}): free space there, or choose another folder "
+            "(CAUSALNB_STORE sets the store's)."
+        ) from None

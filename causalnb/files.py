@@ -1,0 +1,81 @@
+"""Writing to the disk: a file appears whole or not at all, and what the disk refuses is one sentence. Nothing
+is read here.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from causalnb import UserError
+
+MEND = {
+    errno.ENOSPC: "free space there, or choose another place",
+    errno.EDQUOT: "free space there, or choose another place",
+    errno.EFBIG: "free space there, or choose another place",
+    errno.EROFS: "choose a place that can be written",
+    errno.EACCES: "choose a place that you may use, or change its rights",
+    errno.EPERM: "choose a place that you may use, or change its rights",
+    errno.ENOTDIR: "a file stands where a folder should be: move it away",
+    errno.EISDIR: "a folder stands where a file should be: move it away",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+
+
+@contextmanager
+def refusals(path: Path, what: str = "written", hint: str = "") -> Iterator[None]:
+    """Inside, an OSError becomes a UserError: "PATH cannot be WRITTEN (reason): what to do"; `hint` replaces
+    what to do.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = error.filename if isinstance(error.filename, str) else path
+        mend = hint or MEND.get(error.errno or 0, "look at this place, or choose another")
+        raise UserError(f"{place} cannot be {what} ({error.strerror or error}): {mend}.") from None
+
+
+def write(path: Path, content: bytes | bytearray | str, *, hint: str = "") -> Path:
+    """Put content (text as UTF-8) at `path`, in one rename: a kill or a full disk leaves what was there, and
+    no half file.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with refusals(path, hint=hint):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        _settle(path.parent)
+    return path
+
+
+def fresh_folder(parent: Path, name: str) -> Path:
+    """A folder that no one else has: parent/name, or name-2, name-3, ... where that is taken, also in the
+    same instant.
+    """
+    with refusals(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 10_000):
+            folder = parent / (name if number == 1 else f"{name}-{number}")
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                continue
+    raise UserError(f"{parent / name} and 9,999 more of its name are taken: remove some.")
+
+
+def _settle(folder: Path) -> None:
+    """A new name is safe only when its folder is on the disk."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,5 @@
+"""The store: expensive results as named tensors, each made once for all who ask, and never unpickled."""
+
+from causalnb.store.entries import Damaged, Entry, Store, key_digest, read, sound, write
+
+__all__ = ["Damaged", "Entry", "Store", "key_digest", "read", "sound", "write"]
