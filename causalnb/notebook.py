@@ -137,15 +137,21 @@ class Run:
         self._data[name] = self._images[name, split].digest
         return self._images[name, split]
 
-    def measure(self, id: str, estimate: Estimate, *, what: str = "") -> Estimate:
+    def measure(
+        self, id: str, estimate: Estimate, *, data: str | Iterable[str] | None = None, what: str = ""
+    ) -> Estimate:
         """Put a result into the record, with the digests of the ledger rows that it helps to decide as they
         stand now.
+
+        data   the sets that it was taken on, "" for none; a `MeasurementId` says it itself
         """
+        on = getattr(id, "data", None) if data is None else record.data_sets(data)
+        if on is None:
+            raise ValueError(f'{id} does not say which data it was taken on: give data="" for none.')
         rows = {row.id: row.digest for row in self.ledger.decided_by(id)}
-        of = next((part for part in id.split(".") if part in self.p.sets), "")
         section = self._open[0] if self._open else ""
         self.measurements[id] = record.Measurement(
-            estimate=estimate, what=what, section=section, data=of, rows=rows
+            estimate=estimate, what=what, section=section, data=on, rows=rows
         )
         return estimate
 
@@ -161,7 +167,7 @@ class Run:
             if row.kind == "cell" and ledger.matches(pattern, row.id)
         }
 
-    def estimates(self, pattern: str) -> dict[str, Estimate]:
+    def estimates(self, pattern: str) -> dict[Any, Estimate]:
         """What was measured, by id, where the id matches."""
         return {id: one.estimate for id, one in self.measurements.items() if ledger.matches(pattern, id)}
 
@@ -174,15 +180,17 @@ class Run:
             one.value if one.high is None else one.high,
         )
 
-    def measure_all(self, estimates: Mapping[str, Estimate]) -> None:
+    def measure_all(
+        self, estimates: Mapping[str, Estimate], *, data: str | Iterable[str] | None = None
+    ) -> None:
         """`measure` for each id."""
         for id, estimate in estimates.items():
-            self.measure(id, estimate)
+            self.measure(id, estimate, data=data)
 
     def check(self, *checks: Any) -> None:
         """Record logical checks (objects with id, what, value, bound, holds, n) and show each as a line."""
         for one in checks:
-            self.measure(one.id, logic(one.holds, n=one.n), what=one.what)
+            self.measure(one.id, logic(one.holds, n=one.n), data="", what=one.what)
         self.html("".join(fragments.check(one) for one in checks))
 
     def values(self, *patterns: str, digits: int = 3) -> None:

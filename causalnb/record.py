@@ -12,9 +12,11 @@ import json
 import math
 import os
 import sys
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -23,7 +25,7 @@ import causalnb
 from causalnb import UserError
 from causalnb.statistics import Estimate
 
-SCHEMA = 2
+SCHEMA = 3  # 1: each measurement whole; 2: what they share once; 3: the data of each is said, not guessed
 LIBRARIES = (
     "torch",
     "torchvision",
@@ -56,6 +58,38 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
+class MeasurementId(str):
+    """What is measured: a kind and named parts, spelled with points between them.
+
+    data    the data sets that it is measured on; the part `data`, where there is one, unless it is said
+
+    >>> id = MeasurementId.of("claim", claim="T6", data="my.set v1.0", attack="pgd", reading="R1")
+    >>> id, id.parts["attack"], id.data
+    ('claim.T6.my.set v1.0.pgd.R1', 'pgd', ('my.set v1.0',))
+    """
+
+    kind: str
+    parts: Mapping[str, str]
+    data: tuple[str, ...]
+
+    @classmethod
+    def of(cls, kind: str, /, *, on: str | Iterable[str] | None = None, **parts: object) -> MeasurementId:
+        """The id of a kind with its parts in the order given; a part that is "" is left out.
+
+        on    the data sets, where they are more or others than the part `data`
+        """
+        named = {name: str(part) for name, part in parts.items() if part != ""}
+        id = cls(".".join([kind, *named.values()]))
+        id.kind, id.parts = kind, MappingProxyType(named)
+        id.data = data_sets(on if on is not None else named.get("data", ()))
+        return id
+
+
+def data_sets(given: str | Iterable[str]) -> tuple[str, ...]:
+    """One name, or several, as a tuple; an empty name is none."""
+    return tuple(name for name in ((given,) if isinstance(given, str) else given) if name)
+
+
 class Measurement(_Frozen):
     """An estimate under its id, with the digests of the ledger rows that it was to decide, as they stood when
     it was made.
@@ -64,7 +98,7 @@ class Measurement(_Frozen):
     estimate: Estimate
     what: str = ""
     section: str = ""
-    data: str = ""
+    data: tuple[str, ...] | None = None
     rows: dict[str, str] = {}
 
 
@@ -149,7 +183,7 @@ def _factored(measurements: dict[str, Any]) -> tuple[dict[str, Any], dict[str, A
     own = {}
     for id, item in sorted(measurements.items()):
         estimate = {k: v for k, v in item["estimate"].items() if v not in (None, "", [])}
-        rest = {k: v for k, v in item.items() if k != "estimate" and v} | {
+        rest = {k: v for k, v in item.items() if k != "estimate" and (v or k == "data")} | {
             "estimate": {k: v for k, v in estimate.items() if k not in OWN}
         }
         number = numbers.setdefault(json.dumps(rest, sort_keys=True), str(len(numbers)))
@@ -158,11 +192,17 @@ def _factored(measurements: dict[str, Any]) -> tuple[dict[str, Any], dict[str, A
 
 
 def _whole(content: dict[str, Any]) -> dict[str, Any]:
-    """A record's content as it was before `_factored`; one of schema 1 is whole already."""
+    """A record's content as it was before `_factored`; one of schema 1 is whole already.
+
+    Schemas 1 and 2 guessed a measurement's data from its id: an empty guess is unknown.
+    """
     shared = content.pop("shared", {})
     for id, own in content["measurements"].items() if shared else ():
         rest = shared[own.pop("of")]
         content["measurements"][id] = {**rest, "estimate": {**rest["estimate"], **own}}
+    if content.get("schema_version", 1) < 3:
+        for one in content["measurements"].values():
+            one["data"] = [one["data"]] if one.get("data") else None
     return content
 
 
@@ -319,7 +359,7 @@ def compare(first: Record, second: Record, *, tolerance: float = 1e-6) -> list[C
 def _compare(key: str, first: Record, second: Record, tolerance: float) -> Comparison:
     a, b = first.measurements.get(key), second.measurements.get(key)
     x, y = a.estimate if a else None, b.estimate if b else None
-    if not (a and b and x and y) or first.data.get(a.data) != second.data.get(b.data):
+    if not (a and b and x and y) or not _same_data(a, b, first, second):
         return Comparison(id=key, first=x, second=y, difference=None, word="not comparable", expected=None)
     difference = y.value - x.value
     same = abs(difference) <= tolerance * max(1.0, abs(x.value))
@@ -331,6 +371,15 @@ def _compare(key: str, first: Record, second: Record, tolerance: float) -> Compa
         word="same" if same else "different",
         expected=same or _expected(x, y),
     )
+
+
+def _same_data(a: Measurement, b: Measurement, first: Record, second: Record) -> bool:
+    """Whether two measurements were taken on the same data; where a record does not say, values are
+    compared.
+    """
+    if a.data is None or b.data is None:
+        return True
+    return [first.data.get(name) for name in a.data] == [second.data.get(name) for name in b.data]
 
 
 def _expected(x: Estimate, y: Estimate) -> bool:

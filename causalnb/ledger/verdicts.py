@@ -92,7 +92,7 @@ def _verdict(
     if record is None:
         return Verdict(row, "not run")
     by = row.decided_by
-    own = {id: one for id, one in found.items() if row.decides(id) and one.data in ("", by.data)}
+    own = {id: one for id, one in found.items() if row.decides(id) and _fits(one, by.data)}
     changed = [
         f"{name} = {record.parameters[name]} for {value}"
         for name, value in by.parameters.items()
@@ -103,7 +103,7 @@ def _verdict(
         if not found
         else (
             "transferred",
-            f"measured on {', '.join(sorted({one.data for one in found.values()}))}, not on {by.data}",
+            f"measured on {_sets(found.values())}, not on {by.data}",
         )
         if not own
         else ("not run", f"decided at the profile {by.least}, this record is of {record.profile}")
@@ -124,6 +124,16 @@ def _verdict(
         controls[id].changed for id in row.controls
     )
     return Verdict(row, word, _reason(word, readings), readings, mended)
+
+
+def _fits(one: Measurement, wanted: str) -> bool:
+    """Whether a measurement was taken on the data that a row asks for; older records may not say."""
+    return one.data is None or not wanted or wanted in one.data
+
+
+def _sets(found: Iterable[Measurement]) -> str:
+    names = sorted({name for one in found for name in one.data or ()})
+    return ", ".join(names) or "no data set"
 
 
 def _reason(word: Word, readings: tuple[ReadingVerdict, ...]) -> str:

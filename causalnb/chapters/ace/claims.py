@@ -7,24 +7,26 @@ is there for every reading of the map ("R3m.probability.true"), and for total va
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from causalnb.chapters.ace import maps as m
-from causalnb.chapters.ace.readings import Maps
+from causalnb.chapters.ace.readings import Maps, key_parts
+from causalnb.record import MeasurementId
 
-Columns = dict[str, Tensor]
+Columns = dict[Any, Tensor]  # by MeasurementId
 Statistic = Callable[[Tensor], Tensor]
 ATTACKS = ("cw", "cw-clipped", "fgsm", "pgd")
 PRINTED_ORDER = {
     "S": {"mnist": ("clean", "fgsm", "cw", "pgd"), "fashion_mnist": ("clean", "cw", "fgsm", "pgd")},
     "TV": {"mnist": ("clean", "fgsm", "pgd", "cw"), "fashion_mnist": ("clean", "fgsm", "cw", "pgd")},
 }
-STATISTICS: dict[str, dict[str, Statistic]] = {  # of Table I, by the end of a measurement's id
+STATISTICS: dict[str, dict[str, Statistic]] = {  # of Table I, by the scale at the end of a measurement's id
     "S": {"": m.sparsity},
-    "TV": {".raw": m.total_variation, ".scaled": lambda maps: m.total_variation(m.rescale(maps))},
+    "TV": {"raw": m.total_variation, "scaled": lambda maps: m.total_variation(m.rescale(maps))},
 }
 SHOWN = tuple(
     f"{reading}.logit.true" for reading in ("R1", "R3", "R3m")
@@ -42,20 +44,18 @@ def columns(data: str, maps: Mapping[str, Maps], images: Mapping[str, Tensor], *
     found: Columns = {}
     for key, clean in maps["clean"].items():
         on, off = _object(images["clean"], clean)
-        found[f"claim.T5.{data}.{key}"] = m.positive_share(clean, on)
-        found[f"claim.T5b.{data}.{key}"] = m.positive_share(clean, on) - m.positive_share(clean, off)
+        share = m.positive_share(clean, on)
+        found[claim_id("claim", "T5", data, "", key)] = share
+        found[claim_id("claim", "T5b", data, "", key)] = share - m.positive_share(clean, off)
         for attack in ATTACKS:
-            for claim, values in _against_clean(
-                clean, maps[attack][key], images["clean"], images[attack], seed
-            ).items():
-                found[_named("claim", claim, f"{data}.{attack}.{key}")] = values
+            pair = _against_clean(clean, maps[attack][key], images["clean"], images[attack], seed)
+            found |= {claim_id("claim", claim, data, attack, key): values for claim, values in pair.items()}
+        made = {attack: maps[attack][key] for attack in ("cw", "fgsm", "pgd")}
+        moved = {attack: m.disturbance(clean, one) for attack, one in made.items()}
         for rival in ("fgsm", "pgd"):
-            found[f"claim.T10.{data}.{rival}.{key}"] = m.disturbance(clean, maps["cw"][key]) - m.disturbance(
-                clean, maps[rival][key]
-            )
-        found[f"claim.T11.{data}.{key}"] = m.correlation(maps["fgsm"][key], maps["pgd"][key]) - m.correlation(
-            maps["fgsm"][key], maps["cw"][key]
-        )
+            found[claim_id("claim", "T10", data, rival, key)] = moved["cw"] - moved[rival]
+        alike = [m.correlation(made["fgsm"], made[other]) for other in ("pgd", "cw")]
+        found[claim_id("claim", "T11", data, "", key)] = alike[0] - alike[1]
     return found
 
 
@@ -81,15 +81,13 @@ def placebos(
             for claim, values in _against_clean(
                 clean, made[key], images["clean"], noise[attack], seed
             ).items():
-                found[_named("placebo", claim, f"{data}.{attack}.{key}")] = attacked[claim] - values
+                found[claim_id("placebo", claim, data, attack, key)] = attacked[claim] - values
                 if claim in ("T6", "T8.scaled") and key in SHOWN:
-                    found[_named("noise", claim, f"{data}.{attack}.{key}")] = values
-        found[f"placebo.T10.{data}.{key}"] = m.disturbance(clean, maps["cw"][key]) - m.disturbance(
-            clean, noisy["cw"][key]
-        )
-        found[f"placebo.T11.{data}.{key}"] = m.correlation(
-            maps["fgsm"][key], maps["pgd"][key]
-        ) - m.correlation(noisy["fgsm"][key], noisy["pgd"][key])
+                    found[claim_id("noise", claim, data, attack, key)] = values
+        moved = [m.disturbance(clean, of["cw"][key]) for of in (maps, noisy)]
+        found[claim_id("placebo", "T10", data, "", key)] = moved[0] - moved[1]
+        alike = [m.correlation(of["fgsm"][key], of["pgd"][key]) for of in (maps, noisy)]
+        found[claim_id("placebo", "T11", data, "", key)] = alike[0] - alike[1]
     return found
 
 
@@ -100,13 +98,14 @@ def untrained(data: str, maps: Maps, drawn: Maps, images: Tensor) -> Columns:
     shares = {
         key: [m.positive_share(of[key], _object(images, of[key])[0]) for of in (maps, drawn)] for key in drawn
     }
-    return {f"placebo.T5.{data}.{key}": own[: len(other)] - other for key, (own, other) in shares.items()}
+    ids = {key: claim_id("placebo", "T5", data, "", key) for key in shares}
+    return {ids[key]: own[: len(other)] - other for key, (own, other) in shares.items()}
 
 
-def _named(kind: str, claim: str, of: str) -> str:
-    """The id of a claim's measurement: the scale of a total variation stands at its end."""
+def claim_id(kind: str, claim: str, data: str, attack: str, key: str) -> MeasurementId:
+    """The id of a claim's measurement; the scale of a total variation ("T8.raw") stands at its end."""
     name, _, scale = claim.partition(".")
-    return f"{kind}.{name}.{of}" + (f".{scale}" if scale else "")
+    return MeasurementId.of(kind, claim=name, data=data, attack=attack, **key_parts(key), scale=scale)
 
 
 def _at(images: Tensor, maps: Tensor) -> Tensor:
@@ -145,10 +144,10 @@ def orders(data: str, maps: Mapping[str, Maps]) -> Columns:
     for what, of in PRINTED_ORDER.items():
         for less, more in pairwise(of.get(data, ())):
             for key in maps["clean"]:
-                for name, statistic in STATISTICS[what].items():
-                    found[f"order.{what}.{data}.{less}-{more}.{key}{name}"] = statistic(
-                        maps[more][key]
-                    ) - statistic(maps[less][key])
+                for scale, statistic in STATISTICS[what].items():
+                    parts = {"pair": f"{less}-{more}", **key_parts(key), "scale": scale}
+                    id = MeasurementId.of("order", statistic=what, data=data, **parts)
+                    found[id] = statistic(maps[more][key]) - statistic(maps[less][key])
     return found
 
 
@@ -189,6 +188,6 @@ def undone(
             if n:
                 sizes = F.interpolate(values[broken[:n]].abs()[:, None], size=size, mode="nearest")
                 again = right(sizes, n)
-                counts[f"claim.T9.{data}.{attack}.{key}"] = (int(again.sum()), n)
-                beyond[f"placebo.T9.{data}.{attack}.{key}"] = again - by_chance[:n]
+                counts[claim_id("claim", "T9", data, attack, key)] = (int(again.sum()), n)
+                beyond[claim_id("placebo", "T9", data, attack, key)] = again - by_chance[:n]
     return counts, beyond

@@ -147,7 +147,7 @@ def second_order_table(lab: Lab, net: Trained) -> Table:
     """
     order = 2 if lab.p.variant == "relu-max" else 0
     what, grid = f"Taylor table of {net.name}", alphas(lab.p)
-    asked = {"device": str(lab.device), "order": order}
+    asked: dict[str, Any] = {"device": str(lab.device), "order": order}
     return memo(lab.store, what, taylor_at_mean, net.model, net.train, grid, **asked)
 
 
@@ -365,4 +365,4 @@ def _one_map(lab: Lab, net: Trained, images: Tensor, of: Mapping[str, Tensor], k
             net.model, images, of, alphas=torch.zeros(1), fill=net.train.images.mean(0)
         ),
     }
-    return made[key.partition(".")[0]]()[key]
+    return made[readings.key_parts(key)["reading"]]()[key]

@@ -18,12 +18,15 @@ from causalnb.chapters.ace import maps as m
 from causalnb.chapters.ace.controls import kinked, slopes_along
 from causalnb.chapters.ace.errata import ERRATA, pixels_are_correlated
 from causalnb.chapters.ace.networks import Lab, Latents, Trained
-from causalnb.chapters.ace.readings import Maps, individual
+from causalnb.chapters.ace.readings import Maps, individual, key_parts
 from causalnb.chapters.ace.strength import Point
 from causalnb.chapters.ace.truth import Corner
+from causalnb.record import MeasurementId
 from causalnb.statistics import Estimate, exact, logic, mean, proportion, summaries
 
-Estimates = dict[str, Estimate]
+Estimates = dict[Any, Estimate]  # by MeasurementId, or by text where the data are not in it
+SETS = ("clean", "cw", "fgsm", "pgd")  # the rows of Table I
+PRINTED_SETS = ("mnist", "fashion_mnist")
 
 
 def accuracies(
@@ -45,12 +48,11 @@ def accuracies(
                 if recipe != "plain" and trainings
             },
         }
-        ids = {f"control.accuracy.{name}": net}
+        ids = {MeasurementId.of("control", what="accuracy", data=name): net}
         for recipe, trainings in each.items():
-            ids |= {
-                f"accuracy.{name}.{recipe}": trainings[0],
-                **{f"training.{name}.{recipe}.{one.seed}": one for one in trainings[1:]},
-            }
+            ids[MeasurementId.of("accuracy", data=name, recipe=recipe)] = trainings[0]
+            for one in trainings[1:]:
+                ids[MeasurementId.of("training", data=name, recipe=recipe, seed=one.seed)] = one
         found |= {
             id: proportion(round(one.curve[-1].item() * n), n, level=lab.level(id), seeds=(one.seed,))
             for id, one in ids.items()
@@ -63,10 +65,9 @@ def successes(lab: Lab, found: Mapping[str, Mapping[str, AttackResult]]) -> Esti
     made = {}
     for name, attacks in found.items():
         for attack, one in attacks.items():
-            ids = [
-                f"success.{name}.cw.within" if attack == "cw-clipped" else f"success.{name}.{attack}.correct"
-            ]
-            for id in ids + [f"control.strength.{name}"] * (attack == "pgd"):
+            whose = ("cw", "within") if attack == "cw-clipped" else (attack, "correct")
+            ids = [MeasurementId.of("success", data=name, attack=whose[0], among=whose[1])]
+            for id in ids + [MeasurementId.of("control", what="strength", data=name)] * (attack == "pgd"):
                 made[id] = proportion(
                     int(one.found.sum()), int(one.correct.sum()), level=lab.level(id), seeds=(lab.p.seed,)
                 )
@@ -75,12 +76,16 @@ def successes(lab: Lab, found: Mapping[str, Mapping[str, AttackResult]]) -> Esti
 
 def settings(lab: Lab) -> Estimates:
     """The budget of C&W's search: its steps over the constant, and the gradient steps of each."""
-    return {"settings.cw.searches": exact(lab.p.cw_searches), "settings.cw.steps": exact(lab.p.cw_steps)}
+    return {
+        MeasurementId.of("settings", attack="cw", what=what): exact(value)
+        for what, value in (("searches", lab.p.cw_searches), ("steps", lab.p.cw_steps))
+    }
 
 
 def degenerate(net: Trained, found: Mapping[str, float]) -> Estimates:
     """R9 to R11, which are empty whatever the network."""
-    return {f"degenerate.{net.name}.{reading}": exact(value) for reading, value in found.items()}
+    ids = {MeasurementId.of("degenerate", data=net.name, reading=reading): reading for reading in found}
+    return {id: exact(found[reading]) for id, reading in ids.items()}
 
 
 def table_cells(lab: Lab, name: str, effects: Mapping[str, Maps]) -> Estimates:
@@ -89,18 +94,11 @@ def table_cells(lab: Lab, name: str, effects: Mapping[str, Maps]) -> Estimates:
     """
     found: Estimates = {}
     for which, maps in effects.items():
-        for what, ends in claims.STATISTICS.items():
-            columns = {
-                f"{key}{end}": statistic(values)
-                for key, values in maps.items()
-                for end, statistic in ends.items()
-            }
+        for what, scales in claims.STATISTICS.items():
+            columns = {(k, scale): of(values) for k, values in maps.items() for scale, of in scales.items()}
             for summary, word in (("mean", "mean"), ("sd", "std")):
-                found |= _summarised(
-                    lab,
-                    {f"table.{name}.{which}.{what}_{word}.{key}": values for key, values in columns.items()},
-                    summary,
-                )
+                cells = {cell_id(name, which, f"{what}_{word}", *key): one for key, one in columns.items()}
+                found |= _summarised(lab, cells, summary)
     return found
 
 
@@ -128,30 +126,47 @@ def claimed(
     }
 
 
+def cell_id(data: str, which: str, column: str, key: str, scale: str = "") -> MeasurementId:
+    """The id of one reading of a cell of Table I: table.mnist.pgd.TV_mean.R1.logit.true.scaled."""
+    return MeasurementId.of("table", data=data, set=which, column=column, **key_parts(key), scale=scale)
+
+
+def between_id(data: str, which: str, statistic: str, key: str, scale: str = "") -> MeasurementId:
+    """The id of a spread between trainings."""
+    return MeasurementId.of(
+        "between", data=data, set=which, statistic=statistic, **key_parts(key), scale=scale
+    )
+
+
 def direction(one: Estimate) -> str:
     """Whether a change rises or falls over its whole interval, or is open."""
     return "rises" if (one.low or 0.0) > 0 else "falls" if (one.high or 0.0) < 0 else "open"
 
 
-def directions(found: Mapping[str, Estimate]) -> Estimates:
+def directions(found: Mapping[MeasurementId, Estimate]) -> Estimates:
     """How often S (T6) and TV (T8) rise, fall, or stay open under the three attacks, by the class of the map,
     over sets, readings and scores.
 
     found   claim.* against the clean image, placebo.* against noise
     """
-    counts: dict[str, Counter[str]] = {}
+    counts: dict[tuple[tuple[str, str], ...], Counter[str]] = {}
     for id, one in found.items():
-        kind, claim, _, attack = id.split(".")[:4]
-        if claim in ("T6", "T8") and attack != "cw-clipped":
-            of, end = ("true" if ".true" in id else "predicted"), id.rpartition(".")[2]
-            counts.setdefault(
-                ".".join(["directions", kind, claim, of, *[end] * (end in ("raw", "scaled"))]), Counter()
-            )[direction(one)] += 1
-    return {
-        f"{name}.{word}": exact(number[word], n=number.total())
-        for name, number in counts.items()
+        part = id.parts
+        if part.get("claim") in ("T6", "T8") and part["attack"] != "cw-clipped":
+            parts = {
+                "kind": id.kind,
+                "claim": part["claim"],
+                "of": part["of"],
+                "scale": part.get("scale", ""),
+            }
+            counts.setdefault(tuple(parts.items()), Counter())[direction(one)] += 1
+    sets = sorted({name for id in found for name in id.data})
+    named = {
+        MeasurementId.of("directions", on=sets, **dict(key), word=word): (number, word)
+        for key, number in counts.items()
         for word in ("rises", "open", "falls")
     }
+    return {id: exact(number[word], n=number.total()) for id, (number, word) in named.items()}
 
 
 def placebos(
@@ -181,11 +196,11 @@ def between(name: str, each: Mapping[int, Mapping[str, Maps]]) -> Estimates:
     """
     seeds, found = tuple(each), {}
     for which, maps in each[seeds[0]].items() if len(seeds) > 1 else ():
-        for what, ends in claims.STATISTICS.items():
+        for what, scales in claims.STATISTICS.items():
             for key in maps:
-                for end, statistic in ends.items():
+                for scale, statistic in scales.items():
                     means = [statistic(of[which][key]).double().mean().item() for of in each.values()]
-                    found[f"between.{name}.{which}.{what}.{key}{end}"] = Estimate(
+                    found[between_id(name, which, what, key, scale)] = Estimate(
                         stdev(means), method="sd over trainings", n=len(means), seeds=seeds
                     )
     return found
@@ -237,7 +252,7 @@ def detections(lab: Lab, name: str, found: Mapping[str, Mapping[str, Tensor]]) -
     return _summarised(
         lab,
         {
-            f"detector.{name}.{reading}.{kind}": values
+            MeasurementId.of("detector", data=name, reading=reading, kind=kind): values
             for reading, kinds in found.items()
             for kind, values in kinds.items()
         },
@@ -250,7 +265,9 @@ def alike(lab: Lab, name: str, maps: Maps, readings: Sequence[str]) -> Estimates
     return _summarised(
         lab,
         {
-            f"alike.{name}.{a.split('.')[0]}-{b.split('.')[0]}": m.correlation(maps[a][:n], maps[b][:n])
+            MeasurementId.of(
+                "alike", data=name, pair="-".join(key_parts(key)["reading"] for key in (a, b))
+            ): (m.correlation(maps[a][:n], maps[b][:n]))
             for (a, b), n in pairs.items()
         },
     )
@@ -317,8 +334,8 @@ def precision(lab: Lab, net: Trained, images: Tensor, labels: Tensor) -> Estimat
             fill=net.train.images.mean(0),
             dtype=dtype,
         )
-        name = f"precision.{net.name}.S_mean.R3m.logit.true.{str(dtype).removeprefix('torch.')}"
-        found[name] = mean(
+        parts = key_parts("R3m.logit.true") | {"dtype": str(dtype).removeprefix("torch.")}
+        found[MeasurementId.of("precision", data=net.name, statistic="S_mean", **parts)] = mean(
             m.sparsity(maps["R3m.logit.true"]).cpu().numpy(), seed=lab.p.seed, seeds=(lab.p.seed,)
         )
     return found
@@ -330,22 +347,25 @@ def errata(net: Trained, printed: Mapping[str, float]) -> Estimates:
 
     printed   the numbers that the paper prints, by row id
     """
-    tested = [*(test() for test in ERRATA.values()), pixels_are_correlated(net.train.images)]
-    return {one.id: logic(one.holds, n=one.n) for one in tested} | {
-        "erratum.E27": logic(_greatest("cw", printed))
-    }
+    on_data = pixels_are_correlated(net.train.images)
+    found = {MeasurementId.of(on_data.id, on=net.name): logic(on_data.holds, n=on_data.n)}
+    for one in (test() for test in ERRATA.values()):
+        found[MeasurementId.of(one.id)] = logic(one.holds, n=one.n)
+    return found | {MeasurementId.of("erratum.E27"): logic(_greatest("cw", printed))}
 
 
 def _greatest(attack: str, printed: Mapping[str, float]) -> bool:
     """Whether an attack has the greatest printed mean of S and of TV on both data sets."""
-    means = {id: value for id, value in printed.items() if id.endswith("_mean")}
+    rows = [(data, column) for data in PRINTED_SETS for column in ("S_mean", "TV_mean")]
+    others = [which for which in SETS if which != attack]
     return all(
-        value <= means[".".join(["table", id.split(".")[1], attack, id.split(".")[3]])]
-        for id, value in means.items()
+        printed[f"table.{data}.{which}.{column}"] <= printed[f"table.{data}.{attack}.{column}"]
+        for data, column in rows
+        for which in others
     )
 
 
-def _summarised(lab: Lab, columns: Mapping[str, Tensor], statistic: Any = "mean") -> Estimates:
+def _summarised(lab: Lab, columns: Mapping[Any, Tensor], statistic: Any = "mean") -> Estimates:
     """One bootstrap for all columns of a length and a level; an image that is NaN is left out, and a column
     without an image has no estimate.
     """

@@ -262,6 +262,15 @@ def classes_of(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Te
     return {"predicted": training.predict(model, images).argmax(1), "true": labels}
 
 
+def key_parts(key: str) -> dict[str, str]:
+    """The parts of a map's key.
+
+    >>> key_parts("R3m.logit.true")
+    {'reading': 'R3m', 'score': 'logit', 'of': 'true'}
+    """
+    return dict(zip(("reading", "score", "of"), key.split("."), strict=True))
+
+
 def _shaped(values: Tensor, images: Tensor) -> Tensor:
     shape = images.shape[2:] if images.shape[1] == 1 else images.shape[1:]
     return values.detach().float().reshape(len(images), *shape)

@@ -5,20 +5,22 @@ No number is made here.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 from torch import Tensor
 
 from causalnb.chapters.ace import maps as m
-from causalnb.chapters.ace.claims import SHOWN
+from causalnb.chapters.ace.claims import SHOWN, claim_id
 from causalnb.chapters.ace.experiments import DETECTORS, WEIGHTS
-from causalnb.chapters.ace.measurements import direction
+from causalnb.chapters.ace.measurements import between_id, cell_id, direction
 from causalnb.chapters.ace.networks import Latents, Trained
+from causalnb.chapters.ace.readings import key_parts
 from causalnb.chapters.ace.strength import Point
 from causalnb.fragments import Tile
 from causalnb.statistics import Estimate
 
 Lines = list[Sequence[str]]
-Found = Mapping[str, Estimate]
+Found = Mapping[Any, Estimate]  # by MeasurementId
 Interval = tuple[float, float, float]  # value, low, high
 Budget = tuple[float, float, float, float]  # budget, value, low, high
 NAMES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
@@ -49,25 +51,24 @@ def by_set(found: Found, data: str, what: str) -> dict[str, dict[str, float]]:
     """Every reading's value of one column of Table I, TV over each map's largest effect: set -> reading ->
     value.
     """
-    end = ".scaled" if what.startswith("TV") else ""
+    cells = {id: one for id, one in found.items() if id.kind == "table" and id.parts["data"] == data}
+    own = {
+        id: one for id, one in cells.items() if id.parts["column"] == what and id.parts.get("scale") != "raw"
+    }
     return {
-        which: {
-            id: one.value
-            for id, one in found.items()
-            if id.startswith(f"table.{data}.{which}.{what}.") and id.endswith(end)
-        }
+        which: {id: one.value for id, one in own.items() if id.parts["set"] == which}
         for which in ("clean", "fgsm", "pgd", "cw", "cw-clipped")
     }
 
 
-def against_noise(found: Found, data: str, claim: str, end: str) -> dict[str, dict[str, Interval]]:
+def against_noise(found: Found, data: str, claim: str, scale: str) -> dict[str, dict[str, Interval]]:
     """What an attack changes against the clean image, beside what noise of its size does, in the readings
     that figures draw.
     """
     sources = {"attack": "claim", "placebo": "noise"}
     return {
-        f"{key.split('.')[0]} {named}": {
-            name: _ends(found[f"{source}.{claim}.{data}.{attack}.{key}{end}"])
+        f"{key_parts(key)['reading']} {named}": {
+            name: _ends(found[claim_id(source, f"{claim}.{scale}", data, attack, key)])
             for name, source in sources.items()
         }
         for key in SHOWN
@@ -118,23 +119,24 @@ def two_by_two(sets: Sequence[str], found: Found) -> Lines:
     """Class by scale: in how many readings and attacks S and TV rise, stay open or fall, over the whole
     interval.
     """
-    columns = {"T6": "", "T8.raw": ".raw", "T8.scaled": ".scaled"}
+    columns = (("T6", ""), ("T8", "raw"), ("T8", "scaled"))
     return [
         (
             f"{called(data)}, {words}",
-            *(_signs(found, data, claim.partition(".")[0], of, end) for claim, end in columns.items()),
+            *(_signs(found, data, claim, of, scale) for claim, scale in columns),
         )
         for data in sets
         for of, words in CLASSES.items()
     ]
 
 
-def _signs(found: Found, data: str, claim: str, of: str, end: str) -> str:
+def _signs(found: Found, data: str, claim: str, of: str, scale: str) -> str:
+    wanted = {"claim": claim, "data": data, "of": of, "scale": scale}
+    some = {id: one for id, one in found.items() if id.kind == "claim" and id.parts["claim"] == claim}
     signs = Counter(
         direction(one)
-        for attack in ATTACKS
-        for id, one in found.items()
-        if id.startswith(f"claim.{claim}.{data}.{attack}.") and id.endswith(f".{of}{end}")
+        for id, one in some.items()
+        if id.parts["attack"] in ATTACKS and {name: id.parts.get(name, "") for name in wanted} == wanted
     )
     return ", ".join(f"{signs[word]} {word}" for word in ("rises", "open", "falls"))
 
@@ -186,9 +188,9 @@ def between(data: str, found: Found, printed: Mapping[str, float]) -> Lines:
     """
     lines: Lines = []
     for key in (f"{reading}.logit.{of}" for reading in ("R1", "R3m") for of in CLASSES):
-        reading, _, of = key.split(".")
+        reading, of = key_parts(key)["reading"], key_parts(key)["of"]
         pairs = [
-            (found[f"table.{data}.{which}.S_std.{key}"], found[f"between.{data}.{which}.S.{key}"])
+            (found[cell_id(data, which, "S_std", key)], found[between_id(data, which, "S", key)])
             for which in ("clean", *ATTACKS)
         ]
         cells = [f"{images.value:.3f} / {trainings.value:.3f}" for images, trainings in pairs]
