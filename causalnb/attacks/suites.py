@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from causalnb.attacks import flags, keeping
+from causalnb import UserError
+from causalnb.attacks import ball, flags, keeping
 from causalnb.attacks.contract import AttackResult, run
 from causalnb.attacks.watch import device_of, preserved_state, score
 from causalnb.data.images import fingerprint
@@ -132,7 +133,7 @@ def evaluate(
               later: the worst case is the same for much less
     store     where each attack on each chunk is kept: an evaluation that was stopped goes on there
 
-    Refused: what `run` refuses.
+    Refused: what `run` refuses, whether or not an image is left to attack, and a suite without attacks.
 
     >>> model = lambda x: torch.stack([torch.zeros(len(x)), x.flatten(1).sum(dim=1) - 1], dim=1)
     >>> images = torch.full((2, 1, 2, 2), 0.3); images[1] = 0.9
@@ -145,9 +146,15 @@ def evaluate(
             "store goes with an nn.Module: a plain function has no weights by which its results could be "
             "known again."
         )
+    if not isinstance(suite, str) and not len(suite):
+        raise UserError(
+            "The suite has no attacks, and no attack breaks no image: give one of "
+            f"{', '.join(SUITES)}, or at least one Step."
+        )
     device = device_of(model, images)
     # An attack of size nothing: it refuses what cannot be attacked, and says which images are right.
     first = run("noise", model, images, labels, norm="linf", eps=0.0, seed=seed, chunk=chunk, kind="sign")
+    ball.refuse_budget(eps, images, norm)
     with preserved_state(model, device, seed), torch.no_grad():
         classes = score(model, first.clean[:1].to(device)).shape[1]
     of = keeping.identity(model) if isinstance(model, nn.Module) and store is not None else ""
@@ -254,6 +261,8 @@ def worst_case(results: Sequence[AttackResult]) -> Tensor:
     >>> worst_case([run("fgsm", model, images, labels, norm="linf", eps=eps, seed=0) for eps in (0.01, 0.1)])
     tensor([False])
     """
+    if not results:
+        raise ValueError("a worst case over no attack says nothing: give at least one result.")
     first = results[0]
     for other in results[1:]:
         if not torch.equal(other.clean, first.clean) or not torch.equal(other.correct, first.correct):
