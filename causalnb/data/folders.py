@@ -86,6 +86,8 @@ def _open(file: str) -> Any:
 
     try:
         with Image.open(file) as image:
+            image.verify()  # a PNG's checksums, which loading does not look at
+        with Image.open(file) as image:
             image.load()
             return _eight_bits(image, file)
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
