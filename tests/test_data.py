@@ -52,6 +52,14 @@ def mnist_files(seed=0):
     return files
 
 
+def put(root, known, files):
+    """Write the files of mnist, as the published ones."""
+    (root / "MNIST" / "raw").mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (root / "MNIST" / "raw" / name).write_bytes(content)
+    known({f"MNIST/raw/{name}": content for name, content in files.items()})
+
+
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     monkeypatch.setenv("CAUSALNB_DATA", str(tmp_path / "root"))
@@ -59,12 +67,20 @@ def root(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def mnist(root):
-    folder = root / "MNIST" / "raw"
-    folder.mkdir(parents=True)
-    for name, content in mnist_files().items():
-        (folder / name).write_bytes(content)
-    return folder
+def known(monkeypatch):
+    """A function that makes contents (file below the data root -> bytes) those of the published sets."""
+
+    def know(contents):
+        for name, content in contents.items():
+            monkeypatch.setitem(sets.SHA256, name, hashlib.sha256(content).hexdigest())
+
+    return know
+
+
+@pytest.fixture
+def mnist(root, known):
+    put(root, known, mnist_files())
+    return root / "MNIST" / "raw"
 
 
 @pytest.fixture
@@ -105,22 +121,20 @@ def test_mnist37_keeps_the_threes_and_sevens_as_classes_0_and_1(mnist):
     assert torch.allclose(pair.images[:, 0, 0, 0] * 255, torch.tensor([3.0, 7.0, 13.0, 17.0]))
 
 
-def test_cifar10_comes_channels_first(root, monkeypatch):
+def test_cifar10_comes_channels_first(root, known):
     folder = root / "cifar-10-batches-py"
     folder.mkdir(parents=True)
-    cifar = vision.import_torchvision().datasets.CIFAR10
     pixels = np.arange(3 * 1024, dtype=np.uint32).astype(np.uint8)[None].repeat(2, 0)
     for name in (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"):
         (folder / name).write_bytes(pickle.dumps({"data": pixels, "labels": [8, 1]}))
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
     with pytest.raises(
         UserError,
-        match="cifar10 cannot be read .*corrupted.*damaged; remove them and run `causalnb data cifar10`",
+        match=r"data_batch_1 is not cifar10's file of that name \(its SHA-256 begins with [0-9a-f]{12}, not with "
+        r"54636561a3ce\): it is damaged or of another set; remove it and run `causalnb data cifar10` where",
     ):
         data.load("cifar10")
-    monkeypatch.setattr(cifar, "train_list", [[f"data_batch_{k}", None] for k in range(1, 6)])
-    monkeypatch.setattr(cifar, "test_list", [["test_batch", None]])
-    monkeypatch.setattr(cifar, "meta", cifar.meta | {"md5": None})
+    known({f"{folder.name}/{file.name}": file.read_bytes() for file in folder.iterdir()})
     train = data.load("cifar10", "train")
     assert train.images.shape == (10, 3, 32, 32) and train.labels.tolist() == [8, 1] * 5
     assert torch.allclose(train.images[0] * 255, torch.from_numpy(pixels[0].reshape(3, 32, 32)).float())
@@ -142,10 +156,10 @@ def test_both_splits_carry_the_digest_of_the_whole_set_and_a_view_has_its_own(mn
 
 
 @pytest.mark.parametrize("change", ["pixel", "label"])
-def test_the_digest_changes_with_one_pixel_or_label_of_the_other_split(mnist, change):
+def test_the_digest_changes_with_one_pixel_or_label_of_the_other_split(root, mnist, known, change):
     before = data.load("mnist", "test").digest
-    file = mnist / ("train-images-idx3-ubyte" if change == "pixel" else "train-labels-idx1-ubyte")
-    file.write_bytes(file.read_bytes()[:-1] + b"\1")
+    name = "train-images-idx3-ubyte" if change == "pixel" else "train-labels-idx1-ubyte"
+    put(root, known, {name: (mnist / name).read_bytes()[:-1] + b"\1"})
     assert data.load("mnist", "test").digest != before
 
 
@@ -158,11 +172,10 @@ def test_pixels_are_decoded_once_and_a_warm_store_needs_no_torchvision(mnist, mo
     assert shelf.made == 1 and torch.equal(cold.images, warm.images) and cold.digest == warm.digest
 
 
-def test_changed_files_are_decoded_again(mnist):
+def test_changed_files_are_decoded_again(root, mnist, known):
     shelf = Shelf()
     before = data.load("mnist", "test", store=shelf)
-    for name, content in mnist_files(seed=9).items():
-        (mnist / name).write_bytes(content)
+    put(root, known, mnist_files(seed=9))
     after = data.load("mnist", "test", store=shelf)
     assert shelf.made == 2 and before.digest != after.digest and after.images[0, 0, 0, 0] == 9 / 255
 
@@ -178,7 +191,7 @@ def test_a_set_that_is_absent_and_offline_is_one_sentence(root, no_network):
         )
 
 
-def test_a_set_that_is_absent_is_downloaded_with_its_checksum(root, monkeypatch):
+def test_a_set_that_is_absent_is_downloaded_with_its_checksum(root, monkeypatch, known):
     packed = {f"{name}.gz": gzip.compress(content) for name, content in mnist_files().items()}
 
     class Answer(io.BytesIO):
@@ -193,6 +206,9 @@ def test_a_set_that_is_absent_is_downloaded_with_its_checksum(root, monkeypatch)
     monkeypatch.setattr(
         loader, "resources", [(name, hashlib.md5(content).hexdigest()) for name, content in packed.items()]
     )
+    with pytest.raises(UserError, match="train-images-idx3-ubyte is not mnist's file of that name"):
+        data.require("mnist")
+    known({f"MNIST/raw/{name}": content for name, content in mnist_files().items()})
     assert len(data.load("mnist", "test")) == 20
     assert {row["name"] for row in data.describe() if row["megabytes"] and row["present"]} == {
         "mnist",
@@ -203,9 +219,7 @@ def test_a_set_that_is_absent_is_downloaded_with_its_checksum(root, monkeypatch)
 def test_damaged_files_are_the_users_to_mend(mnist):
     file = mnist / "train-images-idx3-ubyte"
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(
-        UserError, match=rf"mnist cannot be read .*its files in {mnist} are damaged; remove them"
-    ):
+    with pytest.raises(UserError, match=rf"{file} is not mnist's file of that name .*damaged"):
         data.load("mnist", "test")
 
 
@@ -337,7 +351,7 @@ def labelled(*sizes):
     return data.Images(
         "toy",
         "test",
-        numbers.view(-1, 1, 1, 1),
+        numbers.view(-1, 1, 1, 1) / 1000,
         labels,
         tuple(map(str, range(len(sizes)))),
         "d",
@@ -348,7 +362,7 @@ def labelled(*sizes):
 def test_a_draw_is_balanced_without_replacement_and_carries_labels_and_factors():
     drawn = data.draw(labelled(50, 20, 30), 30, seed=0)
     assert drawn.labels.bincount().tolist() == [10, 10, 10] and drawn.images.unique().numel() == 30
-    assert torch.equal(drawn.images.flatten(), drawn.factors["number"]) and drawn.digest == "d"
+    assert torch.equal(drawn.images.flatten(), drawn.factors["number"] / 1000) and drawn.digest == "d"
     assert torch.equal(
         drawn.labels, torch.bucketize(drawn.factors["number"], torch.tensor([50, 70]), right=True)
     )
@@ -381,7 +395,7 @@ def test_a_draw_is_shuffled_repeats_with_its_seed_and_leaves_the_global_generato
 def test_every_image_is_as_likely_as_the_others_of_its_class():
     hits = torch.zeros(20)
     for seed in range(2000):
-        hits[data.draw(labelled(10, 10), 4, seed=seed).images.flatten().long()] += 1
+        hits[data.draw(labelled(10, 10), 4, seed=seed).factors["number"].long()] += 1
     assert (hits - 400).abs().max() < 5 * math.sqrt(2000 * 0.2 * 0.8)
 
 

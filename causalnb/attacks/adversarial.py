@@ -46,6 +46,7 @@ def ascend(
     """The ends [n, ...] of PGD's paths within the ball, whether or not they break the model: arguments as
     those of `run`.
     """
+    ball.refuse_budget(eps, images, norm)
     with preserved_state(model, images.device, seed):
         case = Case(WatchedModel(model, images.device, iter(())), images, Criterion(labels), norm, eps, seed)
         case.model.follow(images, case.criterion)

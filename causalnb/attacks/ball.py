@@ -3,10 +3,14 @@ image.
 """
 
 import hashlib
+import math
 from collections.abc import Callable
+from numbers import Real
 
 import torch
 from torch import Generator, Tensor
+
+from causalnb import UserError
 
 Key = tuple[int | str, ...]
 
@@ -20,6 +24,29 @@ def distance(clean: Tensor, images: Tensor, norm: str) -> Tensor:
     """
     change = (images.double() - clean.double()).flatten(1)
     return change.abs().amax(dim=1) if norm == "linf" else change.norm(dim=1)
+
+
+def radius_of_box(images: Tensor, norm: str) -> float:
+    """How far the box [0, 1] reaches from a corner of it: 1 in "linf", the root of the pixels' number in
+    "l2".
+    """
+    return 1.0 if norm == "linf" else math.sqrt(images[0].numel())
+
+
+def refuse_budget(eps: float, images: Tensor, norm: str) -> None:
+    """Refuse what is no budget, and one larger than any perturbation of images in [0, 1]: it is in another
+    unit.
+    """
+    if isinstance(eps, bool) or not (isinstance(eps, Real) and 0 <= eps < math.inf):
+        raise ValueError(
+            f"eps = {eps!r} is not possible: the attack budget is one number from 0 (pixel units); a curve "
+            "is one call for each eps."
+        )
+    if norm in ("linf", "l2") and eps > (reach := radius_of_box(images, norm)) * (1 + 1e-6):
+        raise UserError(
+            f"eps = {eps} is not possible: in {norm} no two images in [0, 1] lie further apart than "
+            f"{reach:.4g}, so give a number up to that (pixel units: 8/255, not 8)."
+        )
 
 
 def inside(clean: Tensor, images: Tensor, norm: str, eps: float | Tensor) -> Tensor:

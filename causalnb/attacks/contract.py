@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from numbers import Real
 from typing import Any, cast
 
 import torch
@@ -26,7 +25,7 @@ from causalnb.attacks.foolbox_adapter import Case
 from causalnb.attacks.noise import NORMS as NOISE_NORMS
 from causalnb.attacks.noise import noise
 from causalnb.attacks.stadv import stadv
-from causalnb.attacks.watch import ROWS, Criterion, WatchedModel, device_of, preserved_state, score
+from causalnb.attacks.watch import ROWS, Criterion, WatchedModel, device_of, preserved_state, score, whole
 
 TOLERANCE = 1e-6
 
@@ -207,9 +206,9 @@ def run(
     stop      whether an image's search inside the ball ends with its first success. What is found is the same
               and costs less; the images are the first that cross the boundary, not the end of the path
 
-    Refused: pixels outside [0, 1] by more than 1e-6, outputs that are finite for no image, settings the
-    attack does not have or that it needs and are not given. Images with pixels that are not finite are not
-    attacked, and flagged.
+    Refused: pixels outside [0, 1] by more than 1e-6, a budget larger than any perturbation there, outputs
+    that are finite for no image, settings the attack does not have or that it needs and are not given. Images
+    with pixels that are not finite are not attacked, and flagged.
 
     >>> model = lambda x: torch.stack([torch.zeros(len(x)), x.flatten(1).sum(dim=1) - 1], dim=1)
     >>> images, labels = torch.full((1, 1, 2, 2), 0.3), torch.tensor([1])
@@ -223,6 +222,8 @@ def run(
         settings | {key: value for key, value in (("step", step), ("steps", steps)) if value is not None},
     )
     clean, finite = _boxed(images)
+    if eps is not None:
+        ball.refuse_budget(eps, clean, norm)
     criterion = _criterion(clean, labels, targets)
     start, device = time.perf_counter(), device_of(model, images)
     with preserved_state(model, device, int(seed)):
@@ -350,11 +351,6 @@ def _known(name: str, norm: str, eps: float | None, targets: Tensor | None) -> A
             f"{name} needs eps: it searches inside a ball. eps=None asks for the smallest perturbation, "
             f"which {_names('minimum_norm')} can do."
         )
-    if eps is not None and not (isinstance(eps, Real) and 0 <= eps < math.inf):
-        raise ValueError(
-            f"eps = {eps!r} is not possible: the attack budget is one number from 0 (pixel units); a curve "
-            "is one call for each eps."
-        )
     if targets is not None and not attack.targeted:
         raise ValueError(f"{name} has no targets: {_names('targeted')} can be sent to a class.")
     return attack
@@ -418,7 +414,7 @@ def _boxed(images: Tensor) -> tuple[Tensor, Tensor]:
 
 def _criterion(images: Tensor, labels: Tensor, targets: Tensor | None) -> Criterion:
     for what, classes in (("labels", labels), ("targets", targets)):
-        if classes is not None and (classes.shape != (len(images),) or classes.is_floating_point()):
+        if classes is not None and (classes.shape != (len(images),) or not whole(classes)):
             raise ValueError(
                 f"{what} must be whole numbers [{len(images)}], one for each image, got {classes.dtype} "
                 f"{tuple(classes.shape)}."

@@ -61,6 +61,8 @@ def margins(logits: Tensor, labels: Tensor) -> Tensor:
     >>> margins(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]))
     tensor([-1.])
     """
+    if len(labels) != len(logits):
+        raise ValueError(f"{len(labels)} labels for {len(logits)} rows of logits: give one for each")
     own = logits.gather(1, labels[:, None])
     return (logits.scatter(1, labels[:, None], -torch.inf) - own).amax(dim=1)
 

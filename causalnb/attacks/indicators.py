@@ -120,7 +120,7 @@ class Bench:
     @property
     def whole(self) -> float:
         """The budget that reaches all of the box [0, 1] from anywhere in it."""
-        return radius_of_box(self.images, self.norm)
+        return ball.radius_of_box(self.images, self.norm)
 
     def broken(
         self,
@@ -187,11 +187,6 @@ class Bench:
     def walk(self, eps: float, steps: int) -> dict[str, Any]:
         """Settings of a search whose steps add up to 2.5 eps."""
         return {"steps": steps, "step": max(2.5 * eps / steps, 1e-12)}
-
-
-def radius_of_box(images: Tensor, norm: str) -> float:
-    """How far the box [0, 1] reaches from a corner of it."""
-    return 1.0 if norm == "linf" else math.sqrt(images[0].numel())
 
 
 # Budgets and steps ----------------------------------------------------------------------------------------

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from causalnb import UserError
-from causalnb.attacks import indicators
+from causalnb.attacks import ball, indicators
 from causalnb.attacks.contract import run
-from causalnb.attacks.indicators import NOISE, Bench, Finding, Model, radius_of_box
+from causalnb.attacks.indicators import NOISE, Bench, Finding, Model
 from causalnb.attacks.watch import device_of, preserved_state, score
 
 
@@ -137,7 +137,7 @@ def prepared(
     """
     if norm not in NOISE:
         raise ValueError(f"there is no panel in {norm!r}: it is for {' and '.join(NOISE)}.")
-    whole = radius_of_box(images, norm)
+    whole = ball.radius_of_box(images, norm)
     if not 0 < eps < whole:
         raise UserError(
             f"eps = {eps} is not possible: give one above 0 and below {whole:.4g}, which reaches all of the "

@@ -17,7 +17,8 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from causalnb.attacks.watch import device_of, preserved_state, score
+from causalnb.attacks.watch import device_of, preserved_state, score, whole
+from causalnb.data.images import refuse_scale
 from causalnb.randomness import generators_at
 
 Model = Callable[[Tensor], Tensor]
@@ -178,8 +179,8 @@ def rescore(
               the baseline
     chunk     images in memory at a time
 
-    An answer that is not finite is wrong. Refused: fewer than two draws, labels that are not one whole number
-    for each image.
+    An answer that is not finite is wrong. Refused: fewer than two draws, no images, pixels outside [0, 1],
+    labels that are not one of the model's classes for each image.
 
     >>> model = lambda x: torch.stack([torch.zeros(len(x)), x.flatten(1).sum(dim=1) - 1], dim=1)
     >>> rescore(model, torch.full((3, 1, 2, 2), 0.3), torch.tensor([1, 1, 0]), draws=5, seed=0).mean
@@ -190,15 +191,24 @@ def rescore(
             f"draws = {draws} is not possible: the mean over draws and a failure in any of them are told "
             "apart from 2 draws on."
         )
-    if labels.shape != (len(images),) or labels.is_floating_point():
+    if labels.shape != (len(images),) or not whole(labels):
         raise ValueError(
             f"labels must be whole numbers [{len(images)}], one for each image, got {labels.dtype} "
             f"{tuple(labels.shape)}."
         )
+    if not len(images):
+        raise ValueError("images must be at least one: of none there is no score.")
+    if (finite := images[images.isfinite().flatten(1).all(dim=1)]).numel():
+        refuse_scale("rescore", finite)
     device = device_of(model, images)
     with preserved_state(model, device, int(seed)), torch.no_grad():
         logits = torch.stack(
             [torch.cat([score(model, part.to(device)) for part in images.split(chunk)]) for _ in range(draws)]
+        )
+    if not 0 <= int(labels.min()) <= int(labels.max()) < logits.shape[2]:
+        raise ValueError(
+            f"labels run from {int(labels.min())} to {int(labels.max())}, the model has classes 0 to "
+            f"{logits.shape[2] - 1}."
         )
     right = (logits.argmax(dim=2) == labels.to(device)) & logits.isfinite().all(dim=2)
     return Draws(right.to(images.device))

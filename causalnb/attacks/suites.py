@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from causalnb.attacks import flags
+from causalnb import UserError
+from causalnb.attacks import ball, flags
 from causalnb.attacks.contract import AttackResult, run
 from causalnb.attacks.watch import Criterion, device_of, preserved_state, score
 from causalnb.statistics import Estimate, proportion
@@ -130,7 +131,7 @@ def evaluate(
               later: the worst case is the same for much less
     store     where each attack on each chunk is kept: an evaluation that was stopped goes on there
 
-    Refused: what `run` refuses.
+    Refused: what `run` refuses, whether or not an image is left to attack, and a suite without attacks.
 
     >>> model = lambda x: torch.stack([torch.zeros(len(x)), x.flatten(1).sum(dim=1) - 1], dim=1)
     >>> images = torch.full((2, 1, 2, 2), 0.3); images[1] = 0.9
@@ -138,9 +139,15 @@ def evaluate(
     >>> evaluate(model, images, labels, norm="linf", eps=0.1, suite=suite, seed=0).robust
     tensor([False,  True])
     """
+    if not isinstance(suite, str) and not len(suite):
+        raise UserError(
+            "The suite has no attacks, and no attack breaks no image: give one of "
+            f"{', '.join(SUITES)}, or at least one Step."
+        )
     device = device_of(model, images)
     # An attack of size nothing: it refuses what cannot be attacked, and says which images are right.
     first = run("noise", model, images, labels, norm="linf", eps=0.0, seed=seed, chunk=chunk, kind="sign")
+    ball.refuse_budget(eps, images, norm)
     with preserved_state(model, device, seed), torch.no_grad():
         classes = score(model, first.clean[:1].to(device)).shape[1]
     chosen = steps_of(suite, norm=norm, eps=eps, classes=classes) if isinstance(suite, str) else tuple(suite)
@@ -233,6 +240,8 @@ def worst_case(results: Sequence[AttackResult]) -> Tensor:
     >>> worst_case([run("fgsm", model, images, labels, norm="linf", eps=eps, seed=0) for eps in (0.01, 0.1)])
     tensor([False])
     """
+    if not results:
+        raise ValueError("a worst case over no attack says nothing: give at least one result.")
     first = results[0]
     for other in results[1:]:
         if not torch.equal(other.clean, first.clean) or not torch.equal(other.correct, first.correct):

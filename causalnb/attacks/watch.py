@@ -131,6 +131,11 @@ def score(model: Callable[[Tensor], Tensor], images: Tensor, *, rows: int = ROWS
     return logits[: len(images)]
 
 
+def whole(labels: Tensor) -> bool:
+    """Whether a tensor holds whole numbers: no floating point, no complex ones, no bool, which is a mask."""
+    return not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
+
+
 def device_of(model: Callable[[Tensor], Tensor], images: Tensor) -> torch.device:
     """Where the model lives; a model without tensors lives where the images are."""
     tensors = chain(model.parameters(), model.buffers()) if isinstance(model, nn.Module) else ()

@@ -18,6 +18,7 @@ from causalnb import UserError
 from causalnb.store import identity
 
 Split = Literal["train", "test"]
+ROUNDING = 1e-6  # how far pixels may miss [0, 1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,8 @@ class Images:
     classes  their names, in the order of the labels
     digest   of the whole set that they come from (both splits), 16 hex digits
     factors  what caused each image, each [n, ...]; only where that is known
+
+    Refused: images of another shape, kind or scale, labels that are not one class for each image.
     """
 
     name: str
@@ -47,6 +50,22 @@ class Images:
     def _content(self) -> str:
         held = {"images": self.images, "labels": self.labels, "factors": self.factors}
         return identity.digest({**held, "classes": self.classes}, self.name)
+
+    def __post_init__(self) -> None:
+        """Refuse what is not as above: any number that is made of it would be plausible and wrong."""
+        refuse_unpaired(self.images, self.labels, of=self.name, least=0)
+        for name, values in self.factors.items():
+            if len(values) != len(self.images):
+                raise ValueError(f"factor {name} has {len(values)} values for {len(self.images)} images")
+        if self.images.dim() != 4 or not self.images.is_floating_point():
+            raise UserError(
+                f"{self.name}: images are {self.images.dtype} {list(self.images.shape)}, and must be "
+                "floating point [n, channels, height, width] in [0, 1]: divide 8-bit pixels by 255, 16-bit "
+                "ones by 65535."
+            )
+        if len(self.labels):
+            refuse_scale(self.name, self.images)
+            _refuse_classes(self.name, self.labels, len(self.classes))
 
     def __len__(self) -> int:
         """The number of images."""
@@ -84,6 +103,34 @@ def draw(images: Images, n: int, *, seed: int) -> Images:
     )  # [longest, classes]: a row takes one image of every class that has one left
     chosen = rounds[rounds >= 0][:n]
     return images.take(chosen[torch.randperm(n, generator=generator)])
+
+
+def refuse_unpaired(images: Tensor, labels: Tensor, *, of: str, least: int = 1) -> None:
+    """Refuse labels that are not one whole number (int64) for each of at least `least` images."""
+    if labels.dtype != torch.int64 or labels.shape != (len(images),) or len(images) < least:
+        raise UserError(
+            f"{of}: {len(images)} images and labels {labels.dtype} {list(labels.shape)} do not belong "
+            f"together: give one int64 label for each image, and at least {least} of them."
+        )
+
+
+def refuse_scale(name: str, images: Tensor) -> None:
+    """Refuse at least one image's pixels where they miss [0, 1] by more than rounding, or are no numbers."""
+    low, high = (float(end) for end in images.detach().aminmax())
+    if not (low >= -ROUNDING and high <= 1 + ROUNDING):
+        raise UserError(
+            f"{name}: images reach from {low:.4g} to {high:.4g}, and must lie in [0, 1]: divide 8-bit pixels "
+            "by 255, 16-bit ones by 65535, keep normalisation inside the model, and remove what is no number."
+        )
+
+
+def _refuse_classes(name: str, labels: Tensor, n: int) -> None:
+    low, high = (int(end) for end in labels.aminmax())
+    if not 0 <= low <= high < n:
+        raise UserError(
+            f"{name}: labels reach from {low} to {high}, and there are {n} classes: give labels from 0 to "
+            f"{n - 1}, or the names of all classes."
+        )
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:

@@ -44,20 +44,27 @@ class Normalised(nn.Module):
     std: Tensor
 
     def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Refused: a mean and a std of different lengths, a std that is not above 0."""
+        """Refused: a mean and a std of different lengths, a std that is not above 0, the scale 0 to 255."""
         super().__init__()
         if len(mean) != len(std) or not all(value > 0 for value in std):
             raise UserError(
                 f"mean = {list(mean)} and std = {list(std)} normalise nothing: give each one number per "
                 "channel, std above 0."
             )
+        if not all(0 <= value <= 1 for value in (*mean, *std)):
+            raise UserError(
+                f"mean = {list(mean)} and std = {list(std)} are not those of images in [0, 1]: give numbers "
+                "from 0 to 1, those of pixels from 0 to 255 divided by 255."
+            )
         self.model = model
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [n, classes] of images [n, channels, height, width] in [0, 1]."""
-        logits: Tensor = self.model((images - self.mean) / self.std)
+        """Logits [n, classes] of images [n, channels, height, width] in [0, 1]; one mean serves all
+        channels, several serve as many.
+        """
+        logits: Tensor = self.model((images - self.mean.expand_as(images)) / self.std)
         return logits
 
 
@@ -113,10 +120,10 @@ def load(
 
     path   holds the tensors of the bare network's state_dict, by their names, or all with "model." or
            "module." before them; in a file with names "weights. ..." those alone count, and there may be
-           others beside them. Numbers of another precision become float32
+           others beside them. Floating point of another precision (16 or 64 bits) becomes float32
 
     The rest is as in `build`. Refused, in a sentence: a file that is absent or damaged, weights that do not
-    fit.
+    fit or are of another kind (whole numbers, bool, complex, 8 bits), numbers that are not finite.
     """
     if (mean is None) != (std is None) or (mean is not None and len(mean) != channels):
         raise UserError(
@@ -179,10 +186,23 @@ def _bare(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _misfit(given: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
-    """The first tensor that is missing, of another shape or too many; "" where all fit."""
+    """The first tensor that is missing, of another shape or kind, not finite or too many; "" where all
+    fit.
+    """
     for key, values in expected.items():
         if key not in given:
             return f"the tensor {key} is missing"
         if given[key].shape != values.shape:
             return f"the tensor {key} has the shape {list(given[key].shape)}, not {list(values.shape)}"
+        if not _same_kind(given[key], values):
+            return f"the tensor {key} holds {given[key].dtype}, not {values.dtype}"
+        if not given[key].to(values.dtype).isfinite().all():
+            return f"the tensor {key} holds numbers that are not finite in {values.dtype}"
     return next((f"the tensor {key} is too many" for key in given if key not in expected), "")
+
+
+def _same_kind(given: Tensor, expected: Tensor) -> bool:
+    """Whether numbers mean the same in the expected type: both floating point, or both whole."""
+    if expected.is_floating_point():
+        return given.is_floating_point() and given.element_size() >= 2
+    return not (given.is_floating_point() or given.is_complex() or given.dtype == torch.bool)

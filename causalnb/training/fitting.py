@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from causalnb import UserError, console, store
-from causalnb.data.images import Images
+from causalnb.data.images import Images, refuse_unpaired
 from causalnb.store import identity
 from causalnb.training.recipe import Recipe
 
@@ -51,8 +51,9 @@ def fit(
     checkpoint   a file: where each epoch's end is kept, and where training goes on from after a kill
     evaluate     called with the model in evaluation mode after every epoch
 
-    A loss that is no longer a number is a UserError.
+    Refused: a set without images, or without one label for each; a loss that is no longer a number.
     """
+    refuse_unpaired(data.images, data.labels, of=data.name)
     model.to(device)
     images, labels = data.images.to(device), data.labels.to(device)
     common: dict[str, Any] = {
@@ -99,6 +100,7 @@ def predict(model: nn.Module, images: Tensor, *, batch: int = 1000) -> Tensor:
 
 def accuracy(model: nn.Module, data: Images, *, batch: int = 1000) -> float:
     """The share of images whose largest logit is their label's."""
+    refuse_unpaired(data.images, data.labels, of=data.name)
     return int((predict(model, data.images, batch=batch).argmax(1) == data.labels).sum()) / len(data.labels)
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from causalnb import UserError
 from causalnb.attacks import adversarial, ascend, ball, run
 from causalnb.data import Images
 from causalnb.models import Normalised
@@ -203,3 +204,13 @@ def test_training_against_pgd_leaves_the_features_that_pgd_can_turn():
         found["against PGD"].robust_accuracy == (int((strong * signs > 0).sum()), 400)
         and (strong * signs > 0).sum() > 350
     )
+
+
+def test_a_path_and_a_training_in_a_ball_larger_than_the_box_are_refused(small):
+    loss = adversarial(norm="linf", eps=8, step=2, steps=1)
+    for use in (
+        lambda: ascend(small.model, small.images, small.labels, norm="linf", eps=8, step=2, steps=1, seed=0),
+        lambda: loss(small.model, small.images, small.labels),
+    ):
+        with pytest.raises(UserError, match="eps = 8 is not possible: in linf no two images"):
+            use()

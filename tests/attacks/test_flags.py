@@ -180,3 +180,8 @@ def test_no_gradient_at_all_and_one_that_is_no_number_count_as_none():
     assert flags.zero_gradients(
         lambda some: torch.eye(2)[:, :].repeat(4, 1) * nn.Parameter(torch.ones(1)), images, labels
     ).tolist() == [True, True]
+
+
+def test_margins_are_of_as_many_labels_as_rows():
+    with pytest.raises(ValueError, match="2 labels for 3 rows of logits: give one for each"):
+        flags.margins(torch.zeros(3, 2), torch.tensor([0, 1]))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from causalnb import UserError
 from causalnb.attacks import run
 from causalnb.attacks.randomised import Draws, Expectation, Fixed, StraightThrough, Surrogate, rescore
 
@@ -341,11 +342,31 @@ def test_answers_that_are_not_finite_are_wrong():
             lambda: rescore(Line(), torch.zeros(2, 1, 8, 8), torch.tensor([0]), seed=0),
             r"labels must be whole numbers \[2\], one for each image, got torch.int64 \(1,\).",
         ),
+        (
+            lambda: rescore(Line(), torch.zeros(2, 1, 8, 8), torch.tensor([True, False]), seed=0),
+            r"labels must be whole numbers \[2\], one for each image, got torch.bool \(2,\).",
+        ),
+        (
+            lambda: rescore(Line(), torch.zeros(2, 1, 8, 8), torch.tensor([0, 200]), seed=0),
+            "labels run from 0 to 200, the model has classes 0 to 1.",
+        ),
+        (
+            lambda: rescore(Line(), torch.zeros(0, 1, 8, 8), torch.zeros(0).long(), seed=0),
+            "images must be at least one: of none there is no score.",
+        ),
     ],
 )
 def test_what_is_not_possible_is_refused_with_a_sentence(call, sentence):
     with pytest.raises(ValueError, match=f"^{sentence}$"):
         call()
+
+
+def test_a_score_takes_images_from_0_to_1_and_counts_what_is_no_number_as_wrong():
+    images, labels = torch.full((2, 1, 8, 8), 0.5), Line()(torch.full((2, 1, 8, 8), 0.5)).argmax(dim=1)
+    with pytest.raises(UserError, match=r"rescore: images reach from 0 to 127.5, and must lie in \[0, 1\]"):
+        rescore(Line(), torch.cat([images[:1] * 0, images[1:] * 255]), labels, draws=2, seed=0)
+    images[0] = torch.nan
+    assert rescore(Line(), images, labels, draws=2, seed=0).mean == (2, 4)
 
 
 def test_the_examples_run():

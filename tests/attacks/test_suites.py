@@ -5,6 +5,8 @@ from itertools import repeat
 import pyautoattack
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from causalnb import UserError
@@ -393,11 +395,11 @@ def test_the_flags_of_a_result_are_the_evaluation_s(small):
 
 
 def test_a_second_evaluation_asks_the_store_and_attacks_nothing(small, tmp_path):
-    looks, first, second = Counted(small.model), Counted(small.model), Counted(small.model)
-    on(small, (), model=looks)
+    first, second, warm = Counted(small.model), Counted(small.model), Store(tmp_path)
     done = on(small, model=first, store=Store(tmp_path))
-    again = on(small, model=second, store=Store(tmp_path))
-    assert first.passes > second.passes == looks.passes and same(done, again) and same(done, on(small))
+    again = on(small, model=second, store=warm)
+    assert first.passes > second.passes and warm.uses and not any(use.made for use in warm.uses)
+    assert same(done, again) and same(done, on(small))
 
 
 def test_an_evaluation_that_was_broken_off_goes_on_and_ends_as_if_it_had_not_been(small, tmp_path):
@@ -498,7 +500,7 @@ def test_a_search_goes_to_its_end_although_all_images_are_broken_early(small, na
             small.images,
             small.labels,
             norm=norm,
-            eps=20 * eps,
+            eps=min(20 * eps, ball.radius_of_box(small.images, norm)),
             seed=0,
             stop=stop,
             **settings,
@@ -561,3 +563,55 @@ def test_an_answer_without_a_pass_is_the_last_one_in_the_budget():
         watched.last_success(images).flatten(1).mean(dim=1).tolist() == pytest.approx([0.6, 0.7])
         and watched.forwards == 3
     )
+
+
+# What is asked --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("right", [True, False])
+@pytest.mark.parametrize(
+    ("norm", "eps", "sentence"),
+    [
+        ("linf", 8, "eps = 8 is not possible: in linf .* further apart than 1, .*8/255, not 8"),
+        ("l2", 7, "eps = 7 is not possible: in l2 .* further apart than 6, "),
+        ("linf", -1, "eps = -1 is not possible: the attack budget is one number from 0"),
+    ],
+)
+def test_an_impossible_budget_is_refused_whether_or_not_an_image_is_left_to_attack(
+    right, norm, eps, sentence
+):
+    model, images, labels = linear(3)
+    with pytest.raises((UserError, ValueError), match=sentence):
+        evaluate(
+            model, images, labels if right else (labels + 1) % 3, norm=norm, eps=eps, suite=PLAIN, seed=0
+        )
+
+
+def test_a_suite_without_attacks_is_refused():
+    model, images, labels = linear(3)
+    with pytest.raises(
+        UserError, match="The suite has no attacks, and no attack breaks no image: give one of short"
+    ):
+        evaluate(model, images, labels, norm="linf", eps=0.1, suite=[], seed=0)
+    with pytest.raises(
+        ValueError, match="a worst case over no attack says nothing: give at least one result"
+    ):
+        worst_case([])
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    st.integers(0, 5), st.sampled_from([torch.int64, torch.uint8, torch.bool, torch.float32, torch.complex64])
+)
+def test_labels_are_one_whole_number_for_each_image(n, kind):
+    model, images, labels = linear(3)
+    given_ = labels.repeat(3)[:n].to(kind)
+
+    def ask():
+        return evaluate(model, images, given_, norm="linf", eps=0.01, suite=[Step("fgsm", {})], seed=0)
+
+    if n == len(images) and kind in (torch.int64, torch.uint8):
+        assert ask().correct.all()
+    else:
+        with pytest.raises(ValueError, match=r"labels must be whole numbers \[2\], one for each image, got"):
+            ask()

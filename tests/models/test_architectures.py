@@ -1,9 +1,15 @@
+import tempfile
+from pathlib import Path
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from causalnb import UserError, models, store
 
+few = settings(max_examples=60, deadline=None, derandomize=True)
 SHAPE = {"classes": 3, "channels": 1, "size": 12}
 IMAGES = torch.rand(4, 1, 12, 12, generator=torch.Generator().manual_seed(0))
 
@@ -184,3 +190,79 @@ def test_an_entry_of_the_store_must_still_bear_its_seal(tmp_path, weights):
         match=r"entry.safetensors is damaged \(it does not match its checksum\): fetch or write it again",
     ):
         models.load(path, "lenet", **SHAPE)
+
+
+# Numbers of another scale or kind -------------------------------------------------------------------------
+
+
+@few
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 1)), min_size=1, max_size=3),
+    st.sampled_from([1.0, 255.0, 256.0, 65535.0]),
+    st.booleans(),
+)
+def test_a_normalisation_of_pixels_from_0_to_1_is_taken_and_of_another_scale_refused(pairs, scale, both):
+    mean, std = [m * scale for m, _ in pairs], [s * (scale if both else 1) for _, s in pairs]
+    if all(0 <= number <= 1 for number in (*mean, *std)):
+        images = torch.full((1, len(mean), 1, 1), 0.25)
+        expected = torch.tensor([(0.25 - m) / s for m, s in zip(mean, std, strict=True)])
+        found = models.Normalised(torch.nn.Flatten(), mean, std)(images)[0]
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    else:
+        with pytest.raises(UserError, match=r"are not those of images in \[0, 1\]: .* divided by 255\.$"):
+            models.Normalised(torch.nn.Flatten(), mean, std)
+
+
+def test_the_mean_and_std_of_fashion_from_0_to_255_are_refused(tmp_path, weights):
+    with pytest.raises(UserError, match=r"mean = \[72.9\] and std = \[90.0\] are not those of images in"):
+        models.load(saved(tmp_path, weights), "lenet", **SHAPE, mean=[72.9], std=[90.0])
+
+
+def test_several_means_do_not_make_channels_of_one():
+    with pytest.raises(RuntimeError, match="expand"):
+        models.Normalised(torch.nn.Flatten(), [0.5] * 3, [0.5] * 3)(torch.rand(2, 1, 4, 4))
+
+
+KINDS = {
+    torch.float16: True,
+    torch.bfloat16: True,
+    torch.float32: True,
+    torch.float64: True,
+    torch.float8_e4m3fn: False,
+    torch.int8: False,
+    torch.uint8: False,
+    torch.int64: False,
+    torch.bool: False,
+    torch.complex64: False,
+}
+
+
+@few
+@given(
+    st.sampled_from(list(KINDS)),
+    st.sampled_from(["conv1.weight", "fc3.bias"]),
+    st.sampled_from([0.25, float("nan"), float("inf"), 1e300]),
+)
+def test_a_tensor_of_another_kind_or_without_a_number_is_refused_and_another_precision_taken(
+    kind, name, value
+):
+    given_ = models.lenet(**SHAPE, seed=5).state_dict()
+    given_[name] = torch.full_like(given_[name], value, dtype=torch.float64)
+    given_[name] = (given_[name].nan_to_num(1, 1, 1) if not kind.is_floating_point else given_[name]).to(kind)
+    with tempfile.TemporaryDirectory() as folder:
+        file = saved(Path(folder), given_)
+        if KINDS[kind] and given_[name].float().isfinite().all():
+            assert torch.equal(models.load(file, "lenet", **SHAPE).state_dict()[name], given_[name].float())
+        else:
+            said = "that are not finite in torch.float32" if KINDS[kind] else f"{kind}, not torch.float32"
+            with pytest.raises(UserError, match=f"does not fit lenet .*the tensor {name} holds .*{said}"):
+                models.load(file, "lenet", **SHAPE)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bool, torch.complex64])
+def test_a_counter_of_a_batch_norm_is_a_whole_number(tmp_path, kind):
+    given_ = models.resnet20(seed=5).state_dict()
+    name = next(name for name in given_ if name.endswith("num_batches_tracked"))
+    given_[name] = given_[name].to(kind)
+    with pytest.raises(UserError, match=f"the tensor {name} holds {kind}, not torch.int64"):
+        models.load(saved(tmp_path, given_), "resnet20", classes=10, channels=3, size=8)

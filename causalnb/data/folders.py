@@ -1,0 +1,130 @@
+"""Folders of pictures: which there are, and their pixels as squares of 8 bits a channel.
+
+A picture's numbers mean grey levels only where black and white are known: in 1, 8 and 16 bits. Others
+(floating point, 12 and 32 bits, signed) are refused, and so are transparent pixels, whose ground is unknown.
+"""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from causalnb import UserError, console, vision
+from causalnb.data.images import Split
+
+LARGEST = 224  # pixels: the side of a picture at most
+OPAQUE = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")
+WITH_ALPHA = ("LA", "PA", "RGBA")
+BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # of a TIFF
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of pictures as one set.
+
+    files   each under "split/class/name", in the order in which `decode` puts the pictures
+    decode  reads them: uint8 images and int64 labels of each split that is there
+    """
+
+    classes: tuple[str, ...]
+    files: dict[str, Path]
+    decode: Callable[[], dict[str, Tensor]]
+
+
+def find(root: Path, split: Split) -> Folder:
+    """The pictures of root/train and root/test (or val), a folder for each class; `split` must be there."""
+    folders = {"train": root / "train", "test": root / "test" if (root / "test").is_dir() else root / "val"}
+    if not folders[split].is_dir():
+        raise UserError(
+            f"{root} has no {split} images: looked for {folders[split]}; put a folder there that holds one "
+            "folder for each class."
+        )
+    try:
+        listed = {
+            name: vision.import_torchvision().datasets.ImageFolder(folder)
+            for name, folder in folders.items()
+            if folder.is_dir()
+        }
+    except FileNotFoundError as error:
+        raise UserError(f"A class has no images: {error}; put one there or remove the folder.") from None
+    if any(read.classes != listed[split].classes for read in listed.values()):
+        raise UserError(
+            f"{root} is not one set: {folders['train']} and {folders['test']} hold different classes; give "
+            "both the same folders."
+        )
+    files = {
+        f"{name}/{Path(file).relative_to(folders[name]).as_posix()}": Path(file)
+        for name, read in listed.items()
+        for file, _ in read.samples
+    }
+    return Folder(tuple(listed[split].classes), files, partial(_decode, listed))
+
+
+def _decode(listed: dict[str, Any]) -> dict[str, Tensor]:
+    first = _open(next(iter(listed.values())).samples[0][0])
+    square = partial(_square, side=min(*first.size, LARGEST), mode="L" if first.mode in ("1", "L") else "RGB")
+    tensors = {}
+    for split, read in listed.items():
+        tensors[f"{split}_images"] = torch.stack(
+            [
+                square(_open(file))
+                for file, _ in console.progress(read.samples, what=f"reading {split} images")
+            ]
+        )
+        tensors[f"{split}_labels"] = torch.tensor(read.targets)
+    return tensors
+
+
+def _open(file: str) -> Any:
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            image.verify()  # a PNG's checksums, which loading does not look at
+        with Image.open(file) as image:
+            image.load()
+            return _eight_bits(image, file)
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        raise UserError(f"{file} cannot be read as an image ({reason}): remove or replace it.") from None
+
+
+def _eight_bits(image: Any, file: str) -> Any:
+    """The picture in a mode of 8 bits a channel (or 1) without transparency: 16 bits are scaled, 65535 to
+    255.
+    """
+    from PIL import Image
+
+    tags = getattr(image, "tag_v2", {})
+    grey = image.mode.startswith("I") and "transparency" not in image.info
+    if grey and (
+        image.format in ("PNG", "PPM")
+        or (image.mode.startswith("I;16") and tags.get(BITS) == (16,) and tags.get(PHOTOMETRIC) == 1)
+    ):
+        return Image.fromarray(((np.asarray(image).astype(np.int32) + 128) // 257).astype(np.uint8))
+    if image.mode not in OPAQUE + WITH_ALPHA or set(tags.get(SAMPLE_FORMAT, (1,))) != {1}:
+        raise UserError(
+            f"{file} holds numbers whose black and white are not known (mode {image.mode}, {image.format}): "
+            "save it with 8 or 16 bits a channel, or remove it."
+        )
+    seen_through = image.mode in WITH_ALPHA or "transparency" in image.info
+    if seen_through and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+        raise UserError(
+            f"{file} has transparent pixels, whose ground is not known: save it on a ground of your choice, "
+            "without transparency, or remove it."
+        )
+    return image.copy()
+
+
+def _square(image: Any, *, side: int, mode: str) -> Tensor:
+    """An image scaled to cover the square and cropped at its centre: [channels, side, side] uint8."""
+    from PIL import Image, ImageOps
+
+    fitted = ImageOps.fit(image.convert(mode), (side, side), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(fitted)).view(side, side, -1).permute(2, 0, 1)
