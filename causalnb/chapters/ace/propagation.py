@@ -8,35 +8,67 @@ the image's own logits.
 """
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from causalnb.chapters.ace import structure
 from causalnb.models import LeNet
 
 REACH = 2  # a 5 x 5 kernel reaches two places to each side
 TOGETHER = 512  # images whose own values are held at once
+FEW = (2, 7, 2)  # images, pixels and values of each that are held against whole networks
+ROUNDING = 1000  # how far from these, in units of the precision of the largest logit
 
 
-def supports(model: nn.Module, images: Tensor) -> TypeGuard[LeNet]:
-    """Whether `blocks` can take this model and images [n, channels, size, size]: a LeNet, and a size that 4
-    divides.
+def obstacle(model: nn.Module, images: Tensor, values: Tensor, pixels: Tensor) -> str:
+    """Why `blocks` cannot take these, as the end of a sentence, or "" where it can.
+
+    The model's structure is looked at, part by part, and then a few of its answers are held against whole
+    networks: what no list foresees shows there. Arguments are those of `blocks`.
     """
-    if (
-        type(model) is not LeNet
-        or images.ndim != 4
-        or images.shape[2] != images.shape[3]
-        or images.shape[3] % 4
-    ):
-        return False
-    monotone = isinstance(model.activation, nn.ReLU | nn.Tanh) and isinstance(
-        model.pool, nn.MaxPool2d | nn.AvgPool2d
+    if found := structure.obstacle(model, images):
+        return found
+    if not values.isfinite().all():
+        return "the values are not finite"
+    return (
+        "" if _agrees(cast(LeNet, model), images, values, pixels) else "it gave other logits than the model"
     )
-    fits = model.fc1.in_features == model.conv2.out_channels * ((images.shape[3] // 2 - 2 * REACH) // 2) ** 2
-    return monotone and fits and model.conv1.in_channels == images.shape[1]
+
+
+def _agrees(model: LeNet, images: Tensor, values: Tensor, pixels: Tensor) -> bool:
+    """Whether logits of some images, pixels and values, the first and the last among them, are the whole
+    network's but for rounding.
+    """
+    rows, places, which = (
+        torch.linspace(0, length - 1, min(length, few), device=images.device).round().long()
+        for length, few in zip(values.shape, FEW, strict=True)
+    )
+    images, values, pixels = images[rows], values[rows][:, places][:, :, which], pixels[places]
+    changed = images.flatten(1)[:, None, None].repeat(1, *values.shape[1:], 1)
+    changed.scatter_(3, pixels[None, :, None, None].expand(*values.shape, 1), values[..., None])
+    with _full_precision():
+        whole = model(changed.view(-1, *images.shape[1:])).view(*values.shape, -1)
+        ours = torch.full_like(whole, torch.nan)
+        for part, window, logits, _ in blocks(model, images, values, pixels, chunk=values.numel()):
+            ours[part, window] = logits
+    allowed = ROUNDING * torch.finfo(whole.dtype).eps * whole.abs().max()
+    return bool(((ours - whole).abs() <= allowed).all())
+
+
+def _full_precision() -> AbstractContextManager[None]:
+    """A GPU's convolutions without TF32, whose rounding would hide a difference."""
+    cudnn = torch.backends.cudnn
+    return cudnn.flags(
+        enabled=cudnn.enabled,
+        benchmark=cudnn.benchmark,
+        deterministic=cudnn.deterministic,
+        allow_tf32=False,
+    )
 
 
 def blocks(
@@ -108,6 +140,7 @@ class _Network:
     def __init__(self, model: LeNet, size: int) -> None:
         first, second = model.conv1.weight.detach(), model.conv2.weight.detach()
         self.model, self.grid = model, size // 2
+        self.activation = torch.relu if isinstance(model.activation, nn.ReLU) else torch.tanh
         self.places = self.grid - 2 * REACH  # of the second convolution, along a side
         corners = _impulses(first.shape[1], 2, first)
         self.kernel1 = _by_cell(F.conv2d(corners, first, padding=2 * REACH))
@@ -119,7 +152,7 @@ class _Network:
         )
 
     def forward(self, images: Tensor) -> _Own:
-        model, act = self.model, self.model.activation
+        model, act = self.model, self.activation
         conv1_in = model.conv1(images)
         conv2_in = model.conv2(model.pool(act(conv1_in)))
         fc1_in = model.fc1(model.pool(act(conv2_in)).flatten(1))
@@ -164,17 +197,17 @@ class _Network:
         largest activation.
         """
         if isinstance(self.model.pool, nn.MaxPool2d):
-            largest: Tensor = self.model.activation(
+            largest: Tensor = self.activation(
                 torch.maximum(torch.maximum(places[0], places[1]), torch.maximum(places[2], places[3]))
             )
             return largest
-        a, b, c, d = self.model.activation(places)
+        a, b, c, d = self.activation(places)
         mean: Tensor = (a + b + c + d) / 4
         return mean
 
     def propagate(self, own: _Own, window: _Window, rows: slice, change: Tensor) -> Tensor:
         """Logits [rows, p, A, classes] when the window's pixels change by `change` [rows, p, A]."""
-        act = self.model.activation
+        act = self.activation
         conv1_in = torch.addcmul(
             window.conv1_in[:, rows, None, None], change[None, ..., None], window.kernel1[:, None, :, None]
         )
