@@ -10,13 +10,14 @@ pixel without effect gets exactly 0.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from causalnb import UserError, training
 from causalnb.chapters.ace import propagation
+from causalnb.models import LeNet
 
 Method = Literal["auto", "propagate", "forward"]
 Baseline = Literal["uniform", "empirical", "zero"]
@@ -54,8 +55,9 @@ def blocks(
     images   [n, channels, height, width]; a colour pixel is `channels` inputs, each with an effect of its own
     values   [A] for every pixel, [P, A] for each pixel, or [n, P, A] for each pixel of each image
     pixels   [P], indices into a flattened image; all of them by default
-    method   "propagate": recompute only what a pixel moves (a LeNet of this package); "forward": whole
-             networks in batches (any model); "auto": the first where it can be, else the second
+    method   "propagate": recompute only what a pixel moves (a LeNet of this package that nobody changed);
+             "forward": whole networks in batches (any model); "auto": the first where its answers are the
+             model's, else the second
     chunk    about how many interventions are held at once
     """
     if images.ndim != 4 or not len(images):
@@ -65,24 +67,23 @@ def blocks(
     pixels = (
         torch.arange(images[0].numel(), device=images.device) if pixels is None else pixels.to(images.device)
     )
+    if not len(pixels) or pixels.min() < 0 or pixels.max() >= images[0].numel():
+        raise ValueError(f"pixels are indices from 0 to {images[0].numel() - 1}, one at least")
     values = values.to(images).expand(len(images), len(pixels), values.shape[-1])
     on_cpu = images.device.type == "cpu"
     with training.mode(model, train=False):
-        if method != "forward" and propagation.supports(model, images):
-            yield from (
-                Block(*block)
-                for block in propagation.blocks(
-                    model, images, values, pixels, chunk=chunk or (1024 if on_cpu else 2**17)
-                )
-            )
-        elif method == "propagate":
+        obstacle = "" if method == "forward" else propagation.obstacle(model, images, values, pixels)
+        if method == "propagate" and obstacle:
             raise UserError(
                 f"method = 'propagate' cannot take a {type(model).__name__} and images of {images.shape[2]} "
-                f"x {images.shape[3]}: "
-                "it knows the book's LeNet at sizes that 4 divides, so choose 'auto' or 'forward'."
+                f"x {images.shape[3]}: {obstacle}; choose 'auto' or 'forward'."
             )
-        else:
+        if method == "forward" or obstacle:
             yield from _forward(model, images, values, pixels, chunk or (256 if on_cpu else 2**13))
+        else:
+            whole = chunk or (1024 if on_cpu else 2**17)
+            found = propagation.blocks(cast(LeNet, model), images, values, pixels, chunk=whole)
+            yield from (Block(*block) for block in found)
 
 
 def _forward(model: nn.Module, images: Tensor, values: Tensor, pixels: Tensor, chunk: int) -> Iterator[Block]:
@@ -92,7 +93,7 @@ def _forward(model: nn.Module, images: Tensor, values: Tensor, pixels: Tensor, c
     step = max(1, chunk // (at_once * each))
     for start in range(0, len(images), step):
         rows = slice(start, start + step)
-        natural = model(images[rows])
+        natural = model(images[rows].clone())  # a layer that works in place must not change the images
         for first in range(0, len(pixels), at_once):
             places = torch.arange(first, min(first + at_once, len(pixels)), device=images.device)
             new = values[rows, places]
@@ -161,6 +162,14 @@ def scores(logits: Tensor) -> Tensor:
     return torch.stack([logits.double(), logits.double().softmax(-1)])
 
 
+def _by_class(logits: Tensor) -> Tensor:
+    """The scores of logits [..., K] as [2, K, ...]: with the classes first, softmax is several times as fast."""
+    classes = logits.movedim(-1, 0)
+    found = torch.empty(2, *classes.shape, dtype=torch.float64, device=logits.device)
+    torch.softmax(found[0].copy_(classes), 0, out=found[1])
+    return found
+
+
 @dataclass(frozen=True)
 class Table:
     """E[f_c | do(x_p = alpha)] for every pixel, grid value and class; the first axis is `SCORES`; float64.
@@ -200,14 +209,15 @@ def interventional_table(
         raise ValueError(f"a table needs 2 rows or more for its standard errors, not {len(rows)}")
     found = blocks(model, rows, alphas, method=method, chunk=chunk)
     first = next(found)
-    total = torch.zeros(2, rows[0].numel(), *first.logits.shape[2:], dtype=torch.float64, device=rows.device)
-    squares, natural = torch.zeros_like(total), total.new_zeros(2, len(rows), total.shape[-1])
+    shape = 2, first.logits.shape[-1], rows[0].numel(), len(alphas)
+    total = torch.zeros(shape, dtype=torch.float64, device=rows.device)
+    squares, natural = torch.zeros_like(total), total.new_zeros(2, len(rows), shape[1])
     for block in chain([first], found):
-        own = scores(block.natural)
-        effect = scores(block.logits) - own[:, :, None, None]
-        natural[:, block.rows] = own
-        total[:, block.places] += effect.sum(1)
-        squares[:, block.places] += (effect - effect.mean(3, keepdim=True)).square().sum(1)
+        own = natural[:, block.rows] = scores(block.natural)
+        effect = _by_class(block.logits) - own.mT[..., None, None]
+        total[:, :, block.places] += effect.sum(2)
+        squares[:, :, block.places] += effect.sub_(effect.mean(-1, keepdim=True)).square_().sum(2)
+    total, squares = total.permute(0, 2, 3, 1).contiguous(), squares.permute(0, 2, 3, 1)
     n, mean = len(rows), total / len(rows)
     centred = mean - mean.mean(2, keepdim=True)
     error = ((squares / n - centred.square()).clamp_min(0) / (n - 1)).sqrt()

@@ -8,35 +8,67 @@ the image's own logits.
 """
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from causalnb.chapters.ace import structure
 from causalnb.models import LeNet
 
 REACH = 2  # a 5 x 5 kernel reaches two places to each side
 TOGETHER = 512  # images whose own values are held at once
+FEW = (2, 7, 2)  # images, pixels and values of each that are held against whole networks
+ROUNDING = 1000  # how far from these, in units of the precision of the largest logit
 
 
-def supports(model: nn.Module, images: Tensor) -> TypeGuard[LeNet]:
-    """Whether `blocks` can take this model and images [n, channels, size, size]: a LeNet, and a size that 4
-    divides.
+def obstacle(model: nn.Module, images: Tensor, values: Tensor, pixels: Tensor) -> str:
+    """Why `blocks` cannot take these, as the end of a sentence, or "" where it can.
+
+    The model's structure is looked at, part by part, and then a few of its answers are held against whole
+    networks: what no list foresees shows there. Arguments are those of `blocks`.
     """
-    if (
-        type(model) is not LeNet
-        or images.ndim != 4
-        or images.shape[2] != images.shape[3]
-        or images.shape[3] % 4
-    ):
-        return False
-    monotone = isinstance(model.activation, nn.ReLU | nn.Tanh) and isinstance(
-        model.pool, nn.MaxPool2d | nn.AvgPool2d
+    if found := structure.obstacle(model, images):
+        return found
+    if not values.isfinite().all():
+        return "the values are not finite"
+    return (
+        "" if _agrees(cast(LeNet, model), images, values, pixels) else "it gave other logits than the model"
     )
-    fits = model.fc1.in_features == model.conv2.out_channels * ((images.shape[3] // 2 - 2 * REACH) // 2) ** 2
-    return monotone and fits and model.conv1.in_channels == images.shape[1]
+
+
+def _agrees(model: LeNet, images: Tensor, values: Tensor, pixels: Tensor) -> bool:
+    """Whether logits of some images, pixels and values, the first and the last among them, are the whole
+    network's but for rounding.
+    """
+    rows, places, which = (
+        torch.linspace(0, length - 1, min(length, few), device=images.device).round().long()
+        for length, few in zip(values.shape, FEW, strict=True)
+    )
+    images, values, pixels = images[rows], values[rows][:, places][:, :, which], pixels[places]
+    changed = images.flatten(1)[:, None, None].repeat(1, *values.shape[1:], 1)
+    changed.scatter_(3, pixels[None, :, None, None].expand(*values.shape, 1), values[..., None])
+    with _full_precision():
+        whole = model(changed.view(-1, *images.shape[1:])).view(*values.shape, -1)
+        ours = torch.full_like(whole, torch.nan)
+        for part, window, logits, _ in blocks(model, images, values, pixels, chunk=values.numel()):
+            ours[part, window] = logits
+    allowed = ROUNDING * torch.finfo(whole.dtype).eps * whole.abs().max()
+    return bool(((ours - whole).abs() <= allowed).all())
+
+
+def _full_precision() -> AbstractContextManager[None]:
+    """A GPU's convolutions without TF32, whose rounding would hide a difference."""
+    cudnn = torch.backends.cudnn
+    return cudnn.flags(
+        enabled=cudnn.enabled,
+        benchmark=cudnn.benchmark,
+        deterministic=cudnn.deterministic,
+        allow_tf32=False,
+    )
 
 
 def blocks(
@@ -51,8 +83,7 @@ def blocks(
     yields   (rows, places in `pixels` [p], logits [rows, p, A, classes], the images' own logits [rows,
              classes])
     """
-    grid = images.shape[3] // 2
-    network = _Network(model, images.shape[3])
+    grid, network = images.shape[3] // 2, _Network(model, images.shape[3])
     y, x = pixels % (4 * grid * grid) // (2 * grid), pixels % (2 * grid)
     corner = (pixels // (4 * grid * grid)) * 4 + y % 2 * 2 + x % 2
     cells = (y // 2) * grid + x // 2
@@ -76,30 +107,62 @@ def blocks(
 
 @dataclass(frozen=True)
 class _Own:
-    """What the images themselves give; a pre-activation where the name ends in _in."""
+    """What the images themselves give at each step, as `_Rule` wants it, and their logits.
 
-    conv1_in: Tensor
-    conv2_in: Tensor
-    fc1_in: Tensor
-    fc1: Tensor
-    fc2_in: Tensor
-    fc2: Tensor
+    The maps have a cell's four places first: [n, 4, rows, columns, channels], and without them once pooled.
+    """
+
+    conv1: tuple[Tensor, Tensor]
+    conv2: tuple[Tensor, Tensor]
+    fc1: tuple[Tensor, Tensor]
+    fc2: tuple[Tensor, Tensor]
     logits: Tensor
 
 
 @dataclass(frozen=True)
 class _Window:
-    """What a pooling cell's pixels can move: kernels, and the images' own values in the window (4 = places of
-    a cell).
+    """What a pooling cell's pixels can move: kernels and weights, and the images' own share of it."""
+
+    kernel1: Tensor  # [pixels, 1, 4, inputs of conv2]
+    conv1: tuple[Tensor, Tensor]  # [n, 4, inputs of conv2], [n, inputs of conv2]
+    kernel2: Tensor  # [inputs of conv2, 4 * inputs of fc1]
+    conv2: tuple[Tensor, Tensor]  # [n, 4, inputs of fc1], [n, inputs of fc1]
+    weight: Tensor  # [inputs of fc1, fc1]
+
+
+class _Rule:
+    """How an activation, and the pooling behind it, turns a change of what goes in into a change of what
+    comes out.
+
+    For the largest of places under relu, relu(max(in + d)) - out = max(max(in - out + d), -out): the images'
+    own share, in - out and -out, is taken once, and the rest is a sum and two comparisons.
     """
 
-    kernel1: Tensor  # [4, pixels, inputs of conv2]
-    conv1_in: Tensor  # [4, n, inputs of conv2]
-    pool1: Tensor  # [n, inputs of conv2]
-    kernel2: Tensor  # [4, inputs of conv2, inputs of fc1]
-    conv2_in: Tensor  # [4, n, inputs of fc1]
-    pool2: Tensor  # [n, inputs of fc1]
-    weight: Tensor  # [inputs of fc1, fc1]
+    def __init__(self, model: LeNet) -> None:
+        self.relu = type(model.activation) is nn.ReLU
+        self.largest = type(model.pool) is nn.MaxPool2d
+        self.activation = torch.relu if self.relu else torch.tanh
+
+    def pooled(self, places: Tensor) -> Tensor:
+        """Activation and pooling of [..., 4, inputs]; a non-decreasing activation of the largest is the
+        largest activation.
+        """
+        if self.largest:
+            return self.activation(_largest(places))
+        a, b, c, d = self.activation(places).unbind(-2)
+        return (a + b + c + d) / 4
+
+    def own(self, places: Tensor, out: Tensor, *, pools: bool) -> tuple[Tensor, Tensor]:
+        """The images' own share, from what goes in [n, 4, ...] or [n, ...] and what comes out."""
+        if self.relu and (self.largest or not pools):
+            return places - (out[:, None] if pools else out), -out
+        return places, out
+
+    def change(self, moved: Tensor, out: Tensor, *, pools: bool) -> Tensor:
+        """The change of what comes out; `moved` is the change of what goes in, with the images' own added."""
+        if self.relu and (self.largest or not pools):
+            return torch.maximum(_largest(moved) if pools else moved, out)
+        return (self.pooled(moved) if pools else self.activation(moved)) - out
 
 
 class _Network:
@@ -107,49 +170,57 @@ class _Network:
 
     def __init__(self, model: LeNet, size: int) -> None:
         first, second = model.conv1.weight.detach(), model.conv2.weight.detach()
-        self.model, self.grid = model, size // 2
-        self.places = self.grid - 2 * REACH  # of the second convolution, along a side
-        corners = _impulses(first.shape[1], 2, first)
-        self.kernel1 = _by_cell(F.conv2d(corners, first, padding=2 * REACH))
+        self.model, self.rule = model, _Rule(model)
+        self.places = size // 2 - 2 * REACH  # of the second convolution, along a side
+        corners = F.conv2d(_impulses(first.shape[1], 2, first), first, padding=2 * REACH)
+        self.kernel1 = _by_cell(corners).flatten(2)[:, None]
         cells = _impulses(second.shape[1], 3, second)
         response = F.pad(F.conv2d(cells, second, padding=2 * REACH), (1, 1, 1, 1))
-        self.response = response.view(second.shape[1], 3, 3, *response.shape[1:])
+        self.response = response.view(second.shape[1], 9, *response.shape[1:]).transpose(0, 1).flatten(0, 1)
+        self.kernel2: dict[tuple[int, ...], Tensor] = {}  # few windows differ
         self.fc1, self.fc2, self.fc3 = (
             layer.weight.detach().t().contiguous() for layer in (model.fc1, model.fc2, model.fc3)
         )
+        side = self.places // 2
+        self.weight = self.fc1.view(len(second), side, side, -1).permute(1, 2, 0, 3).contiguous()
 
     def forward(self, images: Tensor) -> _Own:
-        model, act = self.model, self.model.activation
+        model, act = self.model, self.rule.activation
         conv1_in = model.conv1(images)
         conv2_in = model.conv2(model.pool(act(conv1_in)))
         fc1_in = model.fc1(model.pool(act(conv2_in)).flatten(1))
         fc2_in = model.fc2(act(fc1_in))
-        outside = F.pad(conv1_in, (REACH,) * 4)
-        return _Own(outside, conv2_in, fc1_in, act(fc1_in), fc2_in, act(fc2_in), model.fc3(act(fc2_in)))
+        return _Own(
+            self._maps(F.pad(conv1_in, (REACH,) * 4)),
+            self._maps(conv2_in),
+            self.rule.own(fc1_in, act(fc1_in), pools=False),
+            self.rule.own(fc2_in, act(fc2_in), pools=False),
+            model.fc3(act(fc2_in)),
+        )
+
+    def _maps(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        places = _by_cell(maps)
+        pooled = self.rule.pooled(places.flatten(2)).view_as(places[:, 0])
+        return self.rule.own(places, pooled, pools=True)
 
     def window(self, own: _Own, row: int, column: int, corners: Tensor) -> _Window:
         """The window of the pooling cell at (row, column), for the pixels at these corners of it."""
-        conv1_in = _by_cell(own.conv1_in[:, :, 2 * row : 2 * row + 6, 2 * column : 2 * column + 6])
         (top, bottom, y), (left, right, x) = self._span(row), self._span(column)
-        inputs = (
-            self.response[..., y, x].permute(1, 2, 0, 3, 4, 5).flatten(0, 2)
-        )  # a cell outside the grid reaches none of these places
-        conv2_in = _by_cell(own.conv2_in[:, :, 2 * top : 2 * bottom, 2 * left : 2 * right])
-        side = self.places // 2
-        weight = (
-            self.fc1.view(-1, side, side, self.fc1.shape[1])[:, top:bottom, left:right]
-            .permute(1, 2, 0, 3)
-            .flatten(0, 2)
-        )
+        near, far = (slice(row, row + 3), slice(column, column + 3)), (slice(top, bottom), slice(left, right))
         return _Window(
-            self.kernel1[:, corners],
-            conv1_in,
-            self.pooled(conv1_in),
-            _by_cell(inputs),
-            conv2_in,
-            self.pooled(conv2_in),
-            weight,
+            self.kernel1[corners],
+            _cut(own.conv1, *near),
+            self._response(y, x),
+            _cut(own.conv2, *far),
+            self.weight[far].flatten(0, 2),
         )
+
+    def _response(self, y: slice, x: slice) -> Tensor:
+        """Of the second convolution at these places to each of its inputs in the window."""
+        key = (y.start, y.stop, x.start, x.stop)
+        if key not in self.kernel2:
+            self.kernel2[key] = _by_cell(self.response[..., y, x]).flatten(1)
+        return self.kernel2[key]
 
     def _span(self, cell: int) -> tuple[int, int, slice]:
         """Along one axis: the cells of the second pooling that a cell of the first can move, and where
@@ -159,36 +230,34 @@ class _Network:
         start, stop = max(0, first) // 2, min(self.places - 1, cell + 1) // 2 + 1
         return start, stop, slice(2 * start - first + 1, 2 * stop - first + 1)
 
-    def pooled(self, places: Tensor) -> Tensor:
-        """Activation and pooling over the first axis; a non-decreasing activation of the largest is the
-        largest activation.
-        """
-        if isinstance(self.model.pool, nn.MaxPool2d):
-            largest: Tensor = self.model.activation(
-                torch.maximum(torch.maximum(places[0], places[1]), torch.maximum(places[2], places[3]))
-            )
-            return largest
-        a, b, c, d = self.model.activation(places)
-        mean: Tensor = (a + b + c + d) / 4
-        return mean
-
     def propagate(self, own: _Own, window: _Window, rows: slice, change: Tensor) -> Tensor:
         """Logits [rows, p, A, classes] when the window's pixels change by `change` [rows, p, A]."""
-        act = self.model.activation
-        conv1_in = torch.addcmul(
-            window.conv1_in[:, rows, None, None], change[None, ..., None], window.kernel1[:, None, :, None]
-        )
-        moved = (self.pooled(conv1_in) - window.pool1[rows, None, None]).flatten(0, 2)
-        conv2_in = (
-            torch.matmul(moved, window.kernel2)
-            .view(4, len(change), change[0].numel(), -1)
-            .add_(window.conv2_in[:, rows, None])
-        )
-        moved = (self.pooled(conv2_in) - window.pool2[rows, None]) @ window.weight
-        moved = (act(moved.add_(own.fc1_in[rows, None])) - own.fc1[rows, None]) @ self.fc2
-        moved = (act(moved.add_(own.fc2_in[rows, None])) - own.fc2[rows, None]) @ self.fc3
-        logits: Tensor = moved.add_(own.logits[rows, None]).view(*change.shape, -1)
-        return logits
+        n, each = len(change), change[0].numel()
+        places, out = (share[rows, None, None] for share in window.conv1)
+        moved = torch.addcmul(places, change[..., None, None], window.kernel1)
+        moved = self.rule.change(moved, out, pools=True).flatten(0, 2)
+        places, out = (share[rows, None] for share in window.conv2)
+        moved = (moved @ window.kernel2).view(n, each, *places.shape[2:]).add_(places)
+        moved = self.rule.change(moved, out, pools=True)
+        for weight, share in ((window.weight, own.fc1), (self.fc2, own.fc2)):
+            base, out = (values[rows, None] for values in share)
+            moved = self.rule.change(
+                (moved.flatten(0, 1) @ weight).view(n, each, -1).add_(base), out, pools=False
+            )
+        logits: Tensor = (moved.flatten(0, 1) @ self.fc3).view(n, each, -1).add_(own.logits[rows, None])
+        return logits.view(*change.shape, -1)
+
+
+def _largest(places: Tensor) -> Tensor:
+    """[..., 4, inputs] -> [..., inputs]."""
+    half = torch.maximum(places[..., :2, :], places[..., 2:, :])
+    return torch.maximum(half[..., 0, :], half[..., 1, :])
+
+
+def _cut(shares: tuple[Tensor, Tensor], rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
+    """The window of maps [n, 4, rows, columns, channels] and [n, rows, columns, channels], flat."""
+    places, out = shares
+    return places[:, :, rows, columns].flatten(2), out[:, rows, columns].flatten(1)
 
 
 def _impulses(channels: int, side: int, like: Tensor) -> Tensor:
@@ -199,7 +268,7 @@ def _impulses(channels: int, side: int, like: Tensor) -> Tensor:
 
 
 def _by_cell(maps: Tensor) -> Tensor:
-    """[n, channels, 2 h, 2 w] -> [4, n, h * w * channels]: the four places of each 2 x 2 cell come first."""
+    """[n, channels, 2 h, 2 w] -> [n, 4, h, w, channels]: the four places of each 2 x 2 cell come first."""
     n, channels, height, width = maps.shape
     cells = maps.reshape(n, channels, height // 2, 2, width // 2, 2)
-    return cells.permute(3, 5, 0, 2, 4, 1).reshape(4, n, -1)
+    return cells.permute(0, 3, 5, 2, 4, 1).reshape(n, 4, height // 2, width // 2, channels)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from causalnb import UserError
+from causalnb import UserError, training
 from causalnb.chapters.ace.interventions import Table, intervene, scores
 
 
@@ -60,25 +60,26 @@ def taylor_table(
 
     `natural` is the formula without intervention and `error` is zero, for nothing is sampled. With order=2
     the logits must be piecewise linear: their Hessian is then zero almost everywhere, and that of the
-    probabilities follows from the Jacobian. A model with curved logits (tanh) is refused with order=2.
+    probabilities follows from the Jacobian. A model with curved logits (tanh) is refused with order=2. The
+    model evaluates, and keeps its modes.
 
     mean         [channels, height, width]; covariance [D, D] of the flattened images
     """
     if order not in (0, 2):
         raise ValueError(f"order = {order}: it is 0 or 2; the first-order term is zero")
-    if order == 2 and (bend := curvature(model, mean)) > 0:
-        raise UserError(
-            f"order = 2 is not possible for this {type(model).__name__}: its logits are curved (a second "
-            f"derivative of {bend:.2g} at the "
-            "mean image, where a network of relu and max pooling has 0), so choose order = 0 or a piecewise "
-            "linear network."
-        )
-    if order == 0:
-        logits = intervene(model, mean[None], alphas)[0]
-        natural = scores(model(mean[None]).detach())[:, 0]
-        expectation = scores(logits)
-    else:
-        expectation, natural = _second_order(model, mean, covariance, alphas, chunk)
+    with training.mode(model, train=False):
+        if order == 2 and (bend := curvature(model, mean)) > 0:
+            raise UserError(
+                f"order = 2 is not possible for this {type(model).__name__}: its logits are curved (a second "
+                f"derivative of {bend:.2g} at the "
+                "mean image, where a network of relu and max pooling has 0), so choose order = 0 or a "
+                "piecewise linear network."
+            )
+        if order == 0:
+            expectation = scores(intervene(model, mean[None], alphas)[0])
+            natural = scores(model(mean[None].clone()).detach())[:, 0]
+        else:
+            expectation, natural = _second_order(model, mean, covariance, alphas, chunk)
     effect = expectation - natural[:, None, None]
     return Table(alphas.to(effect), effect, natural, torch.zeros_like(effect))
 
@@ -88,7 +89,7 @@ def _second_order(
 ) -> tuple[Tensor, Tensor]:
     """Expectations [2, D, A, K] and, without intervention, [2, K]."""
     size, covariance = mean.numel(), covariance.to(mean)
-    model = copy.deepcopy(model).eval()
+    model = copy.deepcopy(model)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast backwards
     pixels = torch.arange(size, device=mean.device).repeat_interleave(len(alphas))
     values = alphas.to(mean).repeat(size)

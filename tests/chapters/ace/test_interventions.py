@@ -234,3 +234,19 @@ def test_a_table_comes_back_from_its_tensors():
     assert all(
         torch.equal(a, b) for a, b in zip(table.tensors().values(), again.tensors().values(), strict=True)
     )
+
+
+def test_a_model_whose_first_layer_works_in_place_leaves_the_images_alone():
+    model = nn.Sequential(nn.Hardtanh(-0.5, 0.5, inplace=True), nn.Flatten(), layer(9, 4))
+    images = 3 * drawn_images(2)
+    before = images.clone()
+    effects = intervene(model, images, GRID)
+    assert torch.equal(images, before)
+    changed = torch.cat([GRID[1:2], before[0].flatten()[1:]]).view(1, 1, 3, 3)
+    assert torch.allclose(effects[0, 0, 1], model(changed)[0], atol=1e-12)
+
+
+@pytest.mark.parametrize("pixels", [[-1], [3], []])
+def test_pixels_are_pixels_of_the_image(pixels):
+    with pytest.raises(ValueError, match="pixels are indices from 0 to 2, one at least"):
+        intervene(Tiny(), ROWS, GRID, pixels=torch.tensor(pixels, dtype=torch.long))

@@ -81,14 +81,3 @@ def test_pieces_change_nothing_but_the_memory(monkeypatch):
     monkeypatch.setattr(propagation, "TOGETHER", 2)
     parts = intervene(model, rows, alphas, pixels=pixels)
     assert (whole - chunks).abs().max() < 1e-12 and (whole - parts).abs().max() < 1e-12
-
-
-def test_only_a_lenet_of_a_fitting_size_is_supported():
-    assert propagation.supports(lenet(), images(1))
-    assert propagation.supports(lenet(size=16), images(1, size=16))
-    assert not propagation.supports(lenet(size=30), images(1, size=30))
-    assert not propagation.supports(torch.nn.Sequential(lenet()), images(1))
-    assert not propagation.supports(lenet(), images(1, size=32))
-    curved = lenet()
-    curved.activation = torch.nn.GELU()
-    assert not propagation.supports(curved, images(1))

@@ -101,3 +101,17 @@ def test_gradients_of_the_model_are_left_alone():
     model = network()
     taylor_table(model, *moments(drawn_images()), ALPHAS)
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("order", [0, 2])
+def test_a_model_in_training_gives_the_table_of_one_that_evaluates_and_goes_on_training(order):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(9), nn.Dropout(0.5), layer(9, 4)).double()
+    moved, (mean, covariance) = nn.init.uniform_(model[1].running_mean).clone(), moments(drawn_images())
+    training, evaluating = (
+        taylor_table(model.train(mode), mean, covariance, ALPHAS, order=order) for mode in (True, False)
+    )
+    for name, values in training.tensors().items():
+        assert torch.equal(values, evaluating.tensors()[name]), name
+    taylor_table(model.train(), mean, covariance, ALPHAS, order=order)
+    assert all(module.training for module in model.modules()) and torch.equal(model[1].running_mean, moved)
