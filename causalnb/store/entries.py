@@ -131,8 +131,8 @@ class Store:
         }
         if len(found) != 1:
             raise UserError(
-                f"{console.plain(digest)} names {len(found) or 'no'} sound entries of {self.root}: give "
-                "the digits with which `causalnb store` lists one."
+                f"{console.plain(digest) or 'An empty text'} names {len(found) or 'no'} sound entries of "
+                f"{self.root}: give the digits with which `causalnb store` lists one."
             )
         (source,) = found.values()
         target = path if path.suffix == SUFFIX else path / source.name
