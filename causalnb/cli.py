@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from causalnb import UserError, book, data, ledger, models, notebook, paths, record, runner
+from causalnb import UserError, book, console, data, ledger, models, notebook, paths, record, runner
 from causalnb.store import Store
 
 app = typer.Typer(
@@ -201,27 +201,51 @@ def data_command(
 @app.command()
 def store(
     verify: bool = False,
-    prune: Annotated[str, typer.Option(help="remove the entries whose name contains this")] = "",
-    export: Annotated[str, typer.Option(help="an entry's digest: copy it to --to")] = "",
+    prune: Annotated[
+        str | None,
+        typer.Option(help="remove the entries that have this text in what they hold, once you agree"),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="agree to what --prune lists")] = False,
+    export: Annotated[str | None, typer.Option(help="an entry's digest: copy it to --to")] = None,
     to: Path = Path("weights"),
     add: Annotated[Path | None, typer.Option("--import", help="a file that was exported")] = None,
 ) -> None:
     """List what is kept of expensive work; verify, prune, export and import it."""
     kept = Store()
-    if add:
+    if add is not None:
         kept.import_(add)
-    if export:
+    if export is not None:
         print(kept.export(export, to))
-    if prune:
-        kept.prune(what=prune)
-    for entry in kept.entries():
+    if prune is not None:
+        _prune(kept, prune, agreed=yes)
+    entries = kept.entries()
+    for entry in entries:
         print(
             f"{entry.digest[:16]}  {entry.bytes / 1e6:9.2f} MB  {entry.seconds:9.1f} s  {entry.device:<5} "
-            f"{entry.what}"
+            f"{console.plain(entry.what)}"
         )
+    if unlisted := len(kept.every_file()) - len(entries):
+        print(f"{unlisted} more cannot be listed: `causalnb store --verify` says why.")
     if verify:
-        damaged = kept.verify()
-        print(f"{len(damaged)} entries are damaged" + "".join(f"\n{entry}" for entry in damaged))
+        faults = kept.verify()
+        print(f"{len(faults)} entries are damaged or in the wrong place")
+        for path, fault in faults:
+            print(console.plain(f"{path} {fault}", 1000))
+
+
+def _prune(kept: Store, text: str, *, agreed: bool) -> None:
+    """Remove what the text chooses: first it is listed, then someone agrees."""
+    found = kept.matching(text)
+    for path in found:
+        print(f"to be removed: {console.plain(path.name, 200)}")
+    if found and not agreed:
+        try:
+            agreed = typer.confirm(f"Remove these {len(found)}?")
+        except typer.Abort:
+            raise UserError("Nothing was removed: answer y, or add --yes to the command.") from None
+    if agreed:
+        kept.remove(found)
+    print(f"{len(found) if agreed else 0} removed")
 
 
 @app.command("book")

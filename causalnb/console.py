@@ -23,6 +23,16 @@ def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
+def plain(text: str, longest: int = 80) -> str:
+    """Text from a file that others may have written, for a terminal: what could steer it stands as an escape.
+
+    >>> plain("\\x1b[2Jred")
+    '\\\\x1b[2Jred'
+    """
+    seen = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: longest + 1])
+    return seen if len(seen) <= longest else f"{seen[:longest]}..."
+
+
 def progress(items: Iterable[Item], *, what: str, total: int | None = None) -> Iterator[Item]:
     """Iterate over `items` with a bar on stderr that shows after two seconds and leaves no trace when it
     ends; none in a file or pipe.

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import random
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from causalnb.data import Images
 from causalnb.store import Store
 from causalnb.training import Recipe, cross_entropy, fit
 
+resource = pytest.importorskip("resource", reason="these need a Linux")
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="these need a Linux")
 RECIPE = Recipe(rate=0.05, momentum=0.9, epochs=60, batch=16, augmentation="crop-flip", schedule="cosine")
 fork = multiprocessing.get_context("fork")
@@ -123,9 +125,19 @@ def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def write_and_die(root, moment, number):
-    if moment == "in the maker":
-        Store(root).get_or_make(key(number), die)
+def write_and_die(root, moment):
+    kept = Store(root)
+    if moment == "holding the lock":
+        Path.write_text = die
+    elif moment == "setting a damaged one aside":
+        kept._path(key(1)).write_bytes(b"damaged")
+        Path.replace = die
+    elif moment == "in the maker":
+        kept.get_or_make(key(1), die)
+    elif moment == "half way through the bytes":
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, 1 << 19))
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     elif moment == "before the bytes are safe":
         os.fsync = die
     elif moment == "before the rename":
@@ -136,30 +148,38 @@ def write_and_die(root, moment, number):
             real(descriptor),
             os.path.isdir(f"/proc/self/fd/{descriptor}") and die(),
         )
-    Store(root).get_or_make(key(number), lambda: block(number))
+    elif moment == "before its checkpoints go":
+        shutil.rmtree = die
+    kept.get_or_make(key(1), lambda: block(1))
 
 
 @pytest.mark.parametrize(
     "moment, there",
     [
+        ("holding the lock", False),
+        ("setting a damaged one aside", False),
         ("in the maker", False),
+        ("half way through the bytes", False),
         ("before the bytes are safe", False),
         ("before the rename", False),
         ("after the rename", True),
+        ("before its checkpoints go", True),
     ],
 )
-def test_a_kill_at_each_step_of_a_write_leaves_the_whole_entry_or_none(tmp_path, moment, there):
+def test_a_kill_at_each_step_of_a_making_leaves_the_whole_entry_or_none(tmp_path, moment, there):
     kept = Store(tmp_path)
     kept.get_or_make(key(0), lambda: block(0))
-    writer = child(write_and_die, tmp_path, moment, 1)
+    checkpoint = kept.folder(key(1)) / "checkpoint"
+    checkpoint.write_text("an hour of work")
+    writer = child(write_and_die, tmp_path, moment)
     writer.join()
-    assert writer.exitcode == -signal.SIGKILL
-    assert kept.verify() == [] and sorted(entry.key["number"] for entry in kept.entries()) == (
-        [0, 1] if there else [0]
-    )
+    assert writer.exitcode in (-signal.SIGKILL, -signal.SIGXFSZ) and checkpoint.exists()
+    assert len(kept.verify()) == (moment == "setting a damaged one aside")
+    assert sorted(entry.key["number"] for entry in kept.entries()) == ([0, 1] if there else [0])
     made = []
-    kept.get_or_make(key(1), lambda: made.append(1) or block(1))
+    assert torch.equal(kept.get_or_make(key(1), lambda: made.append(1) or block(1))["x"], block(1)["x"])
     assert len(made) == (not there) and len(kept.entries()) == 2
+    assert list(tmp_path.glob("*.part")) == [] and kept.verify() == []
 
 
 def make_slowly(root, holding, waiting, report):
@@ -175,7 +195,7 @@ def make_slowly(root, holding, waiting, report):
 
 def want_the_same(root, holding, waiting, report):
     said = []
-    store.entries.PATIENCE = 0.05
+    store.locks.PATIENCE = 0.05
     console.say = lambda line: (said.append(line), waiting.set())
     assert holding.wait(30)
     kept = Store(root)
@@ -198,13 +218,18 @@ def test_of_two_processes_one_makes_and_the_other_says_that_it_waits(tmp_path):
         process.join(60)
         assert process.exitcode == 0
     assert first.recv() is True
-    assert second.recv() == (False, 1.0, ["Another process is making block: waiting for it."])
+    lock = tmp_path / "locks" / f"block-{store.key_digest(key(1))[:16]}.lock"
+    assert second.recv() == (
+        False,
+        1.0,
+        [
+            f"Process {both[0].pid} on {os.uname().nodename} is making block: waiting for it ({lock} is its lock)."
+        ],
+    )
 
 
-def sentence_under_a_limit(work, report):
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+def sentence_under_a_limit(work, report, limit=300_000):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         report.send(f"no error: {work()}")
@@ -212,16 +237,18 @@ def sentence_under_a_limit(work, report):
         report.send(str(error))
 
 
-def test_a_full_disk_is_a_sentence_and_leaves_what_was_there(tmp_path):
+@pytest.mark.parametrize("size", [0, *sorted(random.Random(0).sample(range(1, 1 << 20), 9))])
+def test_a_disk_that_is_full_at_any_byte_is_a_sentence_and_leaves_what_was_there(tmp_path, size):
     kept = Store(tmp_path)
     kept.get_or_make(key(0), lambda: block(0))
     checkpoint = kept.folder(key(1)) / "checkpoint"
     checkpoint.write_text("an hour of work")
     receive, send = fork.Pipe(duplex=False)
-    child(sentence_under_a_limit, lambda: kept.get_or_make(key(1), lambda: block(1)), send).join()
-    assert receive.recv() == (
-        f"{kept.root / kept._path(key(1)).name} cannot be written (File too large): free space there, "
-        "or choose another folder (CAUSALNB_STORE sets the store's)."
+    child(sentence_under_a_limit, lambda: kept.get_or_make(key(1), lambda: block(1)), send, size).join()
+    said = receive.recv()
+    assert said.startswith(f"{tmp_path}/") and said.endswith(
+        "cannot be written (File too large): free space there, or choose another folder (CAUSALNB_STORE sets "
+        "the store's)."
     )
     assert kept.verify() == [] and [entry.key for entry in kept.entries()] == [key(0)]
     assert list(tmp_path.glob("*.part")) == [] and checkpoint.read_text() == "an hour of work"

@@ -3,9 +3,11 @@
 `memo` is how everything goes in and out; it makes the key itself.
 """
 
-from causalnb.store.entries import Damaged, Entry, Store, key_digest, read, sound, write
+from causalnb.store.entries import Store
+from causalnb.store.headers import Entry, key_digest
 from causalnb.store.identity import Unknowable, describe
 from causalnb.store.memo import Named, key_of, memo
+from causalnb.store.sealed import Damaged, read, sound, write
 
 __all__ = [
     "Damaged",

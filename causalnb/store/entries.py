@@ -1,68 +1,34 @@
-"""The store: expensive results as named tensors, each made once and kept in one safetensors file. Nothing is
-ever unpickled.
+"""The store: expensive results as named tensors, each made once and kept in one sealed file.
 
-An entry's metadata hold its key, what made it, and a SHA-256 over the whole file (its own 64 digits read as
-zeros). So an entry appears by one rename or not at all, and whatever happens to it later is seen when it is
-read.
+A file is believed only where its seal is whole and its header holds the very key that is asked for. What
+cannot be read is said, and neither made again nor replaced.
 """
 
-import hashlib
-import json
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from causalnb import UserError, console, paths, record
+from causalnb import UserError, console, files, paths, record
+from causalnb.store import headers, locks
+from causalnb.store.headers import Entry, key_digest
+from causalnb.store.sealed import HINT, Damaged, Found, read, sound, write
 
-Found = tuple[dict[str, Tensor], dict[str, Any]]
+__all__ = ["Store", "key_digest"]
+
 SUFFIX = ".safetensors"
-PATIENCE = 3.0  # seconds of waiting for another process before it is said
-_SEAL, _OPEN = b'"sha256":"', b"0" * 64
-
-
-class Damaged(ValueError):
-    """A file that does not hold what was once written to it, or was never written here."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What is kept under a key: `seconds`, `device` and `versions` are those of its making."""
-
-    digest: str
-    what: str
-    key: dict[str, Any]
-    bytes: int
-    seconds: float
-    device: str
-    versions: dict[str, str]
-    path: Path
-
-
-def key_digest(key: Mapping[str, Any]) -> str:
-    """SHA-256 of a key's JSON; the order of its fields does not count.
-
-    key   plain JSON; "what" says in a word or two what is kept
-
-    >>> key_digest({"what": "weights", "seed": 0}) == key_digest({"seed": 0, "what": "weights"})
-    True
-    """
-    if not isinstance(key.get("what"), str):
-        raise ValueError(f'a key has a text under "what": {dict(key)}')
-    return hashlib.sha256(
-        json.dumps(dict(key), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-    ).hexdigest()
+DAY = 86400
+_NAME = re.compile(rf"(?P<what>[A-Za-z0-9_.-]*)-[0-9a-f]{{16}}(\{SUFFIX}.*)?$")
 
 
 @dataclass
@@ -87,7 +53,8 @@ class Store:
 
         device   where `make` computes, and where the tensors come back
 
-        A damaged entry is set aside and made again. A full disk is a UserError, and leaves what was there.
+        An entry that is damaged, or stands in another's place, is set aside and made again; one that cannot
+        be read is a UserError. So is a disk that is full or refuses, and what was there stays.
         """
         made = False
         if (found := self._find(key, device)) is None:
@@ -111,7 +78,7 @@ class Store:
     def folder(self, key: Mapping[str, Any]) -> Path:
         """A folder for unfinished work on `key`, such as checkpoints; it goes when the entry is made."""
         folder = self.root / "work" / self._path(key).stem
-        with _refusals(folder):
+        with files.refusals(folder, hint=HINT):
             folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -124,39 +91,60 @@ class Store:
 
     def entries(self) -> list[Entry]:
         """Every entry with a readable header, the store's own first."""
-        return [entry for path in self._files() if (entry := _entry(path))]
+        return [entry for path in self.every_file() if (entry := headers.entry_or_none(path))]
 
-    def verify(self) -> list[Path]:
-        """The files that do not match their checksum."""
-        return [path for path in self._files() if not sound(path)]
+    def every_file(self) -> list[Path]:
+        """Every file that should be an entry, the store's own first."""
+        return [path for folder in (self.root, *self.layers) for path in _inside(folder)]
 
-    def prune(self, what: str) -> list[Path]:
-        """Remove the store's own entries with `what` in their name, and what is unfinished or damaged of them
-        for a day or more.
+    def verify(self) -> list[tuple[Path, str]]:
+        """The files that cannot be believed, and why."""
+        found = []
+        for path in self.every_file():
+            try:
+                fault = self._fault(path)
+            except UserError as error:
+                fault = str(error).removeprefix(f"{path} ")
+            if fault:
+                found.append((path, fault))
+        return found
+
+    def matching(self, text: str) -> list[Path]:
+        """The store's own entries with exactly this `text` in what they hold, and what is unfinished, half
+        written or damaged of them for a day or more.
         """
-        named = f"*{_slug(what)}*-" + 16 * "[0-9a-f]"
-        left = [*self.root.glob(f"{named}{SUFFIX}.*"), *self.root.glob(f"work/{named}")]
-        gone = [
-            *self.root.glob(f"{named}{SUFFIX}"),
-            *(path for path in left if time.time() - path.stat().st_mtime >= 86400),
-        ]
-        for path in gone:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        return gone
+        if not any(letter.isalnum() for letter in text):
+            raise UserError(
+                f"{text!r} chooses no entries: give letters or digits of what `causalnb store` lists."
+            )
+        found = []
+        for path in _inside(self.root):
+            entry = headers.entry_or_none(path)
+            if _what(path) and not path.is_dir() and (text in entry.what if entry else _named(path, text)):
+                found.append(path)
+        left = (path for path in _left_over(self.root) if _named(path, text))
+        with files.refusals(self.root, "read"):
+            return found + [path for path in left if time.time() - path.lstat().st_mtime >= DAY]
+
+    def remove(self, found: list[Path]) -> None:
+        """Remove what `matching` found."""
+        for path in found:
+            with files.refusals(path, "removed"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def export(self, digest: str, path: Path) -> Path:
         """Copy the entry whose digest begins so into a folder, or to a file NAME.safetensors; the file comes
-        back.
+        back. A file that is there already must be this entry.
         """
         found = {
             entry.digest: entry.path
             for entry in self.entries()
-            if entry.digest.startswith(digest) and sound(entry.path)
+            if digest and entry.digest.startswith(digest) and not self._fault(entry.path)
         }
         if len(found) != 1:
             raise UserError(
-                f"{digest} names {len(found) or 'no'} sound entries of {self.root}: give the digits with "
-                "which `causalnb store` lists one."
+                f"{console.plain(digest) or 'An empty text'} names {len(found) or 'no'} sound entries of "
+                f"{self.root}: give the digits with which `causalnb store` lists one."
             )
         (source,) = found.values()
         target = path if path.suffix == SUFFIX else path / source.name
@@ -164,44 +152,74 @@ class Store:
         return target
 
     def import_(self, path: Path) -> None:
-        """Take a file that was exported into the store."""
-        entry = _entry(path)
-        if entry is None or not sound(path) or entry.digest != key_digest(entry.key):
+        """Take a file that was exported into the store; an entry that is there already is not replaced."""
+        try:
+            entry = headers.entry(path)
+            with files.refusals(path, "read"):
+                whole = sound(path)
+        except Damaged:
+            whole = False
+        if not whole:
             raise UserError(
                 f"{path} is not a sound entry of a store: give a file that `causalnb store --export` wrote."
             )
         with self._alone(entry.key):
+            self._set_aside(self._path(entry.key))
             _put(self._path(entry.key), path.read_bytes())
 
     def _path(self, key: Mapping[str, Any]) -> Path:
         return self.root / f"{_slug(key['what'])}-{key_digest(key)[:16]}{SUFFIX}"
 
-    def _files(self) -> list[Path]:
-        return [path for folder in (self.root, *self.layers) for path in sorted(folder.glob(f"*{SUFFIX}"))]
-
     def _find(self, key: Mapping[str, Any], device: str | torch.device) -> Found | None:
+        """Own entries are found by name, those of layers by what their headers say."""
         own, digest = self._path(key), key_digest(key)
-        layered = (
-            path
-            for path in self._files()
-            if path.parent != self.root and (entry := _entry(path)) and entry.digest == digest
-        )
-        for path in (own, *layered):
+        for path in chain([own], self._layered(digest)):
             try:
-                return read(path, device=device)
-            except (OSError, Damaged) as error:
+                if found := headers.taken(path, digest, device):
+                    return found
+            except Damaged as error:
                 if path != own:
                     console.say(f"{error}: it is not used.")
         return None
+
+    def _layered(self, digest: str) -> Iterator[Path]:
+        for path in (path for layer in self.layers for path in _inside(layer) if not path.is_dir()):
+            with files.refusals(path, "read"):
+                now = path.stat()
+            if (entry := headers.entry_as(path, now.st_size, now.st_mtime_ns)) and entry.digest == digest:
+                yield path
+
+    def _fault(self, path: Path) -> str:
+        """Why a file is not believed, or nothing."""
+        try:
+            entry = headers.entry(path)
+            with files.refusals(path, "read"):
+                if not sound(path):
+                    return "is damaged"
+        except Damaged:
+            with files.refusals(path, "read"):
+                return "is no entry of a store" if sound(path) else "is damaged"
+        home = self._path(entry.key)
+        if path.parent == self.root and path != home:
+            return f"holds {console.plain(entry.what)}, whose place is {home.name}"
+        return ""
+
+    def _set_aside(self, path: Path) -> None:
+        """What is in the way of an entry and cannot be believed."""
+        if os.path.lexists(path) and (fault := self._fault(path)):
+            with files.refusals(path, hint=HINT):
+                aside = path.replace(path.with_name(f"{path.name}.damaged"))
+            console.say(f"{path} {fault}: it is set aside as {aside.name} and made again.")
 
     def _make(
         self, key: Mapping[str, Any], make: Callable[[], Mapping[str, Tensor]], device: str | torch.device
     ) -> Found:
         path = self._path(key)
-        if path.exists():
-            with _refusals(path):
-                aside = path.replace(path.with_name(f"{path.name}.damaged"))
-            console.say(f"{path} is damaged: it is set aside as {aside.name} and made again.")
+        self._set_aside(path)
+        with files.refusals(path, hint=HINT):  # before the work, not after it
+            tempfile.TemporaryFile(dir=self.root).close()
+            for killed in self.root.glob(f".{path.name}.*.part"):
+                killed.unlink(missing_ok=True)
         start = time.perf_counter()
         tensors = make()
         write(
@@ -218,101 +236,48 @@ class Store:
         shutil.rmtree(self.root / "work" / path.stem, ignore_errors=True)
         return read(path, device=device)
 
-    def _alone(self, key: Mapping[str, Any]) -> AbstractContextManager[Any]:
+    def _alone(self, key: Mapping[str, Any]) -> AbstractContextManager[None]:
         """Inside, no other process makes this entry."""
-        lock = FileLock(self.root / "locks" / f"{self._path(key).stem}.lock")
-        with _refusals(self.root):
-            (self.root / "locks").mkdir(parents=True, exist_ok=True)
-            try:
-                return lock.acquire(timeout=PATIENCE)
-            except Timeout:
-                console.say(f"Another process is making {key['what']}: waiting for it.")
-                return lock.acquire()
+        return locks.alone(self.root / "locks" / f"{self._path(key).stem}.lock", console.plain(key["what"]))
 
 
-# One file, whole or not at all ----------------------------------------------------------------------------
+def _put(path: Path, content: bytes) -> None:
+    """Write an entry where there is none, or the same."""
+    with files.refusals(path, "read"):
+        if os.path.lexists(path):
+            headers.regular(path)
+            if path.read_bytes() == content:
+                return
+            raise UserError(
+                f"{path} is there already and holds something else: move it away, or choose another place."
+            )
+    files.write(path, content, hint=HINT)
 
 
-def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write tensors under a header (JSON), sealed by a checksum; a kill at any moment leaves the file that
-    was there, or this one.
-
-    Tensors come back contiguous, and no longer share memory.
-    """
-    apart = {
-        name: values.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, values in tensors.items()
-    }
-    content = bytearray(
-        save(apart, metadata={"header": json.dumps(header, sort_keys=True), "sha256": _OPEN.decode()})
-    )
-    content[_seal(content)] = hashlib.sha256(content).hexdigest().encode()
-    _put(path, content)
+def _inside(folder: Path) -> list[Path]:
+    """The files of a folder that bear an entry's suffix; none where there is no such folder."""
+    with files.refusals(folder, "read"):
+        try:
+            return [folder / name for name in sorted(os.listdir(folder)) if name.endswith(SUFFIX)]
+        except FileNotFoundError:
+            return []
 
 
-def read(path: Path, *, device: str | torch.device = "cpu") -> Found:
-    """The tensors and the header that `write` wrote; Damaged where the file is not as it was."""
-    if not sound(path):
-        raise Damaged(f"{path} does not match its checksum")
-    with safe_open(path, framework="pt", device=str(device)) as file:
-        # A mapped file starts at any byte; a copy is aligned as torch aligns, so that sums round as they did
-        # before.
-        names = file.keys()
-        tensors = {name: file.get_tensor(name).clone() for name in names}
-        return tensors, json.loads(file.metadata()["header"])
+def _left_over(root: Path) -> list[Path]:
+    """What kills and damage left: set aside, half written, unfinished."""
+    return [*root.glob(f"*{SUFFIX}.damaged"), *root.glob(f"*{SUFFIX}*.part"), *root.glob("work/*")]
 
 
-def sound(path: Path) -> bool:
-    """Whether a file is as `write` wrote it."""
-    content = bytearray(path.read_bytes())
-    place = _seal(content)
-    said, content[place] = bytes(content[place]), _OPEN
-    return hashlib.sha256(content).hexdigest().encode() == said
+def _what(path: Path) -> str:
+    """What a file's name says that it holds; empty where it is not the store's."""
+    named = _NAME.match(path.name.removeprefix("."))
+    return named["what"] if named else ""
 
 
-def _seal(content: bytearray) -> slice:
-    start = content.find(_SEAL) + len(_SEAL)
-    return slice(start, start + len(_OPEN))
-
-
-def _entry(path: Path) -> Entry | None:
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads(file.metadata()["header"])
-        return Entry(what=header["key"]["what"], bytes=path.stat().st_size, path=path, **header)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
-        return None
+def _named(path: Path, text: str) -> bool:
+    """Whether a name, in which blanks are dashes, has a text."""
+    return text in _what(path) or text.replace(" ", "-") in _what(path)
 
 
 def _slug(what: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.]+", "-", what)[:60]
-
-
-def _put(path: Path, content: bytes | bytearray) -> None:
-    part = path.with_name(f"{path.name}.part")
-    with _refusals(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-        if os.name == "posix":  # the new name is safe when its folder is
-            folder = os.open(path.parent, os.O_RDONLY)
-            os.fsync(folder)
-            os.close(folder)
-
-
-@contextmanager
-def _refusals(path: Path) -> Iterator[None]:
-    """A disk that is full, or refuses, is the user's to mend."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({error.strerror}): free space there, or choose another folder "
-            "(CAUSALNB_STORE sets the store's)."
-        ) from None

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from causalnb import UserError, console, record
 from causalnb.randomness import generators_at
 from causalnb.store import closure, code, identity, values
-from causalnb.store.entries import Store, key_digest
+from causalnb.store.entries import Store
+from causalnb.store.headers import key_digest
 
 P = ParamSpec("P")
 R = TypeVar("R")
