@@ -5,6 +5,7 @@ decode one, and to look through a folder, so not where the store already holds t
 """
 
 import difflib
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -114,7 +115,7 @@ def load(name: str, split: Split = "train", *, store: Store | None = None) -> Im
         both = replace(shapes(5000, cue="corner", rho=0.9), split=split)
         return both.take({"train": slice(4000), "test": slice(4000, None)}[split])
     if name not in _KNOWN:
-        return _from_folder(Path(name).expanduser(), split, store)
+        return _from_folder(paths.typed(name), split, store)
     known = _KNOWN[name]
     what, decode, white = (
         (known.loader, partial(_decode, name), 255) if known.loader else ("digits", _decode_digits, 16)
@@ -134,7 +135,7 @@ def require(name: str) -> None:
     is there.
     """
     if name not in _KNOWN:
-        if Path(name).expanduser().is_dir():
+        if os.path.isdir(paths.typed(name)):
             return
         near = difflib.get_close_matches(name, NAMES, n=1)
         guess = f" (did you mean {near[0]}?)" if near else ""
