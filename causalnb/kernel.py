@@ -52,8 +52,9 @@ def require_used(asked: Mapping[str, Any], p: Parameters) -> None:
         if value is not None and (used != value or isinstance(used, bool) != isinstance(value, bool)):
             raise UserError(
                 f"{name} = {value!r} was asked, but the notebook would run with {used!r}: the tag "
-                f"`parameters` is missing on the cell that lists the parameters, or another cell sets {name}; "
-                "put the tag back (`:tags: [parameters]`), before the cell of begin, and let no other cell set it."
+                "`parameters` is missing on the cell that lists the parameters, or another cell sets "
+                f"{name}; put the tag back (`:tags: [parameters]`), before the cell of begin, and let no "
+                "other cell set it."
             )
 
 

@@ -1,8 +1,8 @@
 """From a text notebook to an executed one with its record: convert, run, publish; and whether a run is still
 fresh.
 
-papermill executes. A run appears under runs/CHAPTER/ whole or not at all; a failed notebook is kept apart. How
-a run takes its place, and what it may replace, is `places`' matter.
+papermill executes. A run appears under runs/CHAPTER/ whole or not at all; a failed notebook is kept apart.
+How a run takes its place, and what it may replace, is the matter of `places`.
 """
 
 from __future__ import annotations
@@ -226,9 +226,8 @@ def _require_record(one: Chapter, executed: Path, values: Mapping[str, Any]) -> 
         wrong = f"{text} left a record of {wrong} (see its cells of parameters and of begin)"
     except UserError:
         wrong = f"{text} ended without a record (its last cell must be `run.finish()`)"
-    raise UserError(
-        f"{wrong}: no run was replaced, and its notebook is kept as {places.keep_failed(executed)}."
-    )
+    kept = places.keep_failed(executed)
+    raise UserError(f"{wrong}: no run was replaced, and its notebook is kept as {kept}.")
 
 
 def _not_asked(one: Chapter, made: record.Record, values: Mapping[str, Any]) -> str:
