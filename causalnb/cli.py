@@ -41,10 +41,17 @@ def main() -> None:
 
 
 @app.command()
-def run(name: Name, profile: str = "quick", parameter: Values = None, publish: bool = False) -> None:
+def run(
+    name: Name,
+    profile: Annotated[str | None, typer.Option(show_default="quick")] = None,
+    parameter: Values = None,
+    publish: bool = False,
+) -> None:
     """Execute a chapter and leave its notebook and record under runs/."""
-    one = runner.chapter(name)
-    done = runner.run(one, {"profile": profile, **_values(parameter)})
+    one, values = runner.chapter(name), _values([*(parameter or [])], profile)
+    if publish:
+        runner.require_publishable(one, values)
+    done = runner.run(one, values)
     if publish:
         done = runner.publish(done, one)
     print(
@@ -56,10 +63,7 @@ def run(name: Name, profile: str = "quick", parameter: Values = None, publish: b
 @app.command()
 def convert(name: Name, output: Path) -> None:
     """Write a chapter's text as a notebook for Jupyter or plain papermill."""
-    import nbformat
-
-    output.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(runner.convert(runner.chapter(name)), output)
+    runner.convert_to(runner.chapter(name), output)
     print(f"{output} is ready: papermill {output} OUT.ipynb -k python3 -p profile quick")
 
 
@@ -266,17 +270,29 @@ def _per_channel(name: str, text: str) -> tuple[float, ...]:
         ) from None
 
 
-def _values(pairs: list[str] | None) -> dict[str, Any]:
-    """NAME=VALUE pairs: 20 and 1e-3 are numbers, True is true, what is no Python literal is text."""
-    found: dict[str, Any] = {}
-    for pair in pairs or []:
+def _values(pairs: list[str], profile: str | None) -> dict[str, Any]:
+    """NAME=VALUE pairs: 20 and 1e-3 are numbers, True is true, what is no Python literal is text; the
+    profile is quick unless one is asked for.
+    """
+    asked: list[tuple[str, Any]] = [] if profile is None else [("profile", profile)]
+    for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
             raise UserError(
                 f"-p {pair} is not possible: give a parameter as NAME=VALUE, for example -p n_images=20."
             )
-        try:
-            found[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            found[name] = value
-    return found
+        asked.append((name, _literal(value)))
+    found: dict[str, Any] = {}
+    for name, value in asked:
+        if repr(found.setdefault(name, value)) != repr(value):
+            raise UserError(
+                f"{name} = {found[name]!r} and {name} = {value!r} were both asked: give one of them."
+            )
+    return {"profile": "quick", **found}
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text

@@ -71,6 +71,25 @@ def fresh_folder(parent: Path, name: str) -> Path:
     raise UserError(f"{parent / name} and 9,999 more of its name are taken: remove some.")
 
 
+def settle(folder: Path, parent: Path, name: str) -> Path:
+    """Move a folder to a name that no one else has (`fresh_folder`), in one rename."""
+    place = fresh_folder(parent, name)
+    try:
+        folder.rename(place)
+    except BaseException:
+        place.rmdir()
+        raise
+    _settle(parent)
+    return place
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder in which nothing can be made; nothing is made."""
+    there = next(one for one in (folder, *folder.parents) if os.path.exists(one))
+    if not (os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)):
+        raise UserError(f"{folder} cannot be written: {there} must be a folder that you may write to.")
+
+
 def _settle(folder: Path) -> None:
     """A new name is safe only when its folder is on the disk."""
     if os.name == "posix":

@@ -5,7 +5,6 @@ A cell can be run twice: a measurement replaces the one of the same id. Nothing 
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 import os
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 import causalnb
-from causalnb import UserError, data, figstyle, fragments, ledger, paths, record
+from causalnb import UserError, data, figstyle, files, fragments, kernel, ledger, paths, record
 from causalnb.parameters import Parameters
 from causalnb.statistics import Estimate, logic
 from causalnb.store import Store
@@ -30,7 +29,6 @@ from causalnb.store import Store
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-INJECTED = "# Parameters"
 MEMORY = "The device {device} ran out of memory: lower n_images or the batch, or choose another device."
 LOST = (
     "The device {device} stopped answering: start the run again (what was finished is in the store), or "
@@ -42,19 +40,23 @@ def begin(chapter: str, **values: Any) -> Run:
     """Start a chapter's run: take the parameters, refuse what is unknown or impossible, resolve the rest.
 
     In a notebook the parameters are the names that its parameters cell declared and, for names nobody knows,
-    those in the cell that papermill injected. From a script they are keyword arguments.
+    those in the cell that papermill injected; one that is not what was asked is refused. From a script they
+    are keyword arguments.
 
     >>> run = begin("ace", eps=0.2)  # doctest: +SKIP
     """
     model = parameters_of(chapter)
-    shell = _shell()
-    p = model.resolve(values if values or shell is None else _declared(shell, model))
+    shell = kernel.shell()
+    p = model.resolve(values if values or shell is None else kernel.declared(shell, model))
+    if shell is not None:
+        kernel.require_used(kernel.asked(shell), p)
     device = find_device(p.device)
     for name in p.sets:
         data.require(name)
     torch.set_num_threads(p.threads)
     run = Run(chapter, p, device, shell)
     if shell is not None:
+        run.require_place()
         shell.set_custom_exc((RuntimeError, MemoryError), _device_sentence(str(device)))
     return run
 
@@ -113,6 +115,7 @@ class Run:
         self._clock = (time.perf_counter(), _cpu_seconds())
         self._open: tuple[str, float, float] | None = None
         self._figures = 0
+        self._folder: Path | None = None
 
     def section(self, name: str) -> None:
         """From here on time counts for `name`, until the next section."""
@@ -261,7 +264,7 @@ class Run:
 
     def record(self) -> record.Record:
         """The record as it stands."""
-        cells = record.cells_digest(_executed(self._shell))
+        cells = record.cells_digest(kernel.cells(self._shell))
         sources = {"notebook": cells, **record.computing_sources()}
         libraries = record.versions()
         own = type(self.p).resolve({"profile": self.p.profile})
@@ -295,57 +298,49 @@ class Run:
         )
 
     def finish(self) -> None:
-        """Write the record: where the runner asked, else beside papermill's output, else under runs/; say
-        where.
+        """Write the record: where the runner asked, else beside papermill's output, else into a new folder
+        under runs/; say where.
         """
         self._close()
-        file = self.record().write(self._place())
-        if not os.environ.get("CAUSALNB_RECORD"):
+        if (
+            self._shell is not None
+        ):  # papermill writes its cell after the one that is tagged, also if that is late
+            kernel.require_used(kernel.asked(self._shell), self.p)
+        self.require_place()
+        file = self._place()
+        with files.refusals(file):
+            self.record().write(file)
+        if not paths.record_file():
             print(f"{len(self.measurements)} measurements are recorded in {paths.short(file)}")
 
+    def require_place(self) -> None:
+        """Refuse a `CAUSALNB_RECORD` that holds anything but a run of this chapter with these parameters."""
+        asked = paths.record_file()
+        if asked and os.path.exists(asked):
+            there = _read(asked)
+            if there is None or (there.chapter, there.parameters) != (self.chapter, self.p.model_dump()):
+                raise UserError(
+                    f"CAUSALNB_RECORD = {asked} holds something else than a run of {self.chapter} with these "
+                    "parameters: give another name, or move it away."
+                )
+
     def _place(self) -> Path:
-        asked = os.environ.get("CAUSALNB_RECORD")
         output = self._shell.user_ns.get("PAPERMILL_OUTPUT_PATH") if self._shell else None
-        if asked:
-            return Path(asked)
-        if output:
+        if asked := paths.record_file():
+            return asked
+        if output and Path(output).is_file():  # not where papermill runs elsewhere than its kernel
             return Path(output).with_suffix(".record.json")
-        return (
-            paths.runs_root()
-            / self.chapter
-            / f"{self.p.profile}-{self._started:%Y%m%d-%H%M%S}"
-            / "record.json"
-        )
+        if self._folder is None:
+            stamp = f"{self.p.profile}-{self._started:%Y%m%d-%H%M%S}"
+            self._folder = files.fresh_folder(paths.runs_root() / self.chapter, stamp)
+        return self._folder / "record.json"
 
 
-def _shell() -> Any:
-    """IPython's shell where this runs in a Jupyter kernel, else None."""
-    interactive = sys.modules.get("IPython")
-    shell = interactive.get_ipython() if interactive else None
-    return shell if hasattr(shell, "kernel") else None
-
-
-def _declared(shell: Any, model: type[Parameters]) -> dict[str, Any]:
-    names = shell.user_ns
-    injected = [cell for cell in _history(shell) if cell.startswith(INJECTED)]
-    unknown = {name for cell in injected[-1:] for name in _assigned(cell)} - set(model.model_fields)
-    wanted = [*model.model_fields, *sorted(name for name in unknown if not name.startswith("PAPERMILL_"))]
-    return {name: names[name] for name in wanted if name in names}
-
-
-def _assigned(source: str) -> Iterable[str]:
-    for statement in ast.parse(source).body:
-        if isinstance(statement, ast.Assign):
-            yield from (target.id for target in statement.targets if isinstance(target, ast.Name))
-
-
-def _history(shell: Any) -> list[str]:
-    return list(shell.history_manager.input_hist_raw) if shell is not None else []
-
-
-def _executed(shell: Any) -> list[str]:
-    """The code cells run so far, papermill's own left out."""
-    return [cell for cell in _history(shell) if not cell.startswith(INJECTED)]
+def _read(file: Path) -> record.Record | None:
+    try:
+        return record.read(file)
+    except UserError:
+        return None
 
 
 def _device_sentence(device: str) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import UnionType
 from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -62,6 +62,16 @@ class Parameters(BaseModel):
         except ValidationError as error:
             raise UserError(_impossible(cls, error)) from None
 
+    @field_validator("data")
+    @classmethod
+    def _names(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",")]
+        if "" in names or len(set(names)) < len(names):
+            raise ValueError(
+                f"data = {value!r} is not possible: data sets, separated by commas, each of them once."
+            )
+        return value
+
     @property
     def sets(self) -> tuple[str, ...]:
         """The names in `data`, in their order."""
@@ -71,7 +81,8 @@ class Parameters(BaseModel):
 def _unknown(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     guess = f"; did you mean {near[0]}?" if near else "."
-    return f"{name} is not a parameter of this chapter{guess} Known are {', '.join(known)}."
+    shown = name if name.isidentifier() else repr(name)
+    return f"{shown} is not a parameter of this chapter{guess} Known are {', '.join(known)}."
 
 
 def _impossible(model: type[Parameters], error: ValidationError) -> str:

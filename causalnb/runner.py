@@ -2,22 +2,24 @@
 fresh.
 
 papermill executes. A run appears under runs/CHAPTER/ whole or not at all; a failed notebook is kept apart.
+How a run takes its place, and what it may replace, is the matter of `places`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from causalnb import UserError, console, data, notebook, paths, record
+from causalnb import UserError, console, data, files, kernel, notebook, paths, places, record
 from causalnb.ledger.rows import PROFILES
 from causalnb.parameters import Parameters
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 NUMBERED = re.compile(r"(\d\d)_(\w+)\.md")
+DEVICE = {"device", "threads"}  # parameters that say how a run computes, not what
+_one_at_a_time = threading.Lock()  # a run sets this process's environment and working folder
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,8 @@ def chapters() -> dict[str, Chapter]:
     found = {}
     for file in sorted((paths.book_root() / "notebooks").glob("*.md")):
         if match := NUMBERED.fullmatch(file.name):
-            title = next(
-                line[2:].strip()
-                for line in file.read_text(encoding="utf-8").splitlines()
-                if line.startswith("# ")
-            )
+            lines = _text(file).splitlines()
+            title = next((line[2:].strip() for line in lines if line.startswith("# ")), match[2])
             found[match[2]] = Chapter(match[1], match[2], title, file)
     return found
 
@@ -85,8 +86,36 @@ def chapter(name: str) -> Chapter:
 def convert(one: Chapter) -> NotebookNode:
     """The chapter's text as a notebook for Jupyter and papermill, without outputs."""
     import jupytext
+    from yaml import YAMLError
 
-    return jupytext.read(one.source)
+    try:
+        return jupytext.reads(_text(one.source), {"extension": ".md"})
+    except (ValueError, YAMLError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{paths.short(one.source)} is no text notebook ({reason}): mend its text.") from None
+
+
+def convert_to(one: Chapter, output: Path) -> Path:
+    """Write the chapter as a notebook; a file that we did not write, or that was changed since, is never
+    replaced.
+    """
+    file = Path(os.path.realpath(output))
+    if file.suffix != ".ipynb":
+        raise UserError(f"{output} is no place for a notebook: give a name that ends in .ipynb.")
+    if os.path.lexists(file) and not places.untouched(file, "converted"):
+        raise UserError(
+            f"{output} is there already, and causalnb did not write it as it is now: give another name, "
+            "or move it away."
+        )
+    return files.write(file, places.sealed(convert(one), "converted"))
+
+
+def _text(file: Path) -> str:
+    try:
+        with files.refusals(file, "read"):
+            return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{paths.short(file)} is not UTF-8 text: save it as UTF-8.") from None
 
 
 def cells(one: Chapter) -> str:
@@ -106,42 +135,110 @@ def check(one: Chapter, values: Mapping[str, Any]) -> Parameters:
 def run(one: Chapter, values: Mapping[str, Any]) -> Executed:
     """Execute a chapter; its notebook and record appear when it ends well.
 
-    Their folder is runs/CHAPTER/PROFILE for a profile as it stands, else runs/CHAPTER/PROFILE-TIME.
+    Their folder is runs/CHAPTER/PROFILE for a profile as it stands, else runs/CHAPTER/PROFILE-TIME. A run
+    that was in PROFILE goes to PROFILE-TIME, unless this one has the same parameters and found it there,
+    untouched.
 
-    raises  UserError where a cell refused something or the notebook failed (it is kept in
-            runs/CHAPTER/failed)
+    raises  UserError where a cell refused something, the notebook failed or left no record of what was asked
+            (it is kept in runs/CHAPTER/failed), or the disk refuses
     """
-    import papermill
-
-    p = check(one, values)
-    book, home = paths.book_root(), paths.runs_root() / one.name
-    stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    target = home / (p.profile if set(values) <= {"profile"} else f"{p.profile}-{stamp}")
-    part = home / f".{stamp}-{os.getpid()}"
-    part.mkdir(parents=True)
-    executed = part / f"{one.name}.ipynb"
+    p, node = check(one, values), convert(one)
+    _require_tag(one, node, values)
+    home = paths.runs_root() / one.name
+    _require_folder(home / p.profile)
+    found = {places.identity(folder) for folder in home.glob("[!.]*")} - {None}
+    part = files.fresh_folder(home, f".{places.stamp()}-{os.getpid()}")
+    keep = False
     try:
-        with _environment(CAUSALNB_RECORD=str(part / "record.json"), CAUSALNB_QUIET="1", **_threads(p)):
+        executed = _execute(one, node, values, p, part)
+        made = _require_record(one, executed, values)
+        keep = True
+        own = set(values) <= {"profile"}
+        folder = places.settle(part, _stripped(executed), home, made, found, own=own)
+        keep = False
+    finally:
+        if not keep:
+            shutil.rmtree(part, ignore_errors=True)
+    return Executed(folder, folder / executed.name, made)
+
+
+def _require_tag(one: Chapter, node: NotebookNode, values: Mapping[str, Any]) -> None:
+    """Refuse to ask a notebook that lists no parameters: papermill would set them before the cell that resets
+    them.
+    """
+    if values and not any("parameters" in cell.metadata.get("tags", []) for cell in node.cells):
+        name, value = list(values.items())[-1]
+        raise UserError(
+            f"{paths.short(one.source)} has no cell with the tag `parameters`, so {name} = {value!r} would "
+            "not be used: put the tag back on the cell that lists the parameters (`:tags: [parameters]`)."
+        )
+
+
+def _require_folder(folder: Path) -> None:
+    if os.path.lexists(folder) and (folder.is_symlink() or not os.path.isdir(folder)):
+        raise UserError(f"{paths.short(folder)} is not a folder, but a run is to stand there: move it away.")
+
+
+def _execute(one: Chapter, node: NotebookNode, values: Mapping[str, Any], p: Parameters, part: Path) -> Path:
+    """The executed notebook, in the folder `part`; the kernel leaves its record there."""
+    import papermill
+    from jupyter_client.kernelspec import NoSuchKernel
+
+    executed = part / f"{one.name}.ipynb"
+    environment = {
+        "CAUSALNB_RECORD": str(part / "record.json"),
+        "CAUSALNB_QUIET": "1",
+        kernel.ASKED: json.dumps(dict(values)),
+        "OMP_NUM_THREADS": str(p.threads),
+        "OMP_WAIT_POLICY": "passive",
+    }
+    bar = sys.stderr.isatty() and not console.quiet()
+    try:
+        with _one_at_a_time, _environment(**paths.for_kernel(), **environment), files.refusals(part):
             papermill.execute_notebook(
-                convert(one),
+                node,
                 str(executed),
                 parameters=dict(values),
                 kernel_name="python3",
-                cwd=str(book),
-                progress_bar=sys.stderr.isatty() and not console.quiet(),
+                cwd=str(paths.book_root()),
+                progress_bar=bar,
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             )
-        _strip(executed)
-        _replace(part, target)
     except papermill.PapermillExecutionError as error:
-        raise _failure(error, executed, home / "failed") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return Executed(target, target / executed.name, record.read(target))
+        raise _failure(error, executed) from None
+    except (RuntimeError, NoSuchKernel) as error:
+        raise UserError(
+            f"The kernel that runs {paths.short(one.source)} did not start or died "
+            f"({(str(error).splitlines() or [type(error).__name__])[0]}): see to it that there is memory "
+            "and room on the disk, and start the run again (what was finished is in the store)."
+        ) from None
+    return executed
 
 
-def _threads(p: Parameters) -> dict[str, str]:
-    return {"OMP_NUM_THREADS": str(p.threads), "OMP_WAIT_POLICY": "passive"}
+def _require_record(one: Chapter, executed: Path, values: Mapping[str, Any]) -> record.Record:
+    """The record that the notebook left beside it; refused where it is none, or not of what was asked."""
+    text = paths.short(one.source)
+    try:
+        made = record.read(executed.with_name("record.json"))
+        wrong = _not_asked(one, made, values)
+        if not wrong:
+            return made
+        wrong = f"{text} left a record of {wrong} (see its cells of parameters and of begin)"
+    except UserError:
+        wrong = f"{text} ended without a record (its last cell must be `run.finish()`)"
+    kept = places.keep_failed(executed)
+    raise UserError(f"{wrong}: no run was replaced, and its notebook is kept as {kept}.")
+
+
+def _not_asked(one: Chapter, made: record.Record, values: Mapping[str, Any]) -> str:
+    """What of a record is not what was asked, in words; "" where all is."""
+    if made.chapter != one.name:
+        return f"the chapter {made.chapter}"
+    return ", ".join(
+        f"{name} = {made.parameters.get(name)!r} where {value!r} was asked"
+        for name, value in values.items()
+        if value is not None and made.parameters.get(name) != value
+    )
 
 
 @contextmanager
@@ -158,22 +255,18 @@ def _environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _failure(error: Any, executed: Path, kept: Path) -> UserError:
+def _failure(error: Any, executed: Path) -> UserError:
     if error.ename == "UserError":
         return UserError(error.evalue)
-    kept.mkdir(parents=True, exist_ok=True)
-    file = kept / f"{executed.parent.name.lstrip('.')}.ipynb"
-    shutil.move(executed, file)
     return UserError(
         f"The notebook failed with {error.ename}: {error.evalue.splitlines()[0] if error.evalue else ''} "
-        f"in cell {error.exec_count}. It is kept as {file.relative_to(paths.runs_root().parent)}: open it to "
-        "see the cell."
+        f"in cell {error.exec_count}. It is kept as {places.keep_failed(executed)}: open it to see the cell."
     )
 
 
-def _strip(file: Path) -> None:
-    """Leave out what differs from run to run and what names this machine (papermill's times and paths,
-    stderr); join a cell's prints.
+def _stripped(file: Path) -> str:
+    """A notebook without what differs from run to run and what names this machine (papermill's times and
+    paths, stderr), a cell's prints joined.
     """
     import nbformat
 
@@ -184,7 +277,7 @@ def _strip(file: Path) -> None:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = _joined(output for output in cell.outputs if output.get("name") != "stderr")
-    nbformat.write(node, file)
+    return places.sealed(node, "executed")
 
 
 def _joined(outputs: Iterable[NotebookNode]) -> list[NotebookNode]:
@@ -195,16 +288,6 @@ def _joined(outputs: Iterable[NotebookNode]) -> list[NotebookNode]:
         else:
             kept.append(output)
     return kept
-
-
-def _replace(part: Path, target: Path) -> None:
-    """Put the folder `part` where `target` is; a run that was there goes only when the new one is whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    old = part.with_name(part.name + ".old")
-    if target.exists():
-        target.rename(old)
-    part.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 # Which runs there are -------------------------------------------------------------------------------------
@@ -231,20 +314,44 @@ def quick(one: Chapter) -> Executed | None:
 
 def published(one: Chapter) -> list[Executed]:
     """The executions that the book carries, the largest profile first."""
-    found = [executed(folder) for folder in (paths.published_root() / one.name).glob("*")]
+    found = [executed(folder) for folder in (paths.published_root() / one.name).glob("[!.]*")]
     return sorted(
         (run for run in found if run), key=lambda run: PROFILES.index(run.record.profile), reverse=True
     )
 
 
+def require_publishable(one: Chapter, values: Mapping[str, Any]) -> None:
+    """Refuse, before the work, what `publish` would refuse after it."""
+    p = check(one, values)
+    plain = type(p).resolve({"profile": p.profile})
+    _require_own({name: value for name, value in p if value != getattr(plain, name)}, p.profile)
+    files.require_writable(paths.published_root() / one.name)
+
+
 def publish(run: Executed, one: Chapter) -> Executed:
     """Copy a run to book/published/CHAPTER/PROFILE-DEVICE, in place of the one there."""
+    _require_own(run.record.changed, run.record.profile)
     target = paths.published_root() / one.name / f"{run.record.profile}-{run.record.device.partition(':')[0]}"
-    part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(run.folder, part)
-    _replace(part, target)
+    part = files.fresh_folder(target.parent, f".{target.name}.{os.getpid()}.part")
+    try:
+        for file in (run.notebook, run.folder / "record.json"):
+            files.write(part / file.name, file.read_bytes())
+        with files.refusals(target):
+            for aside in places.put(part, target):
+                places.discard(aside)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return Executed(target, target / run.notebook.name, run.record)
+
+
+def _require_own(changed: Mapping[str, Any], profile: str) -> None:
+    """Refuse to publish parameters under the name of a profile that does not have them."""
+    if others := {name: value for name, value in changed.items() if name not in DEVICE}:
+        name, value = next(iter(others.items()))
+        raise UserError(
+            f"A run with {name} = {value!r} cannot be published: book/published/ holds each profile as it "
+            f"stands, and {profile} has another {name}; leave out {name}, or --publish."
+        )
 
 
 def state(run: Executed | None, one: Chapter) -> State:

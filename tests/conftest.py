@@ -2,9 +2,16 @@
 seconds.
 """
 
+import functools
+import os
 import textwrap
+from types import SimpleNamespace
 
 import pytest
+
+from causalnb import UserError, kernel, ledger
+
+loaded = functools.cache(ledger.load)
 
 HEADER = """\
 ---
@@ -59,3 +66,66 @@ def book(tmp_path, monkeypatch):
     write.begin, write.measure = BEGIN, MEASURE
     write()
     return write
+
+
+class Shell:
+    """What the package knows of IPython's shell in a kernel."""
+
+    def __init__(self):
+        self.kernel, self.user_ns = self, {}
+        self.history_manager = SimpleNamespace(input_hist_raw=[])
+
+    def set_custom_exc(self, kinds, handler):
+        pass
+
+
+@pytest.fixture
+def inline(monkeypatch):
+    """papermill injects and executes, but the cells run in this process: no kernel has to start."""
+    import nbformat
+    import papermill
+
+    inject = papermill.execute_notebook
+
+    def execute(node, output, parameters=None, **_):
+        inject(node, output, parameters=parameters, prepare_only=True, kernel_name="python3")
+        shell = Shell()
+        monkeypatch.setattr(kernel, "shell", lambda: shell)
+        code = [cell for cell in nbformat.read(output, as_version=4).cells if cell.cell_type == "code"]
+        for count, cell in enumerate(code, 1):
+            shell.history_manager.input_hist_raw.append(cell.source)
+            try:
+                exec(cell.source, shell.user_ns)
+            except Exception as error:
+                raise papermill.PapermillExecutionError(
+                    count, count, cell.source, type(error).__name__, str(error), []
+                ) from error
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    monkeypatch.setattr(ledger, "load", loaded)
+    return execute
+
+
+def forked(work, *, before=lambda: None):
+    """What `work` does in a child process, after `before`: "done", the sentence of a UserError, or None where it
+    was killed; anything else is an error here.
+    """
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            before()
+            work()
+            said = "done"
+        except UserError as error:
+            said = str(error)
+        except BaseException as error:
+            said = f"TRACEBACK {error!r}"
+        os.write(write, said.encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    assert not said.startswith("TRACEBACK"), said
+    return said or None

@@ -22,6 +22,8 @@ FLOORS = {
     "models": 3,
     "ledger": 3,
     "store": 2,
+    "kernel": 1,
+    "places": 2,
     "record": 1,
     "statistics": 0,
     "parameters": 0,

@@ -5,6 +5,7 @@ and to look through a folder.
 """
 
 import difflib
+import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -42,7 +43,7 @@ def load(name: str, split: Split = "train", *, store: Store | None = None) -> Im
         both = replace(shapes(5000, cue="corner", rho=0.9), split=split)
         return both.take({"train": slice(4000), "test": slice(4000, None)}[split])
     if name not in KNOWN:
-        return _from_folder(Path(name).expanduser(), split, store)
+        return _from_folder(paths.typed(name), split, store)
     known = KNOWN[name]
     pixels = _decoded(known.loader or "digits", _places(known), partial(_decode, name), store)
     images, labels = _split(split, pixels, known.white)
@@ -59,7 +60,7 @@ def require(name: str) -> None:
     torchvision shows its bar. A folder of the name need only be there.
     """
     if name not in KNOWN:
-        if Path(name).expanduser().is_dir():
+        if os.path.isdir(paths.typed(name)):
             return
         near = difflib.get_close_matches(name, NAMES, n=1)
         guess = f" (did you mean {near[0]}?)" if near else ""

@@ -163,7 +163,7 @@ def scores(logits: Tensor) -> Tensor:
 
 
 def _by_class(logits: Tensor) -> Tensor:
-    """The scores of logits [..., K] as [2, K, ...]: with the classes first, softmax is several times as fast."""
+    """The scores of logits [..., K] as [2, K, ...]: softmax is several times as fast over the first axis."""
     classes = logits.movedim(-1, 0)
     found = torch.empty(2, *classes.shape, dtype=torch.float64, device=logits.device)
     torch.softmax(found[0].copy_(classes), 0, out=found[1])
