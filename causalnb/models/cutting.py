@@ -1,26 +1,26 @@
 """Cutting a network in two at a layer, exactly, also one that was written elsewhere.
 
-Only the forward passes of the modules around the layer are traced (torch.fx); every other module is called as
-it is, so what happens inside it, control flow included, need not be traceable. Both halves run the model's
-own modules.
+Only the forward passes of the modules around the layer are traced (tracing.py); every other module is called
+as it is, so what happens inside it, control flow included, need not be traceable. Both halves run the model's
+own modules. What a trace did not see shows when halves and model are compared (comparing.py).
 """
 
 import difflib
-import operator
-import os
-import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
 
 from causalnb import UserError
+from causalnb.models.comparing import FEW, difference
+from causalnb.models.tracing import Trace, Uncuttable, Untraceable, Whole, around, divides, module, split, trace
 
 
 class Cut(NamedTuple):
-    """A model as two callables: `tail(head(images))` is `model(images)`, bit for bit.
+    """A model as two callables: `tail(head(images))` is `model(images)`, bit for bit, and so are its
+    gradients, up to rounding.
 
     Both are modules that hold the model itself: its weights, device and mode are theirs, now and later.
     """
@@ -29,21 +29,26 @@ class Cut(NamedTuple):
     tail: Callable[[Tensor], Tensor]
 
 
-def cut(model: nn.Module, layer: str) -> Cut:
+def cut(model: nn.Module, layer: str, images: Tensor | None = None) -> Cut:
     """Cut a model behind a layer: `head` gives the layer's output for images, `tail` the logits for such an
     output.
 
-    model   any module; of the forward passes around `layer`, Python values (a flag, a number, a tensor that
-            is no buffer) are read once, and again when one of these modules goes from training to evaluation
-            or back
-    layer   the name of a submodule, as in `model.named_modules()`, a block or a whole stage too
+    model    any module; of the forward passes around `layer`, Python values (a flag, a number, a tensor that
+             is no buffer) are read once, and again when one of these modules goes from training to evaluation
+             or back; what they leave in Python (a list that they fill, an attribute) the halves do not leave
+    layer    the name of a submodule, as in `model.named_modules()`, a block or a whole stage too
+    images   a batch, cast to the model's device and dtype, on which the halves are compared with the model
+             at once: values, gradients, parameters and buffers afterwards. Otherwise, and again in another
+             mode, this happens when `head` gets its first batch, on its first images; a `tail` whose `head`
+             never ran is not compared. Copies are traced and compared: the model stays as it is, bit for bit
 
     `tail` leaves the features that it gets as they are. A batch size that it needs it takes from them, and
     `head` then sees to it that they have the images'.
 
     Refused: a layer past which any other value flows, one that is called twice or never, a forward pass
-    around the layer that cannot be traced or draws random numbers without a tensor. Refused when they run: a
-    layer, or a model, that gives no tensor.
+    around the layer that cannot be traced, works under `torch.no_grad` or `torch.autocast`, has a backward
+    hook or draws random numbers without a tensor, a model that cannot be copied. Refused when they run:
+    halves that are not the model, a layer, or a model, that gives no tensor.
 
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> head, tail = cut(model, "1")
@@ -65,49 +70,49 @@ def cut(model: nn.Module, layer: str) -> Cut:
             "`causalnb.models.layers` lists those at which it can be cut."
         )
     seam = _Seam(model, layer)
-    seam.halves()
+    seam.halves(None if images is None else _fitting(model, images))
     return Cut(_Head(seam), _Tail(seam))
 
 
-def layers(model: nn.Module) -> list[str]:
+def layers(model: nn.Module, images: Tensor | None = None) -> list[str]:
     """The names at which `cut` cuts the model, in the order in which the layers run, a block before the
     layers inside it.
+
+    images   a batch, as `cut` takes it: then the names at which the halves are the model on it; without it,
+             those at which nothing is known against it
 
     >>> from causalnb.models import lenet
     >>> layers(lenet())
     ['conv1', 'conv2', 'fc1', 'fc2', 'fc3']
     """
     try:
-        found = [name.removeprefix("model.") for name in _inside(_Whole(model), "model")]
-    except _Untraceable as error:
-        raise UserError(f"The model cannot be cut: {error}; {_APART}.") from None
-    names = Counter(module for _, module in model.named_modules(remove_duplicate=False))
-    return [name for name in found if names[model.get_submodule(name)] == 1 or _Seam(model, name).cuttable()]
+        found = [name.removeprefix("model.") for name in _inside(model, "")]
+    except Uncuttable as error:
+        step = f"; {_APART}" if isinstance(error, Untraceable) else ""
+        raise UserError(f"The model cannot be cut: {error}{step}.") from None
+    names = Counter(part for _, part in model.named_modules(remove_duplicate=False))
+    seen = None if images is None else _fitting(model, images)
+    return [
+        name
+        for name in found
+        if (seen is None and names[model.get_submodule(name)] == 1) or _Seam(model, name).cuttable(seen)
+    ]
 
 
-class _Uncuttable(Exception):
-    """Why a layer cannot be cut, as the middle of a sentence."""
-
-
-class _Untraceable(_Uncuttable):
-    """A forward pass that fx cannot follow."""
-
-
-class _Whole(nn.Module):
-    """A model as a part: its hooks run, and its optional arguments keep their defaults."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.model(images)
-        return logits
+def _fitting(model: nn.Module, images: Tensor) -> Tensor:
+    """Images on the device of the model's first weights, and of their dtype."""
+    weights = next((value for value in model.parameters() if value.is_floating_point()), images)
+    return images.to(weights.device, weights.dtype if images.is_floating_point() else None)
 
 
 class _Halves(NamedTuple):
     head: fx.GraphModule
     tail: fx.GraphModule
+    trace: Trace
+
+    def on(self, whole: Whole) -> "_Halves":
+        """The same with the modules of another."""
+        return _Halves(module(whole, self.head.graph), module(whole, self.tail.graph), self.trace)
 
 
 class _Seam:
@@ -117,44 +122,83 @@ class _Seam:
 
     def __init__(self, model: nn.Module, name: str) -> None:
         self.model, self.name = model, name
-        self.around = _around(model, model.get_submodule(name))
+        self.around = around(model, model.get_submodule(name))
         self.known: dict[tuple[bool, ...], _Halves] = {}
+        self.compared = set[tuple[bool, ...]]()
 
-    def halves(self) -> _Halves:
-        mode = tuple(module.training for module in self.around)
-        if mode not in self.known:
-            try:
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "known": {}}
+
+    def halves(self, images: Tensor | None = None) -> _Halves:
+        """Those of the present mode, compared on images where they are given and it was not done."""
+        mode = tuple(part.training for part in self.around)
+        try:
+            if mode not in self.known:
                 self.known[mode] = self._made()
-            except _Uncuttable as error:
-                step = [_APART] if isinstance(error, _Untraceable) else []
-                raise UserError(
-                    f"{self.name} cannot be cut: {error}; "
-                    f"{', or '.join([*step, *_elsewhere(self.model, self.name)]) or _NOWHERE}."
-                ) from None
+            if images is not None and mode not in self.compared:
+                self._compare(self.known[mode], images)
+                self.compared.add(mode)
+        except Uncuttable as error:
+            raise self.refusal(error, images) from None
         return self.known[mode]
 
-    def cuttable(self) -> bool:
+    def refusal(self, error: Uncuttable, images: Tensor | None) -> UserError:
+        step = [_APART] if isinstance(error, Untraceable) else []
+        elsewhere = _elsewhere(self.model, self.name, images)
+        return UserError(
+            f"{self.name} cannot be cut: {error}; {', or '.join([*step, *elsewhere]) or _NOWHERE}."
+        )
+
+    def cuttable(self, images: Tensor | None) -> bool:
         try:
-            return bool(self._made())
-        except _Uncuttable:
+            made = self._made()
+            if images is not None:
+                self._compare(made, images)
+        except (Uncuttable, UserError):
             return False
+        return True
 
     def _made(self) -> _Halves:
-        whole = _Whole(self.model)
-        graph, layer = _trace(whole, self.around), self.model.get_submodule(self.name)
+        traced, layer = trace(self.model, self.name), self.model.get_submodule(self.name)
         calls = [
             node
-            for node in graph.nodes
-            if node.op == "call_module" and whole.get_submodule(node.target) is layer
+            for node in traced.graph.nodes
+            if node.op == "call_module" and traced.whole.get_submodule(node.target) is layer
         ]
         if len(calls) != 1:
-            raise _Uncuttable(
+            raise Uncuttable(
                 f"the forward pass calls it {len(calls)} times"
                 if calls
                 else "the forward pass never calls it"
             )
-        head, tail = _split(whole, graph, calls[0])
-        return _Halves(_module(whole, head), _module(whole, tail))
+        head, tail = split(traced.whole, traced.graph, calls[0])
+        return _Halves(module(traced.whole, head), module(traced.whole, tail), traced)
+
+    def _compare(self, halves: _Halves, images: Tensor) -> None:
+        def both(whole: nn.Module) -> Callable[[Tensor], Tensor]:
+            assert isinstance(whole, Whole)
+            own = halves.on(whole)
+            return lambda images: self.logits(own, self.features(own, images))
+
+        found = difference(halves.trace.whole, both, images)
+        if found:
+            asked = halves.trace.asked
+            hint = f"; a forward pass asks for the type of a value{asked[0]}, which a trace hides" if asked else ""
+            raise Untraceable(f"on a batch of {len(images)} {found}{hint}")
+
+    def features(self, halves: _Halves, images: Tensor) -> Tensor:
+        features, *sizes = halves.head(images)
+        features = _tensor(features, f"the layer {self.name}", "cut at a layer that does")
+        if any(size != len(features) for size in sizes):
+            raise Uncuttable(
+                f"the batch size {sizes[0]} flows past it, and its own output begins with {len(features)}"
+            )
+        return features
+
+    def logits(self, halves: _Halves, features: Tensor) -> Tensor:
+        return _tensor(
+            halves.tail(features), "the model", "wrap it in a module that returns the logits alone"
+        )
 
 
 class _Head(nn.Module):
@@ -163,15 +207,11 @@ class _Head(nn.Module):
         self.model, self.seam = seam.model, seam
 
     def forward(self, images: Tensor) -> Tensor:
-        features, *sizes = self.seam.halves().head(images)
-        features = _tensor(features, f"the layer {self.seam.name}", "cut at a layer that does")
-        if any(size != len(features) for size in sizes):
-            raise UserError(
-                f"{self.seam.name} cannot be cut: the batch size {sizes[0]} flows past it, and its own "
-                f"output begins with {len(features)}; "
-                f"{''.join(_elsewhere(self.seam.model, self.seam.name))}."
-            )
-        return features
+        halves = self.seam.halves(images)
+        try:
+            return self.seam.features(halves, images)
+        except Uncuttable as error:
+            raise self.seam.refusal(error, None) from None
 
 
 class _Tail(nn.Module):
@@ -180,11 +220,7 @@ class _Tail(nn.Module):
         self.model, self.seam = seam.model, seam
 
     def forward(self, features: Tensor) -> Tensor:
-        return _tensor(
-            self.seam.halves().tail(features),
-            "the model",
-            "wrap it in a module that returns the logits alone",
-        )
+        return self.seam.logits(self.seam.halves(), features)
 
 
 def _tensor(given: object, what: str, mend: str) -> Tensor:
@@ -193,185 +229,29 @@ def _tensor(given: object, what: str, mend: str) -> Tensor:
     return given
 
 
-# Tracing --------------------------------------------------------------------------------------------------
+# Listing --------------------------------------------------------------------------------------------------
 
 
-class _Tracer(fx.Tracer):
-    """Goes into the given modules only, and takes buffers from the module at every call."""
-
-    proxy_buffer_attributes = True
-
-    def __init__(self, opened: Iterable[nn.Module]) -> None:
-        super().__init__()
-        self.opened = set(opened)
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return m not in self.opened
-
-
-def _around(model: nn.Module, inner: nn.Module) -> list[nn.Module]:
-    """The modules that `inner` is part of, under whatever name; the model is the first."""
-    named = dict(model.named_modules(remove_duplicate=False))
-    prefixes = (
-        name.split(".")[:depth]
-        for name, module in named.items()
-        if module is inner
-        for depth in range(name.count(".") + 1)
-    )
-    return list(dict.fromkeys((model, *(named[".".join(prefix)] for prefix in prefixes))))
-
-
-def _trace(whole: _Whole, opened: Sequence[nn.Module]) -> fx.Graph:
-    attributes = [(vars(module), dict(vars(module))) for module in opened]
-    with torch.random.fork_rng(devices=[]):
-        before = torch.get_rng_state()
-        try:
-            graph = _Tracer(opened).trace(whole)
-        except Exception as error:  # whatever a forward pass does with a value that is none yet
-            raise _Untraceable(_construct(error)) from None
-        finally:
-            for now, then in attributes:  # what a forward pass leaves in its module is no tensor here
-                now.clear()
-                now.update(then)
-        if not torch.equal(before, torch.get_rng_state()):
-            raise _Untraceable(
-                "a forward pass draws random numbers of its own, which a trace would keep for ever"
-            )
-    return graph
-
-
-def _construct(error: Exception) -> str:
-    own = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((os.path.dirname(torch.__file__), __file__))
-    ]
-    where = f" at `{own[-1].line}`" if own else ""
-    return f"a forward pass cannot be traced{where} ({str(error).partition('. ')[0].strip().rstrip('.')})"
-
-
-def _inside(whole: _Whole, container: str) -> Iterator[str]:
+def _inside(model: nn.Module, container: str) -> Iterator[str]:
     """The layers of a container that can be cut, where the container itself can."""
-    module = whole.get_submodule(container)
-    graph = _trace(whole, [*_around(whole.model, module), module])
+    prefix = f"model.{container}.".replace("..", ".")
+    traced = trace(model, container, inside=True)
     calls = [
-        node for node in graph.nodes if node.op == "call_module" and node.target.startswith(f"{container}.")
+        node for node in traced.graph.nodes if node.op == "call_module" and node.target.startswith(prefix)
     ]
-    targets = [whole.get_submodule(node.target) for node in calls]
+    targets = [traced.whole.get_submodule(node.target) for node in calls]
     for node, target in zip(calls, targets, strict=True):
-        if targets.count(target) == 1 and _divides(whole, graph, node):
-            yield node.target
+        if targets.count(target) == 1 and divides(traced.whole, traced.graph, node):
+            yield node.target.removeprefix("model.")
             if any(True for _ in target.children()):
-                yield from _inside_or_nothing(whole, node.target)
+                yield from _inside_or_nothing(model, node.target.removeprefix("model."))
 
 
-def _inside_or_nothing(whole: _Whole, container: str) -> list[str]:
+def _inside_or_nothing(model: nn.Module, container: str) -> list[str]:
     try:
-        return list(_inside(whole, container))
-    except _Untraceable:
+        return list(_inside(model, container))
+    except Uncuttable:
         return []
-
-
-# Splitting ------------------------------------------------------------------------------------------------
-
-
-def _split(whole: _Whole, graph: fx.Graph, seam: fx.Node) -> tuple[fx.Graph, fx.Graph]:
-    """The graph up to a node, which gives (features, batch sizes ...), and the graph from there on."""
-    order, after = list(graph.nodes), list[fx.Node]()
-    place = order.index(seam)
-    before = order[:place]
-    for node in order[place + 1 :]:
-        early = _reads_size(node) and set(before).issuperset(node.all_input_nodes)
-        (before if early else after).append(node)
-    tail, sizes = _tail(before, seam, after, copied=any(_may_write(whole, node) for node in after))
-    head, made = fx.Graph(), dict[fx.Node, fx.Node]()
-    for node in (*before, seam):
-        made[node] = head.node_copy(node, made.__getitem__)
-    head.output(tuple(made[node] for node in (seam, *sizes)))
-    return head, tail
-
-
-def _tail(
-    before: list[fx.Node], seam: fx.Node, after: list[fx.Node], *, copied: bool
-) -> tuple[fx.Graph, list[fx.Node]]:
-    """The second graph, and the batch sizes of the first that it takes from the features; `copied`: it works
-    on a copy of them.
-    """
-    tail, sizes = fx.Graph(), list[fx.Node]()
-    fed, numbers = _fed(before)
-    given = tail.placeholder("features")
-    made = {seam: tail.call_method("clone", (given,)) if copied else given}
-
-    def of(node: fx.Node) -> fx.Node:
-        if node not in made:
-            if node in fed:
-                raise _Uncuttable(f"{_what(node)} past it")
-            if node in numbers:
-                sizes.append(node)
-                made[node] = tail.call_method("size", (given, 0))
-            else:
-                made[node] = tail.node_copy(node, of)
-        return made[node]
-
-    for node in after:
-        made[node] = tail.node_copy(node, of)
-    return tail, sizes
-
-
-def _fed(nodes: list[fx.Node]) -> tuple[set[fx.Node], set[fx.Node]]:
-    """The nodes that depend on the images, and those that know of them only how many they are."""
-    fed, numbers = set[fx.Node](), set[fx.Node]()
-    for node in nodes:
-        if node.op == "placeholder" or fed.intersection(node.all_input_nodes):
-            (numbers if _is_batch_size(node) else fed).add(node)
-    return fed, numbers
-
-
-def _reads_size(node: fx.Node) -> bool:
-    """Whether a node is `x.shape`, `x.size(...)`, or an item of one of them."""
-    source = node.args[0] if node.target is operator.getitem else node
-    return isinstance(source, fx.Node) and (
-        source.target == "size" or (source.target is getattr and source.args[1] == "shape")
-    )
-
-
-def _is_batch_size(node: fx.Node) -> bool:
-    """Whether a node is `x.shape[0]`, `x.size(0)` or `x.size()[0]`."""
-    return _reads_size(node) and (*node.args[1:], *node.kwargs.values()) == (0,)
-
-
-def _divides(whole: _Whole, graph: fx.Graph, node: fx.Node) -> bool:
-    try:
-        _split(whole, graph, node)
-    except _Uncuttable:
-        return False
-    return True
-
-
-def _may_write(whole: _Whole, node: fx.Node) -> bool:
-    """Whether a step might change a tensor that it is given: one that says so, and any module that is not
-    torch's own.
-    """
-    if node.op == "call_module":
-        return any(
-            getattr(module, "inplace", False) or not type(module).forward.__module__.startswith("torch.nn")
-            for module in whole.get_submodule(str(node.target)).modules()
-        )
-    name = str(getattr(node.target, "__name__", node.target))
-    return (
-        (name.endswith("_") and not name.endswith("__"))
-        or f"__{name}__" in _IN_PLACE
-        or any(value is True for value in (*node.args, *node.kwargs.values()))
-    )
-
-
-_IN_PLACE = frozenset(name for name in vars(operator) if name.startswith("__i"))
-
-
-def _module(whole: _Whole, graph: fx.Graph) -> fx.GraphModule:
-    made = fx.GraphModule(whole, graph)
-    made.model = whole.model  # fx copies buffers, which would stay behind when the model moves
-    return made
 
 
 # Sentences ------------------------------------------------------------------------------------------------
@@ -380,23 +260,16 @@ _APART = "put this step into a module of its own"
 _NOWHERE = "no other layer of this model can be cut either"
 
 
-def _what(node: fx.Node) -> str:
-    if node.op == "placeholder":
-        return "the images flow"
-    source = str(node.target).removeprefix("model.") if node.op == "call_module" else f"the step {node.name}"
-    return f"the output of {source} flows"
-
-
 def _or(names: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _elsewhere(model: nn.Module, layer: str) -> list[str]:
+def _elsewhere(model: nn.Module, layer: str, images: Tensor | None) -> list[str]:
     """Where to cut instead, if anywhere: at the block around the layer or before that block, at what lies
     inside, or wherever one can.
     """
     try:
-        able = [name for name in layers(model) if name != layer]
+        able = [name for name in layers(model, images) if name != layer]
     except UserError:
         return []
     around = [name for name in able if layer.startswith(f"{name}.")]

@@ -1,0 +1,361 @@
+"""The forward passes around a layer as a graph (torch.fx), and that graph in two at the layer.
+
+Only these are traced; every other module is a step that is called as it is. Nothing here knows images: whether
+the two graphs do what the model does is comparing.py's question.
+"""
+
+import contextlib
+import operator
+import os
+import random
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from causalnb.models.copies import copied, undone
+
+
+class Uncuttable(Exception):
+    """Why a layer cannot be cut, as the middle of a sentence."""
+
+
+class Untraceable(Uncuttable):
+    """A forward pass that fx cannot follow."""
+
+
+class Whole(nn.Module):
+    """A model as a part: its hooks run, and its optional arguments keep their defaults."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Any) -> Any:
+        """What the model gives."""
+        return self.model(images)
+
+
+class Trace(NamedTuple):
+    """A model's forward pass as a graph.
+
+    whole   the model, and beside it the tensors that the forward pass made for itself
+    asked   the lines at which it asked for the type of a value, which is another one in a trace
+    """
+
+    whole: Whole
+    graph: fx.Graph
+    asked: list[str]
+
+
+def around(model: nn.Module, inner: nn.Module) -> list[nn.Module]:
+    """The modules that `inner` is part of, under whatever name; the model is the first."""
+    named = dict(model.named_modules(remove_duplicate=False))
+    prefixes = (
+        name.split(".")[:depth]
+        for name, module in named.items()
+        if module is inner
+        for depth in range(name.count(".") + 1)
+    )
+    return list(dict.fromkeys((model, *(named[".".join(prefix)] for prefix in prefixes))))
+
+
+def trace(model: nn.Module, name: str, *, inside: bool = False) -> Trace:
+    """The forward passes around a layer; `inside`: its own too. The model is left alone: a copy is traced."""
+    try:
+        tried = copied(Whole(model))
+    except Exception as error:  # whatever a part of the model has against being copied
+        raise Uncuttable(f"a copy of the model cannot be made ({_first_sentence(error)})") from None
+    layer = tried.model.get_submodule(name)
+    opened = [*around(tried.model, layer), *[layer] * inside]
+    _refuse_backward_hooks(tried.model, opened)
+    tracer = _Tracer(opened)
+    with undone(model), torch.inference_mode(False), torch.enable_grad():
+        before = _random_states()
+        with _custom_functions(tracer):
+            graph = _traced(tracer, tried)
+        if before != _random_states():
+            raise Untraceable(
+                "a forward pass draws random numbers of its own, which a trace would keep for ever"
+            )
+    whole = Whole(model)
+    for node in graph.nodes:
+        if node.op == "get_attr" and "." not in node.target:
+            setattr(whole, node.target, getattr(tried, node.target))
+    return Trace(whole, graph, tracer.asked)
+
+
+def module(whole: Whole, graph: fx.Graph) -> fx.GraphModule:
+    """A graph that runs on the modules of `whole`."""
+    made = fx.GraphModule(whole, graph)
+    made.model = whole.model  # fx copies buffers, which would stay behind when the model moves
+    return made
+
+
+# Tracing --------------------------------------------------------------------------------------------------
+
+
+class _Tracer(fx.Tracer):
+    """Goes into the given modules only, and takes buffers from the module at every call.
+
+    broken   the errors that the trace itself raised: a forward pass may catch them
+    """
+
+    proxy_buffer_attributes = True
+
+    def __init__(self, opened: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.opened, self.broken, self.asked = set(opened), list[Exception](), list[str]()
+        self.modes = _modes()
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return m not in self.opened
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Value(node, self)
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        for name, now in _modes().items():
+            if now != self.modes[name]:
+                self.refuse(Untraceable(f"a forward pass works under {name}{_place(_stack())}"))
+        return super().create_node(*args, **kwargs)
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        with self._noticed():
+            return super().to_bool(obj)
+
+    def iter(self, obj: fx.Proxy) -> Iterator[Any]:
+        with self._noticed():
+            return super().iter(obj)
+
+    def refuse(self, error: Exception) -> NoReturn:
+        with self._noticed():
+            raise error
+
+    @contextlib.contextmanager
+    def _noticed(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.broken.append(error)
+            raise
+
+
+def _unknown(name: str) -> Any:
+    def method(self: Any, *args: object) -> NoReturn:
+        self.tracer.refuse(TypeError(f"{name} needs a value that is not there yet"))
+
+    return method
+
+
+class _Value(fx.Proxy):
+    """A value of a trace, which notices what a trace cannot answer."""
+
+    __len__, __int__, __float__ = _unknown("len"), _unknown("int"), _unknown("float")
+    __setitem__, __delitem__, __array__ = _unknown("setting items"), _unknown("del"), _unknown("numpy")
+
+    def __getattr__(self, name: str) -> Any:
+        return _Attribute(self, name)
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        asking = sys._getframe(1)
+        if asking.f_code is torch.is_tensor.__code__ and asking.f_back:
+            asking = asking.f_back
+        if not asking.f_code.co_filename.startswith(_OURS):
+            self.tracer.asked.append(_place(_stack()))  # type: ignore[attr-defined]
+        return type(self)
+
+
+class _Attribute(_Value, fx.proxy.Attribute):
+    pass
+
+
+def _traced(tracer: _Tracer, whole: Whole) -> fx.Graph:
+    failed: Exception | None = None
+    try:
+        graph = tracer.trace(whole)
+    except Exception as error:  # whatever a forward pass does with a value that is none yet
+        failed = error
+    if tracer.broken or failed:
+        first = [*tracer.broken, failed][0]
+        raise Untraceable(str(first) if isinstance(first, Untraceable) else _construct(first)) from None
+    return graph
+
+
+@contextlib.contextmanager
+def _custom_functions(tracer: _Tracer) -> Iterator[None]:
+    """An `autograd.Function` of one's own is a step of the graph, with its own gradient."""
+    kept = vars(torch.autograd.Function)["apply"]
+
+    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        def step(*args: Any, **kwargs: Any) -> Any:
+            return kept.__func__(cls, *args, **kwargs)
+
+        step.__name__ = cls.__name__
+        if any(isinstance(value, fx.Proxy) for value in (*args, *kwargs.values())):
+            return tracer.create_proxy("call_function", step, args, kwargs)
+        return step(*args, **kwargs)
+
+    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.autograd.Function.apply = kept
+
+
+def _modes() -> dict[str, int]:
+    """What torch does with every step at present, by the names of what changes it."""
+    depth = torch.autocast_increment_nesting() - 1
+    torch.autocast_decrement_nesting()
+    return {
+        "`torch.inference_mode`": torch.is_inference_mode_enabled(),
+        "`torch.no_grad`": torch.is_grad_enabled(),
+        "`torch.autocast`": depth,
+    }
+
+
+def _random_states() -> list[object]:
+    numpy = np.random.get_state()
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    torchs = [state.numpy().tobytes() for state in (torch.get_rng_state(), *devices)]
+    return [torchs, random.getstate(), numpy[1].tobytes(), numpy[2:]]  # type: ignore[union-attr, index]
+
+
+def _refuse_backward_hooks(model: nn.Module, opened: list[nn.Module]) -> None:
+    for name, one in model.named_modules():
+        if one in opened and (one._backward_hooks or one._backward_pre_hooks):
+            raise Uncuttable(f"{name or 'the model'} has a backward hook, which the halves would not call")
+
+
+_OURS = (os.path.dirname(torch.__file__) + os.sep, __file__, contextlib.__file__)
+
+
+def _stack() -> traceback.StackSummary:
+    return traceback.extract_stack(limit=40)
+
+
+def _place(frames: traceback.StackSummary) -> str:
+    """Where in the user's code, as the end of a sentence; nothing where it is in none."""
+    own = [frame for frame in frames if not frame.filename.startswith(_OURS)]
+    return f" at `{own[-1].line}`" if own and own[-1].line else ""
+
+
+def _construct(error: BaseException) -> str:
+    place = _place(traceback.extract_tb(error.__traceback__))
+    return f"a forward pass cannot be traced{place} ({_first_sentence(error)})"
+
+
+def _first_sentence(error: BaseException) -> str:
+    return str(error).partition(". ")[0].strip().rstrip(".")
+
+
+# Splitting ------------------------------------------------------------------------------------------------
+
+
+def split(whole: Whole, graph: fx.Graph, seam: fx.Node) -> tuple[fx.Graph, fx.Graph]:
+    """The graph up to a node, which gives (features, batch sizes ...), and the graph from there on."""
+    order, after = list(graph.nodes), list[fx.Node]()
+    place = order.index(seam)
+    before = order[:place]
+    for node in order[place + 1 :]:
+        early = _reads_size(node) and set(before).issuperset(node.all_input_nodes)
+        (before if early else after).append(node)
+    tail, sizes = _tail(before, seam, after, copied=any(_may_write(whole, node) for node in after))
+    head, made = fx.Graph(), dict[fx.Node, fx.Node]()
+    for node in (*before, seam):
+        made[node] = head.node_copy(node, made.__getitem__)
+    head.output(tuple(made[node] for node in (seam, *sizes)))
+    return head, tail
+
+
+def _tail(
+    before: list[fx.Node], seam: fx.Node, after: list[fx.Node], *, copied: bool
+) -> tuple[fx.Graph, list[fx.Node]]:
+    """The second graph, and the batch sizes of the first that it takes from the features; `copied`: it works
+    on a copy of them.
+    """
+    tail, sizes = fx.Graph(), list[fx.Node]()
+    fed, numbers = _fed(before)
+    given = tail.placeholder("features")
+    made = {seam: tail.call_method("clone", (given,)) if copied else given}
+
+    def of(node: fx.Node) -> fx.Node:
+        if node not in made:
+            if node in fed:
+                raise Uncuttable(f"{_what(node)} past it")
+            if node in numbers:
+                sizes.append(node)
+                made[node] = tail.call_method("size", (given, 0))
+            else:
+                made[node] = tail.node_copy(node, of)
+        return made[node]
+
+    for node in after:
+        made[node] = tail.node_copy(node, of)
+    return tail, sizes
+
+
+def _fed(nodes: list[fx.Node]) -> tuple[set[fx.Node], set[fx.Node]]:
+    """The nodes that depend on the images, and those that know of them only how many they are."""
+    fed, numbers = set[fx.Node](), set[fx.Node]()
+    for node in nodes:
+        if node.op == "placeholder" or fed.intersection(node.all_input_nodes):
+            (numbers if _is_batch_size(node) else fed).add(node)
+    return fed, numbers
+
+
+def _reads_size(node: fx.Node) -> bool:
+    """Whether a node is `x.shape`, `x.size(...)`, or an item of one of them."""
+    source = node.args[0] if node.target is operator.getitem else node
+    return isinstance(source, fx.Node) and (
+        source.target == "size" or (source.target is getattr and source.args[1] == "shape")
+    )
+
+
+def _is_batch_size(node: fx.Node) -> bool:
+    """Whether a node is `x.shape[0]`, `x.size(0)` or `x.size()[0]`."""
+    return _reads_size(node) and (*node.args[1:], *node.kwargs.values()) == (0,)
+
+
+def divides(whole: Whole, graph: fx.Graph, node: fx.Node) -> bool:
+    try:
+        split(whole, graph, node)
+    except Uncuttable:
+        return False
+    return True
+
+
+def _may_write(whole: Whole, node: fx.Node) -> bool:
+    """Whether a step might change a tensor that it is given: one that says so, and any module that is not
+    torch's own.
+    """
+    if node.op == "call_module":
+        return any(
+            getattr(module, "inplace", False) or not type(module).forward.__module__.startswith("torch.nn")
+            for module in whole.get_submodule(str(node.target)).modules()
+        )
+    name = str(getattr(node.target, "__name__", node.target))
+    home = str(getattr(node.target, "__module__", None) or "torch").partition(".")[0]
+    return (
+        home not in _KNOWN
+        or "out" in node.kwargs
+        or (name.endswith("_") and not name.endswith("__"))
+        or f"__{name}__" in _IN_PLACE
+        or any(value is True for value in (*node.args, *node.kwargs.values()))
+    )
+
+
+_KNOWN = frozenset(("torch", "builtins", "operator", "_operator", "math"))
+_IN_PLACE = frozenset(name for name in vars(operator) if name.startswith("__i"))
+
+
+def _what(node: fx.Node) -> str:
+    if node.op == "placeholder":
+        return "the images flow"
+    source = str(node.target).removeprefix("model.") if node.op == "call_module" else f"the step {node.name}"
+    return f"the output of {source} flows"
