@@ -31,9 +31,7 @@ device: str = "auto"
 ```
 """
 BEGIN = 'from causalnb.notebook import begin\nfrom causalnb.statistics import exact\nrun = begin("ace")'
-MEASURE = (
-    'run.section("one")\nrun.measure("small.eps", exact(run.p.eps), what="the budget")\nrun.values("small.*")'
-)
+MEASURE = 'run.section("one")\nrun.measure("small.eps", exact(run.p.eps), data="", what="the budget")\nrun.values("small.*")'
 
 
 def text(*cells):

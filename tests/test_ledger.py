@@ -6,7 +6,7 @@ import pytest
 
 from causalnb import UserError, ledger
 from causalnb.ledger import WORDS, collapse, counts, judge, parse, printed_cells, read_printed
-from causalnb.record import Measurement, Record
+from causalnb.record import Measurement, Record, data_sets
 from causalnb.statistics import Estimate, exact, logic, prediction_half_width, proportion
 
 PAPER = (
@@ -67,7 +67,8 @@ def record(measured, *, book=None, profile="laptop", data="mnist", parameters=No
         sources={},
         environment={},
         measurements={
-            id: Measurement(estimate=one, data=data, rows=digests.get(id, {})) for id, one in measured.items()
+            id: Measurement(estimate=one, data=data_sets(data), rows=digests.get(id, {}))
+            for id, one in measured.items()
         },
         seeds=[],
         device="cpu",

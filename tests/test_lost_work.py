@@ -106,7 +106,7 @@ def test_two_notebooks_of_plain_papermill_that_finish_in_one_second_keep_both_re
     runs = [notebook.begin("ace", eps=eps) for eps in (0.1, 0.2)]
     for run in runs:
         run._started = runs[0]._started
-        run.measure("x", exact(1.0))
+        run.measure("x", exact(1.0), data="")
         run.finish()
         run.finish()
     kept = [record.read(file).parameters["eps"] for file in Path("runs/ace").glob("*/record.json")]
@@ -499,7 +499,7 @@ def picture(folder, grey):
 
 
 def test_a_relative_folder_is_the_one_where_the_command_was_typed_and_two_commands_keep_both_runs(book):
-    look = 'run.measure("grey", exact(float(run.load(run.p.sets[0]).images.mean())))'
+    look = 'run.measure("grey", exact(float(run.load(run.p.sets[0]).images.mean())), data=run.p.sets)'
     root = book(book.begin, look, "run.store.get_or_make({'what': 'x'}, lambda: {})", "run.finish()")
     picture(root / "faces", 0)
     picture(root / "deep" / "faces", 255)

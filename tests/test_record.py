@@ -4,7 +4,7 @@ import math
 import pytest
 
 from causalnb import UserError, record
-from causalnb.record import Measurement, Record, compare
+from causalnb.record import Measurement, MeasurementId, Record, compare
 from causalnb.statistics import Estimate, exact, logic, mean, paired_difference, proportion, spread
 
 
@@ -35,7 +35,7 @@ def a_record(measurements=None, data=None, **changes):
     return Record(**(fields | changes))
 
 
-def measured(value, low=None, high=None, data=""):
+def measured(value, low=None, high=None, data=()):
     return Measurement(
         estimate=Estimate(value, low, high, level=0.95, n=10, seeds=(0,), draws="d"),
         data=data,
@@ -64,11 +64,11 @@ KINDS = {
         estimate=logic(False), section="checks", rows={"check.D4": "abc", "check.D5": "abd"}
     ),
     "count": Measurement(estimate=exact(71, n=0, unit="%"), what="rows"),
-    "share": Measurement(estimate=proportion(0, 20, level=0.99, seeds=(0, 1, 2)), data="mnist"),
+    "share": Measurement(estimate=proportion(0, 20, level=0.99, seeds=(0, 1, 2)), data=("mnist",)),
     "mean": Measurement(estimate=mean([1.0, 2.0, 4.0], seeds=(3,)), section="tables"),
     "sd": Measurement(estimate=spread([1.0, 2.0, 4.0]), section="tables"),
     "difference": Measurement(
-        estimate=paired_difference([1.0, 2.0, 4.0], [0.0, 2.5, 3.0]), data="mnist", rows={"T1": "abc"}
+        estimate=paired_difference([1.0, 2.0, 4.0], [0.0, 2.5, 3.0]), data=("mnist",), rows={"T1": "abc"}
     ),
     "zeros": Measurement(
         estimate=Estimate(0.0, 0.0, 0.0, level=0.95, n=3, seeds=(0,), p=0.0, draws="0" * 16, unit="pixels")
@@ -208,16 +208,48 @@ def test_what_is_no_record_is_refused_in_a_sentence(tmp_path):
         record.read(tmp_path / "absent.json")
 
 
+@pytest.mark.parametrize("schema", [1, 2])
+def test_an_older_record_that_does_not_say_its_data_is_compared_by_values(tmp_path, schema):
+    """Its data were guessed from the id: an empty guess is unknown, not "none"."""
+    a_record({"acc": measured(1.0), "t": measured(1.0, data=("mnist",))}, {"mnist": "abc"}).write(
+        tmp_path / "r.json"
+    )
+    content = json.loads((tmp_path / "r.json").read_text()) | {"schema_version": schema}
+    for shared in content["shared"].values():
+        shared["data"] = "mnist" if shared["data"] else ""
+    (tmp_path / "r.json").write_text(json.dumps(content))
+    old = record.read(tmp_path / "r.json")
+    assert {id: one.data for id, one in old.measurements.items()} == {"acc": None, "t": ("mnist",)}
+    new = {"acc": measured(1.0, data=("digits",)), "t": measured(1.0, data=("mnist",))}
+    words = {row.id: row.word for row in compare(old, a_record(new, {"mnist": "abc", "digits": "d"}))}
+    assert words == {"acc": "same", "t": "same"}
+
+
+def test_measurements_on_different_data_are_not_comparable_whatever_their_ids_say():
+    first = a_record({"acc": measured(1.0, data=("digits",)), "logic": measured(1.0)}, {"digits": "d"})
+    second = a_record({"acc": measured(1.0, data=("mnist",)), "logic": measured(1.0)}, {"mnist": "m"})
+    assert {row.id: row.word for row in compare(first, second)} == {"acc": "not comparable", "logic": "same"}
+
+
+@pytest.mark.parametrize("name", ["mnist", "my.set v1.0", "faces/2", "a.b.c"])
+def test_an_id_keeps_its_parts_whatever_points_are_in_them(name):
+    id = MeasurementId.of("claim", claim="T6", data=name, attack="pgd", scale="", reading="R1")
+    assert id == f"claim.T6.{name}.pgd.R1" and (id.kind, id.data) == ("claim", (name,))
+    assert dict(id.parts) == {"claim": "T6", "data": name, "attack": "pgd", "reading": "R1"}
+    assert MeasurementId.of("kinks", on=(name, "other")).data == (name, "other")
+    assert MeasurementId.of("logic").data == ()
+
+
 def test_compare_tells_same_different_and_not_comparable():
     shared = {"moved": measured(1.0, 0.9, 1.1), "far": measured(1.0, 0.9, 1.1), "gone": measured(1.0)}
     first = a_record(
-        {"same": measured(1.0), "t.mnist": measured(1.0, data="mnist"), **shared}, {"mnist": "abc"}
+        {"same": measured(1.0), "t.mnist": measured(1.0, data=("mnist",)), **shared}, {"mnist": "abc"}
     )
     others = {
         "same": measured(1.0 + 1e-9),
         "moved": measured(1.1, 1.0, 1.2),
         "far": measured(2.0, 1.9, 2.1),
-        "t.mnist": measured(1.0, data="mnist"),
+        "t.mnist": measured(1.0, data=("mnist",)),
     }
     second = a_record(others, {"mnist": "xyz"})
     found = {row.id: row for row in compare(first, second)}
