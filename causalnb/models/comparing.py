@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from causalnb.models.copies import copied, undone
 
-FEW = 4  # images that are compared where a batch came for another purpose
-
 
 class _Trial(NamedTuple):
     logits: Tensor
@@ -18,36 +16,54 @@ class _Trial(NamedTuple):
     state: dict[str, Tensor]
 
 
+FEW = 8  # images that are compared, where the model takes so few
+
+
 def difference(
     model: nn.Module, other: Callable[[nn.Module], Callable[[Tensor], Tensor]], images: Tensor
 ) -> str | None:
-    """In what the model and `other(copy of the model)` differ on images, as a sentence's middle; None where
-    they are the same.
+    """In what the model and `other(copy of the model)` differ on the first images, as a sentence's middle;
+    None where they are the same.
 
-    Values, what is left in parameters and buffers, and whether there are gradients, are the same bit for
-    bit, gradients up to rounding; both are called twice, with the same random numbers. A model that gives no
-    tensor is not compared.
+    Values, parameters and buffers afterwards, and whether there are gradients, are the same bit for bit,
+    gradients up to rounding; both are called twice, with the same random numbers. A model that gives no
+    tensor is not compared, and one that cannot take these images raises.
     """
-    theirs = _tried(model, lambda own: own, images)
+    some = images[:FEW]
+    try:
+        theirs = _tried(model, _itself, some)
+    except Exception:  # a model may want more images than a few
+        if len(images) == len(some):
+            raise
+        some = images
+        theirs = _tried(model, _itself, some)
     if theirs is None:
         return None
     try:
-        ours = _tried(model, other, images)
-    except RuntimeError as error:
-        return f"its halves end in an error ({str(error).partition('. ')[0].strip()})"
+        found = _unlike(theirs, _tried(model, other, some))
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+        found = f"its halves end in an error ({first_sentence(error)})"
+    if found and _unlike(theirs, _tried(model, _itself, some)):
+        found = "the model differs from itself when it is called again with the same random numbers"
+    return f"on {len(some)} images {found}" if found else None
+
+
+def first_sentence(error: BaseException) -> str:
+    """What an error says, without its full stop."""
+    return str(error).partition(". ")[0].partition("\n")[0].strip().rstrip(".")
+
+
+def _itself(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    return model
+
+
+def _unlike(theirs: _Trial, ours: _Trial | None) -> str:
     if ours is None or not (_same(theirs.logits, ours.logits) and _same(theirs.later, ours.later)):
-        again = _tried(model, lambda own: own, images)
-        if again is None or not (_same(again.logits, theirs.logits) and _same(again.later, theirs.later)):
-            return "the model gives other values when it is called again with the same random numbers"
         return "its halves and the model give different values"
-    if (theirs.later.requires_grad != ours.later.requires_grad) or not _alike(
-        theirs.gradients, ours.gradients
-    ):
+    if theirs.later.requires_grad != ours.later.requires_grad or not _alike(theirs.gradients, ours.gradients):
         return "its halves and the model give different gradients"
     changed = [name for name, value in theirs.state.items() if not _same(value, ours.state[name])]
-    if changed:
-        return f"the forward pass changes {changed[0].removeprefix('model.')}, which its halves would not"
-    return None
+    return f"its halves leave another {changed[0].removeprefix('model.')} than the model" if changed else ""
 
 
 def _tried(

@@ -7,8 +7,8 @@ import functools
 import random
 import sys
 import types
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,8 +39,8 @@ def undone(model: nn.Module) -> Iterator[None]:
     """Afterwards the state of the random generators, and what the model's functions and classes hold outside
     of it (lists and tensors of a closure, a global or a class), are as before: a deep copy shares these.
     """
-    own = list(_reached([model], shared=False))
-    roots = [value for value in own if isinstance(value, type | types.FunctionType)]
+    own = _reached([model], shared=False)
+    roots = [value for value in own if type(value) is types.FunctionType or isinstance(value, type)]
     undo = [_undo(value) for value in _reached([*roots, *_GLOBAL_HOOKS], shared=True)]
     numbers, draws = random.getstate(), np.random.get_state()
     devices = [*range(torch.cuda.device_count())] if torch.cuda.is_initialized() else []
@@ -54,14 +54,30 @@ def undone(model: nn.Module) -> Iterator[None]:
                 step()
 
 
-def _reached(roots: list[Any], *, shared: bool) -> Iterator[Any]:
+@contextlib.contextmanager
+def unmarked(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Afterwards the modules' attributes, and the lists in these, are as before; their tensors, and the
+    modules inside that are not among them, are not looked at.
+    """
+    held = [part for one in modules for part in vars(one).values()]
+    skipped = (nn.Module, Tensor, type, types.FunctionType)
+    undo = [_undo(vars(one)) for one in modules]
+    undo += [_undo(value) for value in _reached(held, shared=False, skipped=skipped)]
+    try:
+        yield
+    finally:
+        for step in undo:
+            step()
+
+
+def _reached(roots: list[Any], *, shared: bool, skipped: tuple[type, ...] = ()) -> Iterator[Any]:
     """The objects that a walk through attributes and items meets, each once; `shared`: through functions and
     classes too.
     """
     waiting, met = [*roots], dict[int, Any]()
     while waiting:
         value = waiting.pop()
-        if id(value) in met or _foreign(value):
+        if id(value) in met or isinstance(value, skipped) or _foreign(value):
             continue
         met[id(value)] = value
         yield value
@@ -103,7 +119,14 @@ def _parts(value: Any) -> list[Any]:
     if isinstance(value, type):
         return [*value.__mro__[1:], *vars(value).values()]
     items = value.values() if isinstance(value, dict) else value if isinstance(value, _SERIES) else ()
-    return [*items, *vars(value).values(), type(value)] if hasattr(value, "__dict__") else [*items]
+    held = (*vars(value).values(), type(value)) if hasattr(value, "__dict__") else ()
+    return [
+        part for part in (*items, *held) if type(part) not in _PLAIN and (type(part) not in _EMPTY or part)
+    ]
+
+
+_EMPTY = frozenset((dict, OrderedDict))
+_PLAIN = frozenset((str, bytes, int, float, bool, type(None), torch.Size, torch.dtype, torch.device))
 
 
 @functools.cache

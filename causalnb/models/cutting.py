@@ -8,14 +8,25 @@ own modules. What a trace did not see shows when halves and model are compared (
 import difflib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-import torch
 from torch import Tensor, fx, nn
 
 from causalnb import UserError
-from causalnb.models.comparing import FEW, difference
-from causalnb.models.tracing import Trace, Uncuttable, Untraceable, Whole, around, divides, module, split, trace
+from causalnb.models.comparing import difference
+from causalnb.models.copies import undone
+from causalnb.models.tracing import (
+    Trace,
+    Uncuttable,
+    Untraceable,
+    Whole,
+    around,
+    divides,
+    module,
+    split,
+    to_trace,
+    trace,
+)
 
 
 class Cut(NamedTuple):
@@ -37,10 +48,10 @@ def cut(model: nn.Module, layer: str, images: Tensor | None = None) -> Cut:
              is no buffer) are read once, and again when one of these modules goes from training to evaluation
              or back; what they leave in Python (a list that they fill, an attribute) the halves do not leave
     layer    the name of a submodule, as in `model.named_modules()`, a block or a whole stage too
-    images   a batch, cast to the model's device and dtype, on which the halves are compared with the model
-             at once: values, gradients, parameters and buffers afterwards. Otherwise, and again in another
-             mode, this happens when `head` gets its first batch, on its first images; a `tail` whose `head`
-             never ran is not compared. Copies are traced and compared: the model stays as it is, bit for bit
+    images   a batch, cast to the model's device and dtype, on whose first images the halves are compared with
+             the model at once: values, gradients, parameters and buffers afterwards. Otherwise, and again in
+             another mode, this happens on the first batch that `head` gets; a `tail` whose `head` never ran
+             is not compared. Copies are traced and compared: the model stays as it is, bit for bit
 
     `tail` leaves the features that it gets as they are. A batch size that it needs it takes from them, and
     `head` then sees to it that they have the images'.
@@ -86,10 +97,10 @@ def layers(model: nn.Module, images: Tensor | None = None) -> list[str]:
     ['conv1', 'conv2', 'fc1', 'fc2', 'fc3']
     """
     try:
-        found = [name.removeprefix("model.") for name in _inside(model, "")]
+        with undone(model):
+            found = list(_inside(model, to_trace(model), ""))
     except Uncuttable as error:
-        step = f"; {_APART}" if isinstance(error, Untraceable) else ""
-        raise UserError(f"The model cannot be cut: {error}{step}.") from None
+        raise UserError(f"The model cannot be cut: {error}; {error.mend}.") from None
     names = Counter(part for _, part in model.named_modules(remove_duplicate=False))
     seen = None if images is None else _fitting(model, images)
     return [
@@ -143,11 +154,8 @@ class _Seam:
         return self.known[mode]
 
     def refusal(self, error: Uncuttable, images: Tensor | None) -> UserError:
-        step = [_APART] if isinstance(error, Untraceable) else []
-        elsewhere = _elsewhere(self.model, self.name, images)
-        return UserError(
-            f"{self.name} cannot be cut: {error}; {', or '.join([*step, *elsewhere]) or _NOWHERE}."
-        )
+        ways = filter(None, (error.mend, *_elsewhere(self.model, self.name, images)))
+        return UserError(f"{self.name} cannot be cut: {error}; {', or '.join(ways) or _NOWHERE}.")
 
     def cuttable(self, images: Tensor | None) -> bool:
         try:
@@ -159,7 +167,9 @@ class _Seam:
         return True
 
     def _made(self) -> _Halves:
-        traced, layer = trace(self.model, self.name), self.model.get_submodule(self.name)
+        with undone(self.model):
+            traced = trace(self.model, to_trace(self.model), self.name)
+        layer = self.model.get_submodule(self.name)
         calls = [
             node
             for node in traced.graph.nodes
@@ -176,15 +186,17 @@ class _Seam:
 
     def _compare(self, halves: _Halves, images: Tensor) -> None:
         def both(whole: nn.Module) -> Callable[[Tensor], Tensor]:
-            assert isinstance(whole, Whole)
-            own = halves.on(whole)
+            own = halves.on(cast(Whole, whole))
             return lambda images: self.logits(own, self.features(own, images))
 
         found = difference(halves.trace.whole, both, images)
+        if found and halves.trace.asked:
+            raise Untraceable(
+                f"{found}, and a forward pass asks for the type of a value{halves.trace.asked[0]}, which a "
+                "trace hides"
+            )
         if found:
-            asked = halves.trace.asked
-            hint = f"; a forward pass asks for the type of a value{asked[0]}, which a trace hides" if asked else ""
-            raise Untraceable(f"on a batch of {len(images)} {found}{hint}")
+            raise Uncuttable(found, "put the steps around it into modules of their own")
 
     def features(self, halves: _Halves, images: Tensor) -> Tensor:
         features, *sizes = halves.head(images)
@@ -232,10 +244,10 @@ def _tensor(given: object, what: str, mend: str) -> Tensor:
 # Listing --------------------------------------------------------------------------------------------------
 
 
-def _inside(model: nn.Module, container: str) -> Iterator[str]:
+def _inside(model: nn.Module, tried: Whole, container: str) -> Iterator[str]:
     """The layers of a container that can be cut, where the container itself can."""
     prefix = f"model.{container}.".replace("..", ".")
-    traced = trace(model, container, inside=True)
+    traced = trace(model, tried, container, inside=True)
     calls = [
         node for node in traced.graph.nodes if node.op == "call_module" and node.target.startswith(prefix)
     ]
@@ -244,19 +256,18 @@ def _inside(model: nn.Module, container: str) -> Iterator[str]:
         if targets.count(target) == 1 and divides(traced.whole, traced.graph, node):
             yield node.target.removeprefix("model.")
             if any(True for _ in target.children()):
-                yield from _inside_or_nothing(model, node.target.removeprefix("model."))
+                yield from _inside_or_nothing(model, tried, node.target.removeprefix("model."))
 
 
-def _inside_or_nothing(model: nn.Module, container: str) -> list[str]:
+def _inside_or_nothing(model: nn.Module, tried: Whole, container: str) -> list[str]:
     try:
-        return list(_inside(model, container))
+        return list(_inside(model, tried, container))
     except Uncuttable:
         return []
 
 
 # Sentences ------------------------------------------------------------------------------------------------
 
-_APART = "put this step into a module of its own"
 _NOWHERE = "no other layer of this model can be cut either"
 
 

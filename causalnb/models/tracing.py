@@ -1,7 +1,7 @@
 """The forward passes around a layer as a graph (torch.fx), and that graph in two at the layer.
 
-Only these are traced; every other module is a step that is called as it is. Nothing here knows images: whether
-the two graphs do what the model does is comparing.py's question.
+Only these are traced; every other module is a step that is called as it is. Nothing here knows images:
+whether the two graphs do what the model does is comparing.py's question.
 """
 
 import contextlib
@@ -17,21 +17,32 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from causalnb.models.copies import copied, undone
+from causalnb.models.comparing import first_sentence
+from causalnb.models.copies import copied, unmarked
 
 
 class Uncuttable(Exception):
-    """Why a layer cannot be cut, as the middle of a sentence."""
+    """Why a layer cannot be cut, as the middle of a sentence, and how to mend it, as its end."""
+
+    def __init__(self, why: str, mend: str = "") -> None:
+        """`mend`: empty where there is no way but another layer."""
+        super().__init__(why)
+        self.mend = mend
 
 
 class Untraceable(Uncuttable):
     """A forward pass that fx cannot follow."""
+
+    def __init__(self, why: str) -> None:
+        """The step is part of the reason."""
+        super().__init__(why, "put this step into a module of its own")
 
 
 class Whole(nn.Module):
     """A model as a part: its hooks run, and its optional arguments keep their defaults."""
 
     def __init__(self, model: nn.Module) -> None:
+        """Of any module."""
         super().__init__()
         self.model = model
 
@@ -64,24 +75,29 @@ def around(model: nn.Module, inner: nn.Module) -> list[nn.Module]:
     return list(dict.fromkeys((model, *(named[".".join(prefix)] for prefix in prefixes))))
 
 
-def trace(model: nn.Module, name: str, *, inside: bool = False) -> Trace:
-    """The forward passes around a layer; `inside`: its own too. The model is left alone: a copy is traced."""
+def to_trace(model: nn.Module) -> Whole:
+    """A copy of a model, for any number of traces."""
     try:
-        tried = copied(Whole(model))
+        return copied(Whole(model))
     except Exception as error:  # whatever a part of the model has against being copied
-        raise Uncuttable(f"a copy of the model cannot be made ({_first_sentence(error)})") from None
+        raise Uncuttable(
+            f"a copy of the model cannot be made ({first_sentence(error)})", "keep this object outside of it"
+        ) from None
+
+
+def trace(model: nn.Module, tried: Whole, name: str, *, inside: bool = False) -> Trace:
+    """The forward passes around a layer, of the copy `tried`; `inside`: its own too. What a copy shares with
+    the model is the caller's to protect (copies.undone).
+    """
     layer = tried.model.get_submodule(name)
     opened = [*around(tried.model, layer), *[layer] * inside]
     _refuse_backward_hooks(tried.model, opened)
     tracer = _Tracer(opened)
-    with undone(model), torch.inference_mode(False), torch.enable_grad():
-        before = _random_states()
-        with _custom_functions(tracer):
-            graph = _traced(tracer, tried)
-        if before != _random_states():
-            raise Untraceable(
-                "a forward pass draws random numbers of its own, which a trace would keep for ever"
-            )
+    before = _random_states()
+    with unmarked(opened), _custom_functions(tracer), torch.inference_mode(False), torch.enable_grad():
+        graph = _traced(tracer, tried)
+    if before != _random_states():
+        raise Untraceable("a forward pass draws random numbers of its own, which a trace would keep for ever")
     whole = Whole(model)
     for node in graph.nodes:
         if node.op == "get_attr" and "." not in node.target:
@@ -125,24 +141,20 @@ class _Tracer(fx.Tracer):
         return super().create_node(*args, **kwargs)
 
     def to_bool(self, obj: fx.Proxy) -> bool:
-        with self._noticed():
+        try:
             return super().to_bool(obj)
+        except Exception as error:
+            self.refuse(error)
 
     def iter(self, obj: fx.Proxy) -> Iterator[Any]:
-        with self._noticed():
+        try:
             return super().iter(obj)
+        except Exception as error:
+            self.refuse(error)
 
     def refuse(self, error: Exception) -> NoReturn:
-        with self._noticed():
-            raise error
-
-    @contextlib.contextmanager
-    def _noticed(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            self.broken.append(error)
-            raise
+        self.broken.append(error)
+        raise error
 
 
 def _unknown(name: str) -> Any:
@@ -161,7 +173,7 @@ class _Value(fx.Proxy):
     def __getattr__(self, name: str) -> Any:
         return _Attribute(self, name)
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> type:  # type: ignore[override]
         asking = sys._getframe(1)
         if asking.f_code is torch.is_tensor.__code__ and asking.f_back:
@@ -176,13 +188,12 @@ class _Attribute(_Value, fx.proxy.Attribute):
 
 
 def _traced(tracer: _Tracer, whole: Whole) -> fx.Graph:
-    failed: Exception | None = None
     try:
         graph = tracer.trace(whole)
     except Exception as error:  # whatever a forward pass does with a value that is none yet
-        failed = error
-    if tracer.broken or failed:
-        first = [*tracer.broken, failed][0]
+        tracer.broken.append(error)
+    if tracer.broken:
+        first = tracer.broken[0]
         raise Untraceable(str(first) if isinstance(first, Untraceable) else _construct(first)) from None
     return graph
 
@@ -201,11 +212,11 @@ def _custom_functions(tracer: _Tracer) -> Iterator[None]:
             return tracer.create_proxy("call_function", step, args, kwargs)
         return step(*args, **kwargs)
 
-    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[assignment]
+    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[assignment, method-assign]
     try:
         yield
     finally:
-        torch.autograd.Function.apply = kept
+        torch.autograd.Function.apply = kept  # type: ignore[method-assign]
 
 
 def _modes() -> dict[str, int]:
@@ -229,7 +240,9 @@ def _random_states() -> list[object]:
 def _refuse_backward_hooks(model: nn.Module, opened: list[nn.Module]) -> None:
     for name, one in model.named_modules():
         if one in opened and (one._backward_hooks or one._backward_pre_hooks):
-            raise Uncuttable(f"{name or 'the model'} has a backward hook, which the halves would not call")
+            raise Uncuttable(
+                f"{name or 'the model'} has a backward hook, which the halves would not call", "remove it"
+            )
 
 
 _OURS = (os.path.dirname(torch.__file__) + os.sep, __file__, contextlib.__file__)
@@ -247,11 +260,7 @@ def _place(frames: traceback.StackSummary) -> str:
 
 def _construct(error: BaseException) -> str:
     place = _place(traceback.extract_tb(error.__traceback__))
-    return f"a forward pass cannot be traced{place} ({_first_sentence(error)})"
-
-
-def _first_sentence(error: BaseException) -> str:
-    return str(error).partition(". ")[0].strip().rstrip(".")
+    return f"a forward pass cannot be traced{place} ({first_sentence(error)})"
 
 
 # Splitting ------------------------------------------------------------------------------------------------
@@ -323,6 +332,7 @@ def _is_batch_size(node: fx.Node) -> bool:
 
 
 def divides(whole: Whole, graph: fx.Graph, node: fx.Node) -> bool:
+    """Whether nothing flows past a node."""
     try:
         split(whole, graph, node)
     except Uncuttable:
