@@ -18,7 +18,8 @@ from torch import Tensor
 from causalnb import UserError
 from causalnb.attacks import indicators
 from causalnb.attacks.contract import run
-from causalnb.attacks.indicators import NOISE, Bench, Finding, Model, radius_of_box
+from causalnb.attacks.indicators import NOISE
+from causalnb.attacks.probe import Finding, Model, Probe, radius_of_box
 from causalnb.attacks.watch import device_of, preserved_state, score
 
 
@@ -103,7 +104,7 @@ def sanity_panel(
     >>> sorted({row.demand for row in panel})
     [5, 6, 7, 8, 9, 10, 11, 12, 13, 15]
     """
-    bench = prepared(
+    probe = prepared(
         model,
         images,
         labels,
@@ -115,8 +116,8 @@ def sanity_panel(
         planted=planted,
         features=features,
     )
-    with preserved_state(model, bench.images.device, seed):
-        return Panel(tuple(_row(demand, name, look(bench)) for demand, name, look in ROWS), bench.n)
+    with preserved_state(model, probe.images.device, seed):
+        return Panel(tuple(_row(demand, name, look(probe)) for demand, name, look in ROWS), probe.n)
 
 
 def prepared(
@@ -131,7 +132,7 @@ def prepared(
     chunk: int,
     planted: int,
     features: Model | None,
-) -> Bench:
+) -> Probe:
     """What the rows need, of the images that the model gets right; arguments and refusals as in
     `sanity_panel`.
     """
@@ -158,7 +159,7 @@ def prepared(
     clean, right = first.clean[first.correct].to(device), first.criterion.labels[first.correct].to(device)
     with preserved_state(model, device, seed):
         logits = torch.cat([_logits(model, part) for part in clean.split(chunk)])
-    return Bench(model, clean, right, logits, norm, eps, seed, steps, chunk, planted, features)
+    return Probe(model, clean, right, logits, norm, eps, seed, steps, chunk, planted, features)
 
 
 def _logits(model: Model, images: Tensor) -> Tensor:
@@ -181,7 +182,7 @@ def _row(demand: int, name: str, finding: Finding) -> Row:
     return Row(demand, name, words[finding.holds], finding.value, finding.sentence)
 
 
-ROWS: tuple[tuple[int, str, Callable[[Bench], Finding]], ...] = (
+ROWS: tuple[tuple[int, str, Callable[[Probe], Finding]], ...] = (
     (5, "nothing breaks at eps 0", indicators.nothing_at_zero),
     (5, "larger eps is never safer", indicators.monotone),
     (5, "everything breaks at full eps", indicators.all_at_whole),
