@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from causalnb import UserError, record
+from causalnb import UserError, files, record
+from causalnb.attacks import records
 from causalnb.attacks.panel import Panel, sanity_panel
 from causalnb.attacks.suites import Evaluation, evaluate, renamed
 from causalnb.data import Images
@@ -65,7 +66,9 @@ class Report:
         return "\n".join(lines)
 
     def write(self, path: Path) -> Path:
-        """The record as JSON."""
+        """The record as JSON. Refused, as a UserError: a path at which anything but an earlier record of the
+        same attack stands.
+        """
         of = self.evaluation
         rows = [
             {
@@ -90,9 +93,8 @@ class Report:
             "flags": of.flags,
             "verdicts": {"correct": of.correct.int().tolist(), "robust": of.robust.int().tolist()},
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        return path
+        records.guard(path, content)
+        return files.write(path, json.dumps(content, indent=1) + "\n")
 
 
 def report(
@@ -116,19 +118,36 @@ def report(
     clean, labels = images.images.to(device), images.labels.to(device)
     panel = sanity_panel(model, clean[:PANEL], labels[:PANEL], norm=norm, eps=eps, seed=seed)
     evaluation = evaluate(model, clean, labels, norm=norm, eps=eps, suite=suite, seed=seed, store=store)
-    facts = {
-        **what,
-        "norm": norm,
-        "eps": eps,
-        "seed": seed,
-        "n": len(labels),
-        "data_digest": images.digest,
-        "device": str(device),
+    asked = facts(images, norm=norm, eps=eps, suite=suite, seed=seed, device=device, what=what)
+    made = {
         "threads": torch.get_num_threads(),
         "environment": record.versions(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    return Report(facts, panel, evaluation)
+    return Report({**asked, **made}, panel, evaluation)
+
+
+def facts(
+    images: Images,
+    *,
+    norm: str,
+    eps: float,
+    suite: str,
+    seed: int,
+    device: torch.device,
+    what: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a report is asked for, known before the work: by it `records` names the file."""
+    return {
+        **what,
+        "norm": norm,
+        "eps": eps,
+        "suite": suite,
+        "seed": seed,
+        "n": len(images),
+        "data_digest": images.digest,
+        "device": str(device),
+    }
 
 
 def said(estimate: Estimate) -> str:
