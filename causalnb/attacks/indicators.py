@@ -33,6 +33,13 @@ UNFOLLOWED = Finding(
 )
 
 
+def _within(slack: int, n: int, value: int, sentence: str) -> Finding:
+    """A row that lets `slack` of n images go the other way; where that is all of them, it could not fail."""
+    if slack < n:
+        return Finding(value <= slack, value, sentence)
+    return Finding(None, value, f"{sentence}; this row lets {slack} pass, so give more images than that")
+
+
 # Budgets and steps
 # ------------------------------------------------------------------------------------------------
 
@@ -63,8 +70,9 @@ def monotone(probe: Probe) -> Finding:
         later - min(counts[: place + 1]) for counts in robust.values() for place, later in enumerate(counts)
     )
     counted = "; ".join(f"{name} {', '.join(map(str, counts))}" for name, counts in robust.items())
-    return Finding(
-        rise <= probe.slack,
+    return _within(
+        probe.slack,
+        probe.n,
         rise,
         f"robust images at eps = 0, {', '.join(f'{eps:.3g}' for eps in budgets)}: {counted}; largest rise "
         f"{rise}",
@@ -92,8 +100,9 @@ def iterated(probe: Probe) -> Finding:
     single, many = (
         int(broken.sum()) for broken in (probe.broken("fgsm"), probe.broken("pgd", steps=probe.steps))
     )
-    return Finding(
-        single - many <= probe.slack,
+    return _within(
+        probe.slack,
+        probe.n,
         single - many,
         f"FGSM breaks {single} of {probe.n} images, PGD-{probe.steps} {many}",
     )
@@ -105,7 +114,7 @@ def more_steps(probe: Probe) -> Finding:
     counts = [int(probe.broken("pgd", steps=steps).sum()) for steps in numbers]
     fall = max(max(counts[: place + 1]) - count for place, count in enumerate(counts))
     said = ", ".join(f"PGD-{steps} {count}" for steps, count in zip(numbers, counts, strict=True))
-    return Finding(fall <= probe.slack, fall, f"broken of {probe.n} images: {said}")
+    return _within(probe.slack, probe.n, fall, f"broken of {probe.n} images: {said}")
 
 
 def flattened(probe: Probe) -> Finding:
@@ -143,8 +152,9 @@ def white_beats_black(probe: Probe) -> Finding:
     )
     square, noise = probe.square(probe.eps), _noise(probe)
     alone = int(((square | noise) & ~white).sum())
-    return Finding(
-        alone <= probe.slack,
+    return _within(
+        probe.slack,
+        probe.n,
         alone,
         f"{int(white.sum())} of {probe.n} images are broken with gradients, {int(square.sum())} by "
         f"Square-{QUERIES} "
@@ -204,8 +214,9 @@ def finite_differences(probe: Probe) -> Finding:
     slopes = (ends[0] - ends[1]) / 2e-6
     errors = (slopes - along).abs() / torch.maximum(slopes.abs(), along.abs()).maximum(1e-6 * values.abs())
     wrong = int((~(errors <= AGREEMENT)).sum())
-    return Finding(
-        wrong <= math.ceil(0.05 * len(start)),
+    return _within(
+        math.ceil(0.05 * len(start)),
+        len(start),
         wrong,
         f"gradients differ from finite differences by more than {AGREEMENT:g} on {wrong} of "
         f"{len(start)} images, by {errors.median():.1g} on the median one",
@@ -235,8 +246,9 @@ def losses(probe: Probe) -> Finding:
     """The cross-entropy and the margin, under the same search, break the same images."""
     entropy, margin = probe.broken("pgd", steps=probe.steps), probe.broken("cw-linf", steps=probe.steps)
     alone = int((entropy & ~margin).sum()), int((margin & ~entropy).sum())
-    return Finding(
-        max(alone) <= probe.slack,
+    return _within(
+        probe.slack,
+        probe.n,
         max(alone),
         f"the cross-entropy breaks {int(entropy.sum())} of {probe.n} images, the margin {int(margin.sum())}; "
         f"{alone[0]} only the one, {alone[1]} only the other",
@@ -248,8 +260,9 @@ def scale(probe: Probe) -> Finding:
     by = max(float(-margins(probe.logits, probe.labels).min()) / LARGEST_MARGIN, 1e-12)
     plain, divided = (probe.broken("pgd", steps=probe.steps, over=over) for over in (1.0, by))
     alone = int((divided & ~plain).sum())
-    return Finding(
-        alone <= probe.slack,
+    return _within(
+        probe.slack,
+        probe.n,
         alone,
         f"logits from {probe.logits.min():.3g} to {probe.logits.max():.3g}; PGD breaks {int(plain.sum())} of "
         f"{probe.n} "
@@ -273,8 +286,9 @@ def restarts(probe: Probe) -> Finding:
     """The result does not hang on the random start."""
     counts = [int(probe.broken("pgd", steps=probe.steps, again=again).sum()) for again in range(SEEDS)]
     spread = max(counts) - min(counts)
-    return Finding(
-        spread <= probe.slack,
+    return _within(
+        probe.slack,
+        probe.n,
         spread,
         f"PGD-{probe.steps} from {SEEDS} starts breaks {', '.join(map(str, counts))} of {probe.n} images",
     )
@@ -313,6 +327,31 @@ def no_optimisation(probe: Probe) -> Finding:
         float(found),
         "the forward pass " + ("takes gradients of its own" if found else "takes no gradients"),
     )
+
+
+def neighbours(probe: Probe) -> Finding:
+    """An image's logits are its own: the same alone as in a batch."""
+    some = probe.images[: probe.chunk]
+    if flags.randomised(probe.model, some):
+        return Finding(
+            None, None, "two passes of the same batch differ, so nothing can be told of neighbours"
+        )
+    moves = flags.neighbours(probe.model, some)
+    moved = int((moves > flags.ROUNDING).sum())
+    return Finding(
+        moved == 0,
+        moved,
+        f"{moved} of {len(moves)} images have other logits alone than "
+        + (f"among {len(some)}" if len(some) > 1 else "beside their negative")
+        + f", by {moves.max():.1g} of their size at most",
+    )
+
+
+def clean(probe: Probe) -> Finding:
+    """The model gets more images right than guessing does."""
+    chance = flags.near_chance(probe.n, probe.given, probe.logits.shape[1])
+    said = f"{probe.n} of {probe.given} images are right, more than guessing gets"
+    return Finding(not chance, probe.n / probe.given, chance or said)
 
 
 def control(probe: Probe) -> Finding:

@@ -57,8 +57,13 @@ class Panel:
 
     def __str__(self) -> str:
         """A table for a terminal."""
-        width = max(len(row.name) for row in self.rows)
-        head = f"sanity panel: {len(self.failed)} of {len(self.rows)} rows fail, n = {self.n}"
+        width = max((len(row.name) for row in self.rows), default=0)
+        silent = sum(row.word == "not applicable" for row in self.rows)
+        head = (
+            f"sanity panel: {len(self.failed)} of {len(self.rows)} rows fail"
+            + (f", {silent} not applicable" if silent else "")
+            + f", n = {self.n}"
+        )
         return "\n".join(
             [
                 head,
@@ -93,7 +98,8 @@ def sanity_panel(
     features   images [n, ...] -> [n, d] for the planted control; without it, what enters the model's last
                nn.Linear
 
-    Where two searches are compared, one image in twenty (two at least) may go the other way.
+    Where two searches are compared, one image in twenty (two at least) may go the other way: on one or two
+    images such a row is not applicable.
 
     Refused, as a UserError: outputs that are not finite, a model that is right on none of the images, outputs
     that carry no gradient at all.
@@ -159,7 +165,7 @@ def prepared(
     clean, right = first.clean[first.correct].to(device), first.criterion.labels[first.correct].to(device)
     with preserved_state(model, device, seed):
         logits = torch.cat([_logits(model, part) for part in clean.split(chunk)])
-    return Probe(model, clean, right, logits, norm, eps, seed, steps, chunk, planted, features)
+    return Probe(model, clean, right, logits, norm, eps, seed, steps, chunk, planted, features, len(images))
 
 
 def _logits(model: Model, images: Tensor) -> Tensor:
@@ -201,5 +207,7 @@ ROWS: tuple[tuple[int, str, Callable[[Probe], Finding]], ...] = (
     (13, "outputs are logits", indicators.logits_given),
     (13, "outputs do not change", indicators.deterministic),
     (13, "no optimisation inside", indicators.no_optimisation),
+    (13, "neighbours do not matter", indicators.neighbours),
+    (13, "clean answers beat guessing", indicators.clean),
     (15, "planted examples are found", indicators.control),
 )

@@ -67,6 +67,8 @@ class Divided(nn.Module):
 class Probe:
     """The images [n, ...] that the model gets right, their clean logits [n, classes], the budget, and the
     attacks run so far.
+
+    given   the number of images that these were among: the model gets the others wrong
     """
 
     model: Model
@@ -80,6 +82,7 @@ class Probe:
     chunk: int
     planted: int
     features: Model | None
+    given: int
     known: dict[tuple[Any, ...], Tensor] = field(default_factory=dict)
 
     @property

@@ -247,6 +247,60 @@ def test_outputs_that_are_probabilities_or_change_or_optimise_fail(small, honest
     )
 
 
+def without_statistics(model):
+    model[1].track_running_stats, model[1].running_mean, model[1].running_var = False, None, None
+    return model
+
+
+def test_images_that_answer_to_their_neighbours_fail_the_row_that_compares_a_batch_with_single_images(
+    small, honest
+):
+    assert indicators.neighbours(honest)[:2] == (True, 0)
+    assert indicators.neighbours(probe(Of(noisy, small.model), small)).holds is None
+    holds, moved, sentence = indicators.neighbours(probe(without_statistics(small.model), small))
+    assert (holds, moved) == (False, 8) and "8 of 8 images have other logits alone than among 24" in sentence
+
+
+def test_clean_answers_no_better_than_guessing_fail_their_row(small, honest):
+    def clean(labels):
+        asked = {"eps": 0.1, "norm": "linf", "seed": 0, "steps": 10, "chunk": 128, "planted": 2}
+        return indicators.clean(prepared(small.model, small.images, labels, features=None, **asked))
+
+    assert indicators.clean(honest)[:2] == (True, 1.0)
+    assert clean(small.labels)[:2] == (True, 20 / 24)
+    wrong = (small.labels + 1) % 5
+    assert clean(torch.cat([small.labels[:9], wrong[9:]])) == (
+        False,
+        5 / 24,
+        "5 of 24 images are right, where guessing among 5 classes gets 4.8 and as many in 54% of cases: give "
+        "more images, or look at labels, normalisation, weights",
+    )
+
+
+def test_on_one_image_the_rows_that_could_not_fail_are_not_applicable(small):
+    panel = sanity_panel(small.model, small.images[4:5], small.labels[4:5], eps=0.1, steps=10, planted=1)
+    silent = {row.name: row.sentence for row in panel if row.word == "not applicable"}
+    assert list(silent) == [
+        "larger eps is never safer",
+        "many steps beat one",
+        "more steps are never weaker",
+        "gradients beat black boxes",
+        "finite differences agree",
+        "two losses agree",
+        "logit scale does not matter",
+        "restarts agree",
+    ]
+    assert all("so give more images than that" in sentence for sentence in silent.values())
+    assert "clean answers beat guessing" in {row.name for row in panel.failed}
+    assert ", 8 not applicable, n = 1" in str(panel).splitlines()[0]
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_a_row_that_lets_two_images_pass_speaks_from_three_on(small, n):
+    few = SimpleNamespace(images=small.images[4 : 4 + n], labels=small.labels[4 : 4 + n])
+    assert (indicators.losses(probe(small.model, few)).holds is None) == (n == 2)
+
+
 def test_the_control_fails_on_features_without_gradients_and_has_no_meaning_without_features(small, honest):
     masked = probe(Masked(small.model), small)
     assert indicators.control(masked)[:2] == (False, 0.0)
