@@ -22,6 +22,8 @@ from causalnb.attacks.indicators import NOISE
 from causalnb.attacks.probe import Finding, Model, Probe, radius_of_box
 from causalnb.attacks.watch import device_of, preserved_state, score
 
+PLANTED = "planted examples are found"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -209,5 +211,5 @@ ROWS: tuple[tuple[int, str, Callable[[Probe], Finding]], ...] = (
     (13, "no optimisation inside", indicators.no_optimisation),
     (13, "neighbours do not matter", indicators.neighbours),
     (13, "clean answers beat guessing", indicators.clean),
-    (15, "planted examples are found", indicators.control),
+    (15, PLANTED, indicators.control),
 )

@@ -13,10 +13,10 @@ from torch import nn
 
 from causalnb import UserError, files, record
 from causalnb.attacks import records
-from causalnb.attacks.panel import Panel, sanity_panel
+from causalnb.attacks.panel import PLANTED, Panel, sanity_panel
 from causalnb.attacks.suites import Evaluation, evaluate, renamed
 from causalnb.data import Images
-from causalnb.statistics import Estimate
+from causalnb.statistics import Estimate, proportion
 from causalnb.store import Store
 
 SCHEMA = 1
@@ -58,12 +58,26 @@ class Report:
             "above",
         ]
         lines += [f"mind: {flag}" for flag in of.flags]
-        if self.panel.failed or of.flags:
-            lines.append(
+        return "\n".join([*lines, *self._caution()])
+
+    def _caution(self) -> list[str]:
+        """What the failing rows and flags mean for the robust accuracy."""
+        of, failed = self.evaluation, self.panel.failed
+        if not failed and not of.flags:
+            return []
+        found = failed[0].value if [row.name for row in failed] == [PLANTED] else None
+        if of.flags or not found:
+            return [
                 "A row above fails or is flagged: the number bounds robustness from above, and may be far "
                 "above it."
-            )
-        return "\n".join(lines)
+            ]
+        broken = proportion(int((of.correct & ~of.robust).sum()), len(of.correct))
+        least = max(0.0, of.accuracy().value - (broken.high or 0.0) / found)
+        return [
+            f"PGD alone finds {found:.0%} of the planted examples. If this suite, which also searches in "
+            "other ways, found no larger a share of the model's own, the robust accuracy would be "
+            f"{100 * least:.1f} % or more, not {100 * of.robust_accuracy().value:.1f} %."
+        ]
 
     def write(self, path: Path) -> Path:
         """The record as JSON. Refused, as a UserError: a path at which anything but an earlier record of the

@@ -311,6 +311,38 @@ def test_the_control_fails_on_features_without_gradients_and_has_no_meaning_with
     assert indicators.control(given).holds
 
 
+class Bent(nn.Module):
+    """Features that turn back many times inside the ball: high points of their own beside every other."""
+
+    def forward(self, images):
+        return (10 * images).sin()
+
+
+@pytest.fixture
+def bent():
+    """A network of bent features and 20 images; a sound search breaks it, and misses some thin plants."""
+    torch.manual_seed(0)
+    images, linear = torch.rand(20, 1, 6, 6), nn.Linear(36, 64)
+    model = nn.Sequential(nn.Flatten(), linear, Bent(), nn.Linear(64, 4)).eval()
+    return SimpleNamespace(model=model, images=images)
+
+
+def test_a_sound_search_that_misses_thin_plants_of_a_bent_network_finds_the_wide_ones_and_passes(bent):
+    holds, share, sentence = indicators.control(probe(bent.model, bent, eps=0.2, planted=12))
+    assert (holds, share) == (True, 1.0)
+    thin, wide = sentence.split("; wide ones, 50%: ")
+    assert thin.startswith("thin plants, 10% of the gap beyond the boundary: the attack breaks ")
+    assert "breaks 12 of 12" not in thin and wide.startswith("the attack breaks 12 of 12")
+
+
+@pytest.mark.parametrize("walk", [{"steps": 1, "step": 0.04}, {"steps": 20, "step": 0.005}])
+def test_a_search_that_is_too_short_fails_on_wide_plants_too(bent, monkeypatch, walk):
+    asked = probe(bent.model, bent, eps=0.2, planted=4)
+    monkeypatch.setattr(type(asked), "walk", lambda self, eps, steps: walk)
+    holds, share, _ = indicators.control(asked)
+    assert (holds, share) == (False, 0.0)
+
+
 def test_what_cannot_be_judged_is_refused_with_a_sentence(small):
     def ask(model=small.model, labels=small.labels, **changed):
         return sanity_panel(model, small.images, labels, **{"eps": 0.1, "steps": 10} | changed)
