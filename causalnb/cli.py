@@ -151,11 +151,13 @@ def attack(
         str, typer.Option(help="per channel, if the model was trained on normalised images: 0.5,0.5,0.5")
     ] = "",
     std: str = "",
-    output: Annotated[Path | None, typer.Option(help="where the record goes")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="where the record goes: a .json file, or a folder")
+    ] = None,
 ) -> None:
     """Attack a model of your own: the sanity panel, a table of attacks, and a record."""
-    from causalnb.attacks import SUITES
-    from causalnb.attacks.report import budget, report
+    from causalnb.attacks import SUITES, records
+    from causalnb.attacks.report import budget, facts, report
 
     for what, value, known in (("suite", suite, tuple(SUITES)), ("norm", norm, ("linf", "l2"))):
         if value not in known:
@@ -164,27 +166,25 @@ def attack(
     scale = {name: _per_channel(name, text) for name, text in (("mean", mean), ("std", std)) if text}
     _, channels, size, _ = images.images.shape
     net = models.load(model, architecture, classes=len(images.classes), channels=channels, size=size, **scale)
-    done = report(
-        net,
-        data.draw(images, min(n_images, len(images)), seed=seed),
-        norm=norm,
-        eps=budget_in_pixels,
-        suite=suite,
-        seed=seed,
-        device=notebook.find_device(device),
-        store=Store(),
-        what={
+    some = data.draw(images, min(n_images, len(images)), seed=seed)
+    given: dict[str, Any] = {
+        "norm": norm,
+        "eps": budget_in_pixels,
+        "suite": suite,
+        "seed": seed,
+        "device": notebook.find_device(device),
+        "what": {
             "model": str(model),
             "model_digest": record.file_digest(model),
             "architecture": architecture,
             "data": data_set,
+            **scale,
         },
-    )
+    }
+    path = records.place(output, facts(some, **given))
+    done = report(net, some, store=Store(), **given)
     print(done)
-    print(
-        "\nrecord: "
-        f"{paths.short(done.write(output or paths.runs_root() / 'attack' / f'{model.stem}-{suite}.json'))}"
-    )
+    print(f"\nrecord: {paths.short(done.write(path))}")
 
 
 @app.command("data")

@@ -2,14 +2,16 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
-from causalnb import cli, data, models, record, training
+from causalnb import attacks, cli, data, models, record, training
+from causalnb.attacks import panel
 
 ROOT = Path(__file__).parents[1]
 
@@ -106,12 +108,14 @@ def mine(book, monkeypatch):
 
 def test_a_model_of_one_s_own_is_attacked_and_leaves_a_record(mine, monkeypatch, capsys):
     code, out, _ = causalnb(monkeypatch, capsys, *mine, "--mean", "0.5", "--std", "0.5")
-    content = json.loads(Path("runs/attack/mine-short.json").read_text(encoding="utf-8"))
+    (left,) = Path("runs/attack").iterdir()
+    assert left.name.startswith("mine-digits8-linf-0.03137-short-n10-seed0-")
+    content = json.loads(left.read_text(encoding="utf-8"))
     assert (
         code == 0
         and out[0].startswith("clean accuracy ")
         and out[0].endswith("n = 10")
-        and out[-1] == "record: runs/attack/mine-short.json"
+        and out[-1] == f"record: {left}"
     )
     assert any(line.startswith("sanity panel: ") for line in out) and any(
         line.startswith("fgsm  ") for line in out
@@ -125,6 +129,8 @@ def test_a_model_of_one_s_own_is_attacked_and_leaves_a_record(mine, monkeypatch,
         "suite": "short",
         "seed": 0,
         "n": 10,
+        "mean": [0.5],
+        "std": [0.5],
     }
     assert expected.items() <= content.items() and content["model_digest"] == record.file_digest(
         Path(mine[2])
@@ -195,6 +201,83 @@ def test_what_is_asked_of_an_attack_is_what_is_attacked(mine, monkeypatch, capsy
 def test_what_cannot_be_attacked_is_one_line(mine, monkeypatch, capsys, changed, sentence):
     code, out, err = causalnb(monkeypatch, capsys, *mine, *changed)
     assert (code, out, len(err)) == (1, [], 1) and err[0].startswith(sentence)
+
+
+@pytest.fixture
+def cheap(monkeypatch):
+    """Attacks by noise of size nothing, without a panel; the list grows with each."""
+    done = []
+
+    def evaluation(model, images, labels, *, norm, suite, seed, **given):
+        done.append(suite)
+        placebo = [attacks.Step("noise", {"kind": "sign"})]
+        made = attacks.evaluate(model, images, labels, norm="linf", eps=0.0, suite=placebo, seed=seed)
+        return replace(made, suite=suite)
+
+    monkeypatch.setattr("causalnb.attacks.report.evaluate", evaluation)
+    some = attacks.Panel((panel.Row(5, "a row", "pass", 0.0, "0 of 8"),), 8)
+    monkeypatch.setattr("causalnb.attacks.report.sanity_panel", lambda *_, **given: some)
+    return done
+
+
+@pytest.mark.parametrize("where", [(), ("--output", "mine")])
+def test_attacks_that_differ_in_one_thing_leave_a_record_each_and_the_same_again_the_same(
+    mine, cheap, monkeypatch, capsys, where
+):
+    Path("deep").mkdir()
+    save_file({name: -values for name, values in load_file(mine[2]).items()}, "deep/mine.safetensors")
+    changes = [
+        (),
+        ("--eps", "0.031373"),
+        ("--norm", "l2"),
+        ("--suite", "rand"),
+        ("--data", "digits", "--model", "digits.safetensors"),
+        ("--model", "deep/mine.safetensors"),
+        ("--n-images", "9"),
+        ("--seed", "1"),
+        ("--mean", "0.5", "--std", "0.5"),
+        ("--mean", "0.5", "--std", "0.25"),
+        (),
+    ]
+    save_file({"1.weight": torch.ones(10, 784), "1.bias": torch.zeros(10)}, "digits.safetensors")
+    said = [causalnb(monkeypatch, capsys, *mine, *where, *changed) for changed in changes]
+    assert [(code, err) for code, _, err in said] == [(0, [])] * len(changes)
+    places = [out[-1].removeprefix("record: ") for _, out, _ in said]
+    assert len(set(places)) == len(changes) - 1 and places[0] == places[-1] and len(cheap) == len(changes)
+    for place in places:
+        assert json.loads(Path(place).read_text(encoding="utf-8"))["schema_version"] == 1
+
+
+@pytest.mark.parametrize(
+    "output, sentence",
+    [
+        ("mine.safetensors", "output = 'mine.safetensors' is not possible: a record is a .json file"),
+        ("notes.json", "notes.json is no record of an attack, and is not overwritten: give another output."),
+        ("_toc.yml", "output = '_toc.yml' is not possible: a record is a .json file"),
+        ("_toc.yml/a.json", "_toc.yml cannot be written (File exists)"),
+        ("n" * 300 + ".json", "n" * 300 + ".json cannot be written (File name too long)"),
+    ],
+)
+def test_a_place_where_no_record_may_stand_is_refused_before_the_work_and_left_alone(
+    mine, cheap, monkeypatch, capsys, output, sentence
+):
+    Path("notes.json").write_text('{"mine": 1}')
+    before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
+    code, out, err = causalnb(monkeypatch, capsys, *mine, "--output", output)
+    assert (code, out, len(err), cheap) == (1, [], 1, []) and err[0].startswith(sentence)
+    assert {path: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before
+
+
+def test_a_record_of_another_attack_is_refused_before_the_work_and_left_alone(
+    mine, cheap, monkeypatch, capsys
+):
+    assert causalnb(monkeypatch, capsys, *mine, "--output", "mine.json")[0] == 0
+    before = Path("mine.json").read_bytes()
+    code, out, err = causalnb(monkeypatch, capsys, *mine, "--output", "mine.json", "--eps", "0.1")
+    assert (code, out, len(cheap)) == (1, [], 1) and err == [
+        "mine.json is the record of another attack (eps differ), and is not overwritten: give another output."
+    ]
+    assert Path("mine.json").read_bytes() == before
 
 
 def test_spread_keeps_what_the_chapter_measured_and_says_where(book, monkeypatch, capsys, tmp_path):

@@ -18,8 +18,11 @@ from torch import Tensor
 from causalnb import UserError
 from causalnb.attacks import ball, indicators
 from causalnb.attacks.contract import run
-from causalnb.attacks.indicators import NOISE, Bench, Finding, Model
+from causalnb.attacks.indicators import NOISE
+from causalnb.attacks.probe import Finding, Model, Probe
 from causalnb.attacks.watch import device_of, preserved_state, score
+
+PLANTED = "planted examples are found"
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,13 @@ class Panel:
 
     def __str__(self) -> str:
         """A table for a terminal."""
-        width = max(len(row.name) for row in self.rows)
-        head = f"sanity panel: {len(self.failed)} of {len(self.rows)} rows fail, n = {self.n}"
+        width = max((len(row.name) for row in self.rows), default=0)
+        silent = sum(row.word == "not applicable" for row in self.rows)
+        head = (
+            f"sanity panel: {len(self.failed)} of {len(self.rows)} rows fail"
+            + (f", {silent} not applicable" if silent else "")
+            + f", n = {self.n}"
+        )
         return "\n".join(
             [
                 head,
@@ -92,7 +100,8 @@ def sanity_panel(
     features   images [n, ...] -> [n, d] for the planted control; without it, what enters the model's last
                nn.Linear
 
-    Where two searches are compared, one image in twenty (two at least) may go the other way.
+    Where two searches are compared, one image in twenty (two at least) may go the other way: on one or two
+    images such a row is not applicable.
 
     Refused, as a UserError: outputs that are not finite, a model that is right on none of the images, outputs
     that carry no gradient at all.
@@ -103,7 +112,7 @@ def sanity_panel(
     >>> sorted({row.demand for row in panel})
     [5, 6, 7, 8, 9, 10, 11, 12, 13, 15]
     """
-    bench = prepared(
+    probe = prepared(
         model,
         images,
         labels,
@@ -115,8 +124,8 @@ def sanity_panel(
         planted=planted,
         features=features,
     )
-    with preserved_state(model, bench.images.device, seed):
-        return Panel(tuple(_row(demand, name, look(bench)) for demand, name, look in ROWS), bench.n)
+    with preserved_state(model, probe.images.device, seed):
+        return Panel(tuple(_row(demand, name, look(probe)) for demand, name, look in ROWS), probe.n)
 
 
 def prepared(
@@ -131,7 +140,7 @@ def prepared(
     chunk: int,
     planted: int,
     features: Model | None,
-) -> Bench:
+) -> Probe:
     """What the rows need, of the images that the model gets right; arguments and refusals as in
     `sanity_panel`.
     """
@@ -158,7 +167,7 @@ def prepared(
     clean, right = first.clean[first.correct].to(device), first.criterion.labels[first.correct].to(device)
     with preserved_state(model, device, seed):
         logits = torch.cat([_logits(model, part) for part in clean.split(chunk)])
-    return Bench(model, clean, right, logits, norm, eps, seed, steps, chunk, planted, features)
+    return Probe(model, clean, right, logits, norm, eps, seed, steps, chunk, planted, features, len(images))
 
 
 def _logits(model: Model, images: Tensor) -> Tensor:
@@ -181,7 +190,7 @@ def _row(demand: int, name: str, finding: Finding) -> Row:
     return Row(demand, name, words[finding.holds], finding.value, finding.sentence)
 
 
-ROWS: tuple[tuple[int, str, Callable[[Bench], Finding]], ...] = (
+ROWS: tuple[tuple[int, str, Callable[[Probe], Finding]], ...] = (
     (5, "nothing breaks at eps 0", indicators.nothing_at_zero),
     (5, "larger eps is never safer", indicators.monotone),
     (5, "everything breaks at full eps", indicators.all_at_whole),
@@ -200,5 +209,7 @@ ROWS: tuple[tuple[int, str, Callable[[Bench], Finding]], ...] = (
     (13, "outputs are logits", indicators.logits_given),
     (13, "outputs do not change", indicators.deterministic),
     (13, "no optimisation inside", indicators.no_optimisation),
-    (15, "planted examples are found", indicators.control),
+    (13, "neighbours do not matter", indicators.neighbours),
+    (13, "clean answers beat guessing", indicators.clean),
+    (15, PLANTED, indicators.control),
 )

@@ -30,9 +30,9 @@ NEEDED, ALLOWED = (
 )  # of the planted images: what the attack must break at least, random search at most
 EDGE = {"linf": "sign", "l2": "gauss"}  # the noise whose one draw is the planted point
 SHRINK = 0.99  # inner points lie this share of the way out at most
-MARGIN = (
-    0.10  # of the gap between the highest inner point and the planted one, how much lies beyond the boundary
-)
+# Of the gap between the highest inner point and the planted one, how much lies beyond the boundary: a thin
+# plant asks for a search that comes as high as the planted point itself, a wide one for half the way.
+THIN, WIDE = 0.10, 0.50
 
 
 class Planted(nn.Module):
@@ -40,8 +40,8 @@ class Planted(nn.Module):
     `point`.
 
     image, point   [1, ...] the clean image, and the adversarial one at the edge of its ball
-    Its logits [n, 2] differ by the score: MARGIN at `point`, MARGIN - 1 or less at the image and all inner
-    points.
+    Its logits [n, 2] differ by the score: `margin` (THIN unless told) at `point`, `margin` - 1 or less at the
+    image and all inner points.
     """
 
     image: Tensor
@@ -99,6 +99,12 @@ class Control:
         (found, of), (by_chance, _) = self.attack, self.random
         return of > 0 and found >= NEEDED * of and by_chance <= ALLOWED * of
 
+    @property
+    def share(self) -> float:
+        """Of the planted images, how many the attack broke; 0 where none could be planted."""
+        found, of = self.attack
+        return found / of if of else 0.0
+
     def __str__(self) -> str:
         """A sentence with every count."""
         (found, of), (by_chance, _) = self.attack, self.random
@@ -118,6 +124,7 @@ def planted_control(
     eps: float,
     seed: int,
     inner: int = 200,
+    margin: float = THIN,
     features: Features | None = None,
 ) -> Control:
     """Plant an adversarial example beside each image, and count how many the unchanged attack finds.
@@ -125,6 +132,8 @@ def planted_control(
     attack   (model, images, labels) -> AttackResult, with all its settings:
              `partial(run, "pgd", norm=..., eps=..., ...)`
     norm, eps   the budget, the attack's own
+    margin      how wide the plant is, as a share of the gap: THIN, or WIDE where the network bends so much
+                that a sound search may end at another high point
     The rest as in `planted`. A success is asked for afresh, whatever the attack says: inside ball and box,
     and class 1.
 
@@ -138,7 +147,9 @@ def planted_control(
     """
     models = [
         one
-        for one in planted(model, images, norm=norm, eps=eps, seed=seed, inner=inner, features=features)
+        for one in planted(
+            model, images, norm=norm, eps=eps, seed=seed, inner=inner, margin=margin, features=features
+        )
         if one is not None
     ]
     results = [
@@ -158,6 +169,7 @@ def planted(
     eps: float,
     seed: int,
     inner: int = 200,
+    margin: float = THIN,
     features: Features | None = None,
 ) -> list[Planted | None]:
     """A two-class model for each image [n, ...] in which an adversarial example within eps is known; None
@@ -166,7 +178,7 @@ def planted(
     `inner` uniform points of the ball, pulled in by 1 %, and the image are class 0; one point at eps (a
     corner in L-inf, a random direction in L2; both cut with the box [0, 1]) is class 1. The readout has the
     widest margin between them, in units of the inner points' spread; its boundary then moves up to the
-    planted point, short of it by a tenth of the gap. Where the features do
+    planted point, short of it by `margin`, a tenth of the gap. Where the features do
     not separate the planted point exactly, the image cannot be planted.
 
     features   what is read, [n, ...] for images; without it, what enters the model's last nn.Linear. Given,
@@ -182,7 +194,7 @@ def planted(
         points = noise(images, kind=EDGE[norm], norm=norm, eps=eps, seed=seed)
         around = partial(inner_points, norm=norm, eps=eps, seed=seed, inner=inner)
         return [
-            _plant(read, image, around(image)[0], point)
+            _plant(read, image, around(image)[0], point, margin)
             for image, point in zip(images.split(1), points.split(1), strict=True)
         ]
 
@@ -260,7 +272,7 @@ class LastLinear(nn.Module):
         return seen[-1].flatten(1)
 
 
-def _plant(read: Features, image: Tensor, around: Tensor, point: Tensor) -> Planted | None:
+def _plant(read: Features, image: Tensor, around: Tensor, point: Tensor, margin: float) -> Planted | None:
     values = _features(read, torch.cat([image, around, point]))
     origin, outer = values[0], values[-1]
     direction = readout(outer.double() - values[:-1].double())
@@ -268,7 +280,7 @@ def _plant(read: Features, image: Tensor, around: Tensor, point: Tensor) -> Plan
     gap = heights[-1] - heights[:-1].max()
     if not gap > 0:
         return None
-    bias = MARGIN - heights[-1] / gap
+    bias = margin - heights[-1] / gap
     model = Planted(read, image, point, (direction / gap).to(values.dtype), origin, bias.to(values.dtype))
     verdicts = _asked(model, torch.cat([image, around, point]))
     return model if bool(verdicts[-1]) and not bool(verdicts[:-1].any()) else None

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from causalnb import UserError, record
-from causalnb.attacks.panel import Panel, sanity_panel
+from causalnb import UserError, files, record
+from causalnb.attacks import records
+from causalnb.attacks.panel import PLANTED, Panel, sanity_panel
 from causalnb.attacks.suites import Evaluation, evaluate, renamed
 from causalnb.data import Images
-from causalnb.statistics import Estimate
+from causalnb.statistics import Estimate, proportion
 from causalnb.store import Store
 
 SCHEMA = 1
@@ -57,15 +58,31 @@ class Report:
             "above",
         ]
         lines += [f"mind: {flag}" for flag in of.flags]
-        if self.panel.failed or of.flags:
-            lines.append(
+        return "\n".join([*lines, *self._caution()])
+
+    def _caution(self) -> list[str]:
+        """What the failing rows and flags mean for the robust accuracy."""
+        of, failed = self.evaluation, self.panel.failed
+        if not failed and not of.flags:
+            return []
+        found = failed[0].value if [row.name for row in failed] == [PLANTED] else None
+        if of.flags or not found:
+            return [
                 "A row above fails or is flagged: the number bounds robustness from above, and may be far "
                 "above it."
-            )
-        return "\n".join(lines)
+            ]
+        broken = proportion(int((of.correct & ~of.robust).sum()), len(of.correct))
+        least = max(0.0, of.accuracy().value - (broken.high or 0.0) / found)
+        return [
+            f"PGD alone finds {found:.0%} of the planted examples. If this suite, which also searches in "
+            "other ways, found no larger a share of the model's own, the robust accuracy would be "
+            f"{100 * least:.1f} % or more, not {100 * of.robust_accuracy().value:.1f} %."
+        ]
 
     def write(self, path: Path) -> Path:
-        """The record as JSON."""
+        """The record as JSON. Refused, as a UserError: a path at which anything but an earlier record of the
+        same attack stands.
+        """
         of = self.evaluation
         rows = [
             {
@@ -90,9 +107,8 @@ class Report:
             "flags": of.flags,
             "verdicts": {"correct": of.correct.int().tolist(), "robust": of.robust.int().tolist()},
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        return path
+        records.guard(path, content)
+        return files.write(path, json.dumps(content, indent=1) + "\n")
 
 
 def report(
@@ -116,19 +132,36 @@ def report(
     clean, labels = images.images.to(device), images.labels.to(device)
     panel = sanity_panel(model, clean[:PANEL], labels[:PANEL], norm=norm, eps=eps, seed=seed)
     evaluation = evaluate(model, clean, labels, norm=norm, eps=eps, suite=suite, seed=seed, store=store)
-    facts = {
-        **what,
-        "norm": norm,
-        "eps": eps,
-        "seed": seed,
-        "n": len(labels),
-        "data_digest": images.digest,
-        "device": str(device),
+    asked = facts(images, norm=norm, eps=eps, suite=suite, seed=seed, device=device, what=what)
+    made = {
         "threads": torch.get_num_threads(),
         "environment": record.versions(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    return Report(facts, panel, evaluation)
+    return Report({**asked, **made}, panel, evaluation)
+
+
+def facts(
+    images: Images,
+    *,
+    norm: str,
+    eps: float,
+    suite: str,
+    seed: int,
+    device: torch.device,
+    what: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a report is asked for, known before the work: by it `records` names the file."""
+    return {
+        **what,
+        "norm": norm,
+        "eps": eps,
+        "suite": suite,
+        "seed": seed,
+        "n": len(images),
+        "data_digest": images.digest,
+        "device": str(device),
+    }
 
 
 def said(estimate: Estimate) -> str:

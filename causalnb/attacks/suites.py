@@ -170,7 +170,12 @@ def evaluate(
         robust[left] &= ~result.found
         results.append(result)
         rows.append(left)
-    said = [*first.flags, *_flags(model, images, labels, correct, results, rows, device, seed, chunk)]
+    chance = flags.near_chance(int(correct.sum()), len(correct), classes)
+    said = [
+        *first.flags,
+        *([f"clean accuracy near chance: {chance}"] if chance else []),
+        *_flags(model, images, labels, correct, results, rows, device, seed, chunk),
+    ]
     return Evaluation(
         suite if isinstance(suite, str) else "own",
         tuple(results),

@@ -21,7 +21,7 @@ def clumsy(monkeypatch):
     def build(candidates, **abilities):
         monkeypatch.setitem(ATTACKS, "clumsy", Attack(candidates, **abilities))
         monkeypatch.setitem(bench.TRIALS, "clumsy", bench.TRIALS["fgsm"])
-        return bench.Bench("clumsy")
+        return bench.ConformanceCase("clumsy")
 
     return build
 
@@ -120,7 +120,7 @@ def test_verdicts_that_move_with_the_scale_or_the_head_fail_lines_3_and_4(clumsy
 
 
 def test_black_failures_and_steps_beyond_the_ball_fail_lines_5_and_6():
-    one = bench.Bench("fgsm")
+    one = bench.ConformanceCase("fgsm")
     whole = one.base
     one.base = replace(whole, images=torch.where(whole.found[:, None, None, None], whole.images, 0.0))
     assert not promises.failure(one).good
@@ -137,7 +137,7 @@ def test_an_attack_that_does_not_aim_fails_lines_7_and_12(clumsy):
 
 
 def test_a_success_where_nothing_moves_the_model_fails_line_8_without_excuse():
-    one = bench.Bench("fgsm")
+    one = bench.ConformanceCase("fgsm")
     assert strength.controls(one).good
     one.unbroken = replace(one.unbroken, found=torch.tensor([True, False, False, False, False]))
     outcome = strength.controls(one)
@@ -150,7 +150,7 @@ def test_an_attack_that_does_not_aim_misses_what_is_planted(clumsy):
 
 
 def test_more_that_finds_less_fails_line_9():
-    one = bench.Bench("pgd")
+    one = bench.ConformanceCase("pgd")
     one.base = replace(one.base, found=torch.zeros_like(one.base.found))
     assert not strength.stronger(one).good
 

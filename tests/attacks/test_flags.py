@@ -109,6 +109,62 @@ def test_a_prediction_that_flips_is_randomness_however_small_the_step():
         assert flags.randomised(Coin(), torch.rand(20, 1, 2, 2))
 
 
+class Leans(nn.Module):
+    """Logits that hear a share of what their batch says."""
+
+    def __init__(self, model, share):
+        super().__init__()
+        self.model, self.share = model, share
+
+    def forward(self, images):
+        logits = self.model(images)
+        return logits + self.share * logits.roll(1, dims=0)
+
+
+HANGS = (
+    "answers hang on neighbours: {} of {} images have other logits alone than in a batch (batch norm without "
+    "running statistics?), so every number hangs on `chunk`: give the model fixed statistics"
+)
+
+
+@pytest.mark.parametrize("n", [1, 2, 8, 20])
+def test_batch_norm_without_running_statistics_is_seen_on_any_number_of_images(right, n):
+    model, images, labels = right
+    assert said(model, images[:n], labels[:n]) == []
+    model[1].track_running_stats, model[1].running_mean, model[1].running_var = False, None, None
+    assert said(model, images[:n], labels[:n]) == [HANGS.format(min(n, 8), min(n, 8))]
+
+
+def test_a_hundredth_of_a_neighbour_s_logits_is_seen_and_rounding_is_not(right):
+    model, images, labels = right
+    assert said(Leans(model, 0.01), images, labels) == [HANGS.format(8, 8)]
+    assert said(Leans(model, 1e-6), images, labels) == []
+
+
+def test_a_model_that_draws_is_not_said_to_hang_on_neighbours_too(right):
+    model, images, labels = right
+    assert not any("neighbours" in one for one in said(Draws(Leans(model, 0.5), size=1.0), images, labels))
+
+
+@pytest.mark.parametrize(
+    ("right_of", "near"),
+    [
+        ((0, 50, 10), True),
+        ((9, 50, 10), True),
+        ((10, 50, 10), False),
+        ((1, 1, 10), True),
+        ((2, 2, 10), False),
+        ((4, 4, 2), True),
+        ((5, 5, 2), False),
+        ((60, 100, 2), False),
+        ((54, 100, 2), True),
+        ((1, 1, 1000), False),
+    ],
+)
+def test_near_chance_is_a_tenth_of_the_way_up_or_a_count_that_guessing_reaches(right_of, near):
+    assert bool(flags.near_chance(*right_of)) is near
+
+
 @pytest.mark.parametrize("by", ["grad", "backward"])
 def test_a_model_that_optimises_in_its_forward_pass_is_seen(right, by):
     model, images, labels = right

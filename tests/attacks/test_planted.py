@@ -8,7 +8,8 @@ from torch import nn
 from causalnb import UserError
 from causalnb.attacks import ball, run
 from causalnb.attacks.planted import (
-    MARGIN,
+    THIN,
+    WIDE,
     inner_points,
     planted,
     planted_control,
@@ -27,16 +28,22 @@ def clean(small):
     return small.images[:8]
 
 
+@pytest.mark.parametrize("margin", [THIN, WIDE])
 @pytest.mark.parametrize(("norm", "eps"), BUDGETS)
-def test_the_planted_point_is_class_1_and_the_image_and_its_inner_points_class_0(small, clean, norm, eps):
+def test_the_planted_point_is_class_1_and_the_image_and_its_inner_points_class_0(
+    small, clean, norm, eps, margin
+):
     inner = inner_points(clean, norm=norm, eps=eps, seed=3, inner=50)
     for one, image, some in zip(
-        planted(small.model, clean, norm=norm, eps=eps, seed=3, inner=50), clean, inner, strict=True
+        planted(small.model, clean, norm=norm, eps=eps, seed=3, inner=50, margin=margin),
+        clean,
+        inner,
+        strict=True,
     ):
         gaps = one(torch.cat([image[None], some, one.point])).detach().diff(dim=1)[:, 0]
         assert torch.equal(one.image[0], image)
-        assert gaps[-1] == pytest.approx(MARGIN, abs=1e-3)
-        assert gaps[:-1].max() == pytest.approx(MARGIN - 1, abs=1e-3)
+        assert gaps[-1] == pytest.approx(margin, abs=1e-3)
+        assert gaps[:-1].max() == pytest.approx(margin - 1, abs=1e-3)
 
 
 @pytest.mark.parametrize(("norm", "eps"), BUDGETS)

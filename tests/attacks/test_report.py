@@ -8,11 +8,11 @@ from torch import nn
 
 from causalnb import UserError
 from causalnb.attacks import Step, evaluate
-from causalnb.attacks.panel import ROWS, Panel, Row, sanity_panel
+from causalnb.attacks.panel import PLANTED, ROWS, Panel, Row, sanity_panel
 from causalnb.attacks.report import PANEL, Report, budget, report, said
 from causalnb.attacks.suites import renamed, steps_of
 from causalnb.data import Images
-from causalnb.statistics import Estimate
+from causalnb.statistics import Estimate, proportion
 from causalnb.store import Store
 
 SUITE = (
@@ -131,7 +131,7 @@ def test_the_table_counts_down_from_what_was_right_to_what_is_robust(small):
     lines = str(small).splitlines()
     assert (
         lines[0] == f"clean accuracy {said(of.accuracy())}, n = 10"
-        and "sanity panel: 0 of 2 rows fail, n = 8" in lines
+        and "sanity panel: 0 of 2 rows fail, 1 not applicable, n = 8" in lines
     )
     assert (
         lines[-1]
@@ -151,6 +151,29 @@ def test_a_flag_or_a_failing_row_is_said_under_the_table(small):
         str(flagged).splitlines()[-2:] == ["mind: short path", warning]
         and str(failing).splitlines()[-1] == warning
     )
+
+
+@pytest.mark.parametrize("share", [0.82, 0.5, 0.1])
+def test_plants_that_pgd_misses_say_how_far_the_number_may_be_off_and_no_more(small, share):
+    row = Row(15, PLANTED, "fail", share, "some are missed")
+    said_last = str(replace(small, panel=Panel((row,), 8))).splitlines()[-1]
+    clean, robust = small.evaluation.accuracy().value, small.evaluation.robust_accuracy().value
+    most = proportion(round(10 * (clean - robust)), 10).high
+    assert said_last == (
+        f"PGD alone finds {share:.0%} of the planted examples. If this suite, which also searches in other "
+        "ways, found no larger a share of the model's own, the robust accuracy would be "
+        f"{100 * max(0, clean - most / share):.1f} % or more, not {100 * robust:.1f} %."
+    )
+    assert "far above" not in said_last
+
+
+def test_plants_of_which_none_is_found_or_another_row_that_fails_leave_the_number_open(small):
+    none, other = Row(15, PLANTED, "fail", 0.0, "none"), Row(5, "a row", "fail", 3.0, "three")
+    some = replace(none, value=0.8)
+    for rows in ((none,), (other,), (some, other), (other, some)):
+        assert str(replace(small, panel=Panel(rows, 8))).endswith("may be far above it.")
+    flagged = replace(small.evaluation, flags=("short path",))
+    assert str(replace(small, panel=Panel((some,), 8), evaluation=flagged)).endswith("far above it.")
 
 
 def test_the_record_holds_every_verdict_and_setting(small, tmp_path):

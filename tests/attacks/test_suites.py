@@ -174,8 +174,28 @@ def test_every_suite_runs(suite, classes):
         done.suite == suite
         and not done.robust.any()
         and all(one.found.all() for one in done.results)
-        and done.flags == ()
+        and [flag.partition(":")[0] for flag in done.flags]
+        == ["clean accuracy near chance"] * (classes == 2)  # two of two, a coin's luck in a quarter of cases
     )
+
+
+def test_a_clean_accuracy_near_chance_and_a_model_without_statistics_are_flagged(small):
+    def flagged(model, labels):
+        done = evaluate(
+            model, small.images, labels, norm="linf", eps=0.0, suite=[Step("fgsm", {})], seed=0, chunk=24
+        )
+        return [flag.partition(":")[0] for flag in done.flags]
+
+    assert flagged(small.model, small.labels) == []
+    assert flagged(small.model, (small.labels + 1) % 5) == ["clean accuracy near chance"]
+    small.model[1].track_running_stats, small.model[1].running_mean, small.model[1].running_var = (
+        False,
+        None,
+        None,
+    )
+    with torch.no_grad():
+        labels = small.model(small.images).argmax(dim=1)
+    assert flagged(small.model, labels) == ["answers hang on neighbours"]
 
 
 @pytest.mark.parametrize("classes", [10, 2])

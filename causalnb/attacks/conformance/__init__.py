@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from causalnb.attacks.conformance import promises, strength
-from causalnb.attacks.conformance.bench import Bench, Outcome
+from causalnb.attacks.conformance.bench import ConformanceCase, Outcome
 from causalnb.attacks.contract import ATTACKS
 
 LINES = dict(sorted((promises.LINES | strength.LINES).items()))
@@ -89,9 +89,9 @@ def conformance(names: Iterable[str] | None = None) -> list[Line]:
     all are asked for.
     """
     lines = [
-        _judged(name, number, line(bench))
+        _judged(name, number, line(case))
         for name in names or ATTACKS
-        for bench in [Bench(name)]
+        for case in [ConformanceCase(name)]
         for number, line in LINES.items()
     ]
     return lines if names else [*lines, _judged("evaluate", 14, promises.resumes())]

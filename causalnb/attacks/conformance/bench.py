@@ -275,7 +275,7 @@ class Path(nn.Module):
         return logits
 
 
-class Bench:
+class ConformanceCase:
     """One attack with its settings, ready to be run on any subject; what it does to the network at its own
     budget is kept.
     """

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from causalnb.attacks import ball
-from causalnb.attacks.conformance.bench import SEED, Bench, Breaks, Outcome, Subject, network, some
+from causalnb.attacks.conformance.bench import SEED, Breaks, ConformanceCase, Outcome, Subject, network, some
 from causalnb.attacks.contract import TOLERANCE
 from causalnb.attacks.suites import Step, evaluate
 from causalnb.store import Store
@@ -24,15 +24,15 @@ from causalnb.store import Store
 LONE = 3  # images that are also attacked alone
 
 
-def batch(bench: Bench) -> Outcome:
+def batch(case: ConformanceCase) -> Outcome:
     """1: an image's result is the same alone, in any batch, in any order."""
-    n = bench.trial.n
+    n = case.trial.n
     orders = [list(range(n - 1, -1, -1)), *([row] for row in range(1, 1 + LONE))]
     changed, verdicts = torch.zeros(n, dtype=torch.bool), torch.zeros(n, dtype=torch.bool)
     for rows in orders:
-        part = bench.on(some(bench.network, rows))
-        changed[rows] |= _differ(part.images, bench.base.images[rows])
-        verdicts[rows] |= part.found != bench.base.found[rows]
+        part = case.on(some(case.network, rows))
+        changed[rows] |= _differ(part.images, case.base.images[rows])
+        verdicts[rows] |= part.found != case.base.found[rows]
     return Outcome(
         not (changed | verdicts).any(),
         int((changed | verdicts).sum()),
@@ -41,16 +41,16 @@ def batch(bench: Bench) -> Outcome:
     )
 
 
-def state(bench: Bench) -> Outcome:
+def state(case: ConformanceCase) -> Outcome:
     """2: generators, modes, gradients, buffers, trace function and threads are as they were, also after an
     exception.
     """
-    settings = bench.trial.settings(bench.trial.eps)
-    models = [Breaks(network(classes=bench.trial.classes, n=bench.trial.n).model, at) for at in (0, 2)]
+    settings = case.trial.settings(case.trial.eps)
+    models = [Breaks(network(classes=case.trial.classes, n=case.trial.n).model, at) for at in (0, 2)]
     outside = sys.gettrace()
     try:
         sys.settrace(_unmoved)
-        changed = [what for model in models for what in _changes(bench, model, settings)]
+        changed = [what for model in models for what in _changes(case, model, settings)]
     finally:
         sys.settrace(outside)
     return Outcome(
@@ -60,7 +60,7 @@ def state(bench: Bench) -> Outcome:
     )
 
 
-def _changes(bench: Bench, model: Breaks, settings: dict[str, Any]) -> list[str]:
+def _changes(case: ConformanceCase, model: Breaks, settings: dict[str, Any]) -> list[str]:
     """What differs after the attack on a model that is in training mode, but for one layer, and has gradients
     and a frozen weight.
     """
@@ -74,7 +74,7 @@ def _changes(bench: Bench, model: Breaks, settings: dict[str, Any]) -> list[str]
     before = _state(watched)
     graphs = False
     with suppress(RuntimeError):
-        graphs = bench.on(replace(bench.network, model=model), **settings).images.requires_grad
+        graphs = case.on(replace(case.network, model=model), **settings).images.requires_grad
     after = _state(watched)
     if model.at and model.passes < model.at:
         return ["no exception was raised"]
@@ -104,10 +104,10 @@ def _unmoved(frame: Any, event: str, argument: Any) -> None:
     """A trace function that does nothing."""
 
 
-def failure(bench: Bench) -> Outcome:
+def failure(case: ConformanceCase) -> Outcome:
     """5: a failure is exactly the clean image, not found, distance nan; no image turns black."""
     wrong = failures = 0
-    for result in (bench.base, bench.unbroken):
+    for result in (case.base, case.unbroken):
         lost = ~result.found
         failures += int(lost.sum())
         spoiled = (
@@ -123,26 +123,26 @@ def failure(bench: Bench) -> Outcome:
     )
 
 
-def budget(bench: Bench) -> Outcome:
+def budget(case: ConformanceCase) -> Outcome:
     """6: box and ball hold in float64 to 1e-6, eps = 0 returns the clean images, clean errors are not
     attacked and counted apart.
     """
-    base, nothing = bench.base, bench.on(bench.network, eps=0.0)
+    base, nothing = case.base, case.on(case.network, eps=0.0)
     size = (
         base.distance
-        if bench.trial.norm == "flow"
-        else ball.distance(base.clean, base.images, bench.trial.norm)
+        if case.trial.norm == "flow"
+        else ball.distance(base.clean, base.images, case.trial.norm)
     )
     over = max(
         0.0,
-        *(size[base.found] - bench.trial.eps).tolist(),
+        *(size[base.found] - case.trial.eps).tolist(),
         float(-base.images.min()),
         float(base.images.double().max() - 1),
     )
     errors = ~base.correct
     still = torch.equal(nothing.images, nothing.clean) and not nothing.found.any()
     apart = (
-        torch.equal(errors.nonzero().flatten(), torch.arange(0, bench.trial.n, 5))
+        torch.equal(errors.nonzero().flatten(), torch.arange(0, case.trial.n, 5))
         and not (base.found & errors).any()
     )
     counted = base.success_among_all[0] == base.success_among_correct[0] + int(errors.sum())
@@ -156,15 +156,15 @@ def budget(bench: Bench) -> Outcome:
     )
 
 
-def aim(bench: Bench) -> Outcome:
+def aim(case: ConformanceCase) -> Outcome:
     """13: with targets, success is the target and no other class; fewer than ten classes work; who has no
     targets says so.
     """
     five = network(classes=5, n=10)
-    if not bench.attack.targeted:
-        return _aimless(bench, five)
+    if not case.attack.targeted:
+        return _aimless(case, five)
     targets = (five.labels + 1) % 5
-    result = bench.on(five, eps=5 * bench.trial.eps, free=bench.attack.minimum_norm, targets=targets)
+    result = case.on(five, eps=5 * case.trial.eps, free=case.attack.minimum_norm, targets=targets)
     with torch.no_grad():
         missed = int((five.model(result.images).argmax(dim=1) != targets)[result.found].sum())
     return Outcome(
@@ -174,15 +174,15 @@ def aim(bench: Bench) -> Outcome:
     )
 
 
-def _aimless(bench: Bench, five: Subject) -> Outcome:
-    settings: dict[str, Any] = {"version": "rand"} if bench.name == "autoattack" else {}
-    result = bench.on(five, eps=5 * bench.trial.eps, **settings)
+def _aimless(case: ConformanceCase, five: Subject) -> Outcome:
+    settings: dict[str, Any] = {"version": "rand"} if case.name == "autoattack" else {}
+    result = case.on(five, eps=5 * case.trial.eps, **settings)
     try:
-        bench.on(five, targets=(five.labels + 1) % 5)
+        case.on(five, targets=(five.labels + 1) % 5)
         said = "targets are taken although it has none"
     except ValueError as refusal:
         said = str(refusal).partition(":")[0]
-    good = said == f"{bench.name} has no targets" and bool(result.found.any())
+    good = said == f"{case.name} has no targets" and bool(result.found.any())
     return Outcome(
         good,
         int(result.found.sum()),
@@ -190,14 +190,14 @@ def _aimless(bench: Bench, five: Subject) -> Outcome:
     )
 
 
-def spoiled(bench: Bench) -> Outcome:
+def spoiled(case: ConformanceCase) -> Outcome:
     """15: an image with a pixel that is not a number spoils only itself; the others are attacked as if it
     were not there.
     """
-    rows = [row for row in range(bench.trial.n) if row != 4]
-    images = bench.network.images.clone()
+    rows = [row for row in range(case.trial.n) if row != 4]
+    images = case.network.images.clone()
     images[4, 0, 2, 2] = torch.nan
-    with_it, without = bench.on(replace(bench.network, images=images)), bench.on(some(bench.network, rows))
+    with_it, without = case.on(replace(case.network, images=images)), case.on(some(case.network, rows))
     changed = int(
         (_differ(with_it.images[rows], without.images) | (with_it.found[rows] != without.found)).sum()
     )
@@ -253,7 +253,7 @@ def _list(words: list[str]) -> str:
     return f": {', '.join(words)}" if words else ""
 
 
-LINES: dict[int, Callable[[Bench], Outcome]] = {
+LINES: dict[int, Callable[[ConformanceCase], Outcome]] = {
     1: batch,
     2: state,
     5: failure,
