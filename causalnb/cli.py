@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from causalnb import UserError, book, data, ledger, models, notebook, paths, record, runner
+from causalnb import UserError, book, console, data, ledger, models, notebook, paths, record, runner
 from causalnb.store import Store
 
 app = typer.Typer(
@@ -36,7 +36,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(console.plain_lines(str(error)), file=sys.stderr)
         sys.exit(1)
 
 
@@ -71,11 +71,11 @@ def status() -> None:
             ("this machine", run) for run in runner.local(one)
         ]
         if not runs:
-            print(f"{one.number} {one.name}  never run")
+            console.tell(f"{one.number} {one.name}  never run")
         for where, run in runs:
             now, made = runner.state(run, one), run.record
             because = f" because of {', '.join(now.because)}" if now.because else ""
-            print(
+            console.tell(
                 f"{one.number} {one.name}  {where}: {made.profile}, {made.device}, {made.finished}, "
                 f"{made.seconds:.0f} s: {now.word}{because}"
             )
@@ -90,7 +90,7 @@ def compare(first: Path, second: Path) -> None:
     for row in rows:
         values = [f"{e.value:.6g}" if e else "-" for e in (row.first, row.second)]
         apart = f"{row.difference:+.3g}" if row.difference is not None else "-"
-        print(
+        console.tell(
             f"{row.id}  {values[0]}  {values[1]}  {apart}  {row.word}"
             + (" (the data differ or one lacks it)" if row.difference is None else "")
         )
@@ -109,7 +109,7 @@ def judge(where: Annotated[Path, typer.Argument(help="a record.json or the folde
     one = record.read(where)
     verdicts = ledger.judge(ledger.load(one.chapter), one)
     for verdict in verdicts:
-        print(
+        console.tell(
             f"{ledger.SYMBOLS[verdict.word]} {verdict.word:<15} {verdict.row.id}"
             + (f"  {verdict.reason}" if verdict.reason else "")
         )

@@ -1,6 +1,9 @@
-"""What a person at a terminal sees: lines on stderr and progress bars. Nothing here is a result."""
+"""What a person at a terminal sees: lines and progress bars, in which no text from a file can move the cursor,
+change colours or begin a line of its own.
+"""
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -8,6 +11,26 @@ from typing import TypeVar
 from tqdm import tqdm
 
 Item = TypeVar("Item")
+CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+
+
+def plain(text: str) -> str:
+    """A text with its control characters, marks of writing direction and half characters written out.
+
+    >>> print(plain("red: \\x1b[31m"))
+    red: \\x1b[31m
+    """
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def plain_lines(text: str) -> str:
+    """The same of a text of several lines, which stay."""
+    return "\n".join(map(plain, text.split("\n")))
+
+
+def tell(line: str) -> None:
+    """A line of a result, on stdout."""
+    print(plain(line))
 
 
 def quiet() -> bool:
@@ -20,7 +43,7 @@ def quiet() -> bool:
 def say(line: str) -> None:
     """A remark for the person who waits, on stderr."""
     if not quiet():
-        print(line, file=sys.stderr, flush=True)
+        print(plain_lines(line), file=sys.stderr, flush=True)
 
 
 def progress(items: Iterable[Item], *, what: str, total: int | None = None) -> Iterator[Item]:
@@ -31,7 +54,7 @@ def progress(items: Iterable[Item], *, what: str, total: int | None = None) -> I
     return iter(
         tqdm(
             items,
-            desc=what,
+            desc=plain(what),
             total=total,
             delay=2,
             leave=False,

@@ -4,6 +4,7 @@ is read here.
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,15 @@ def fresh_folder(parent: Path, name: str) -> Path:
             except FileExistsError:
                 continue
     raise UserError(f"{parent / name} and 9,999 more of its name are taken: remove some.")
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder and what is in it, where it is there."""
+    with refusals(folder, "removed"):
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.exists():
+            shutil.rmtree(folder)
 
 
 def _settle(folder: Path) -> None:

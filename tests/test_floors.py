@@ -29,6 +29,7 @@ FLOORS = {
     "figstyle": 0,
     "console": 0,
     "files": 0,
+    "kinds": 0,
     "paths": 0,
     "processes": 0,
     "vision": 0,

@@ -74,8 +74,8 @@ def record(measured, *, book=None, profile="laptop", data="mnist", parameters=No
         threads=1,
         data={},
         store=[],
-        started="",
-        finished="",
+        started="2026-01-01",
+        finished="2026-01-01",
         seconds=0,
         cpu_seconds=0,
         peak_memory=0,
@@ -310,7 +310,9 @@ def test_a_logical_check_or_erratum_is_reproduced_only_if_it_holds():
 
 
 def test_a_logical_row_refuses_a_number_that_is_not_logical():
-    with pytest.raises(ValueError, match=r"check.D1 is decided by a logical result, 1.0 or 0.0, got 0.97"):
+    with pytest.raises(
+        UserError, match=r"check.D1 is decided by a logical result, 1.0 or 0.0, and the record has 0.97"
+    ):
         verdict(rows(LOGIC), {"check.D1": exact(0.97)}, data="")
 
 
