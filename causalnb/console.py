@@ -1,5 +1,5 @@
-"""What a person at a terminal sees: lines and progress bars, in which no text from a file can move the cursor,
-change colours or begin a line of its own.
+"""What a person at a terminal sees: lines and progress bars, in which no text from a file moves the cursor,
+changes colours or begins a line of its own.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 Item = TypeVar("Item")
-CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def plain(text: str) -> str:

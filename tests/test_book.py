@@ -222,7 +222,7 @@ def test_this_machine_stands_beside_the_published_execution_of_its_profile(small
     publish(small, "runs/ace/laptop", **{"small.value": Estimate(0.9, 0.88, 0.92, 0.95)})
     told = pages.machine(one)
     assert "3 measurements: 2 the same, 1 different, 0 not comparable" in told
-    assert "\n- `small.value`: published 0.52, here 0.9" in told and "prediction" not in told
+    assert "<li><code>small.value</code>: published 0.52, here 0.9</li>" in told and "prediction" not in told
 
 
 def test_the_strips_that_explain_the_rule_are_judged_by_it():

@@ -3,7 +3,9 @@
 The HTML of every component is a macro of components.html; this folder's modules prepare what the macros show.
 """
 
+import ast
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from functools import cache
@@ -13,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
+from causalnb.console import plain_lines
 from causalnb.ledger import SYMBOLS, WORDS, counts, printed_cells
 from causalnb.record import Record
 from causalnb.statistics import Estimate
@@ -23,9 +26,14 @@ def environment() -> Environment:
     """Where macros are read: they see the six verdicts, and as filters the functions that each module here
     hands in at its end.
     """
-    made = Environment(autoescape=True, undefined=StrictUndefined)
+    made = Environment(autoescape=True, undefined=StrictUndefined, finalize=_visible)
     made.globals |= {"SYMBOLS": SYMBOLS, "WORDS": WORDS, "counts": counts, "printed_cells": printed_cells}
     return made
+
+
+def _visible(shown: Any) -> Any:
+    """A text with its control characters written out; HTML and all else as it is."""
+    return plain_lines(shown) if isinstance(shown, str) and not isinstance(shown, Markup) else shown
 
 
 @cache
@@ -54,7 +62,7 @@ def attributes(given: Mapping[str, object]) -> str:
 
 def text(source: str) -> str:
     """Escaped, with `code` between backticks."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(source))))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(_visible(source)))))
 
 
 def slug(word: str) -> str:
@@ -158,6 +166,23 @@ def spread(ascending: Sequence[str]) -> str:
     return " to ".join(dict.fromkeys([*ascending[:1], *ascending[-1:]]))
 
 
+def again(record: Record) -> str:
+    """The command that makes a run again, quoted for the shell; each value is read back as it was."""
+    given = [part for name, value in record.changed.items() for part in ("-p", f"{name}={_literal(value)}")]
+    return shlex.join(["causalnb", "run", record.chapter, "--profile", record.profile, *given])
+
+
+def _literal(value: Any) -> str:
+    """A value as -p takes it: a text bare where it is no Python literal and can be seen whole."""
+    if not isinstance(value, str):
+        return repr(value)
+    try:
+        ast.literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return value if value.isprintable() else ascii(value)
+    return ascii(value)
+
+
 def note(id: str, record: Record, key: str) -> str:
     """Where a measured number comes from: interval, sample, seeds, device, date, and the command that makes
     it again.
@@ -173,6 +198,6 @@ def note(id: str, record: Record, key: str) -> str:
 
 
 environment().filters |= {
-    each.__name__: each for each in (attributes, text, slug, message, pretty, value, duration, took)
+    each.__name__: each for each in (attributes, text, slug, message, pretty, value, duration, took, again)
 }
 environment().globals |= {"run_facts": run_facts}
