@@ -32,7 +32,7 @@ def refusals(path: Path, what: str = "written", hint: str = "") -> Iterator[None
     try:
         yield
     except OSError as error:
-        place = error.filename if isinstance(error.filename, str) else path
+        place = error.filename if isinstance(error.filename, str | os.PathLike) else path
         mend = hint or MEND.get(error.errno or 0, "look at this place, or choose another")
         raise UserError(f"{place} cannot be {what} ({error.strerror or error}): {mend}.") from None
 

@@ -2,7 +2,7 @@
 shown, judged or copied into a command.
 """
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
@@ -16,15 +16,22 @@ Seconds = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^\w+$")]
 Device = Annotated[str, Field(pattern=r"^\w+(:\d+)?$")]
 Source = Annotated[str, Field(pattern=r"^(notebook|causalnb(/\w+)+\.py)$")]
-Scalar = bool | Whole | Annotated[float, Field(allow_inf_nan=False)] | str | None
-Value = Scalar | tuple[Scalar, ...]
 
 
 def _moment(text: str) -> str:
-    """A time as ISO 8601 writes it, whose first ten characters are its date."""
     datetime.fromisoformat(text)
-    date.fromisoformat(text[:10])
     return text
+
+
+def _value(given: Any) -> Any:
+    """A plain value, or several in a tuple."""
+    several = given if isinstance(given, list | tuple) else (given,)
+    for one in several:
+        if type(one) is str:
+            one.encode()
+        elif not (type(one) in (bool, type(None)) or type(one) in (int, float) and abs(one) < LARGEST):
+            raise ValueError("a value is a number below 2^63, true, false, none, a text, or several of these")
+    return tuple(given) if isinstance(given, list) else given
 
 
 def _environment(given: dict[str, Any]) -> dict[str, Any]:
@@ -36,7 +43,8 @@ def _environment(given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-Moment = Annotated[str, AfterValidator(_moment)]
+Value = Annotated[Any, AfterValidator(_value)]
+Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d"), AfterValidator(_moment)]
 Environment = Annotated[dict[str, Any], AfterValidator(_environment)]
 
 
@@ -50,5 +58,6 @@ def fault(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return f"{error} is missing" if isinstance(error, KeyError) else str(error).partition("\n")[0]
     first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part)[:80] for part in first["loc"])
+    parts = [str(part)[:80] for part in first["loc"]]
+    where = ".".join(part if part.isprintable() else ascii(part) for part in parts)
     return f"{where}: {first['msg']}" if where else first["msg"]

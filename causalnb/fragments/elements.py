@@ -26,14 +26,9 @@ def environment() -> Environment:
     """Where macros are read: they see the six verdicts, and as filters the functions that each module here
     hands in at its end.
     """
-    made = Environment(autoescape=True, undefined=StrictUndefined, finalize=_visible)
+    made = Environment(autoescape=True, undefined=StrictUndefined)
     made.globals |= {"SYMBOLS": SYMBOLS, "WORDS": WORDS, "counts": counts, "printed_cells": printed_cells}
     return made
-
-
-def _visible(shown: Any) -> Any:
-    """A text with its control characters written out; HTML and all else as it is."""
-    return plain_lines(shown) if isinstance(shown, str) and not isinstance(shown, Markup) else shown
 
 
 @cache
@@ -43,8 +38,10 @@ def _macros() -> Any:
 
 
 def component(name: str) -> Callable[..., str]:
-    """The macro of that name as a function to HTML; its arguments stand in components.html."""
-    return lambda *given, **named: getattr(_macros(), name)(*given, **named)
+    """The macro of that name as a function to HTML, in which control characters of texts are written out; its
+    arguments stand in components.html.
+    """
+    return lambda *given, **named: Markup(plain_lines(getattr(_macros(), name)(*given, **named)))
 
 
 td, tr, head, table = map(component, ("td", "tr", "head", "table"))
@@ -62,7 +59,7 @@ def attributes(given: Mapping[str, object]) -> str:
 
 def text(source: str) -> str:
     """Escaped, with `code` between backticks."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(_visible(source)))))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(source))))
 
 
 def slug(word: str) -> str:
