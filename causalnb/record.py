@@ -6,6 +6,7 @@ leaves a stale word behind.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import math
@@ -95,7 +96,9 @@ class Section(_Frozen):
 
 
 class Use(_Frozen):
-    """A store entry that the run made or reused; the seconds, device and versions are those of its making."""
+    """A store entry that the run made or reused; the seconds, device and versions are those of its making.
+
+    carried   weights that the book carries, whatever the code is now"""
 
     digest: str
     what: str
@@ -103,6 +106,7 @@ class Use(_Frozen):
     seconds: kinds.Seconds
     device: str
     versions: dict[str, str]
+    carried: bool = False
 
 
 class Record(_Frozen):
@@ -204,8 +208,7 @@ def _known(content: Any, file: Path) -> None:
         )
 
 
-# What computed it
-# ------------------------------------------------------------------------------------------------
+# What computed it -----------------------------------------------------------------------------------------
 
 
 def digest(content: bytes | str) -> str:
@@ -217,6 +220,20 @@ def digest(content: bytes | str) -> str:
 def file_digest(path: Path) -> str:
     """Of a file's content; read once a process."""
     return digest(path.read_bytes())
+
+
+@cache
+def code_digest(path: Path) -> str:
+    """Of a file's code: without docstrings, comments and layout. Read once a process."""
+    return digest(ast.dump(_undocumented(ast.parse(path.read_bytes()))))
+
+
+def _undocumented(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            documented = ast.get_docstring(node, clean=False) is not None
+            node.body = node.body[documented:]
+    return tree
 
 
 def module_digest(*names: str) -> str:
@@ -301,8 +318,7 @@ def stale_because(record: Record, cells: str) -> list[str]:
     return reasons
 
 
-# Two records side by side
-# ----------------------------------------------------------------------------------------
+# Two records side by side ---------------------------------------------------------------------------------
 
 
 class Comparison(_Frozen):

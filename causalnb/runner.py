@@ -207,8 +207,7 @@ def _replace(part: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-# Which runs there are
-# --------------------------------------------------------------------------------------------
+# Which runs there are -------------------------------------------------------------------------------------
 
 
 def executed(folder: Path) -> Executed | None:

@@ -252,8 +252,7 @@ def test_every_row_stands_on_the_scorecard_and_controls_are_in_no_count(small):
     )
 
 
-# The role
-# --------------------------------------------------------------------------------------------------------
+# The role -------------------------------------------------------------------------------------------------
 
 
 def role(root, text):
@@ -284,8 +283,7 @@ def test_a_number_in_prose_comes_from_the_record_of_its_chapter_or_of_the_named_
     assert role(small, "small.valeu") == ([], ["no record of this book has a measurement small.valeu"])
 
 
-# The site
-# --------------------------------------------------------------------------------------------------------
+# The site -------------------------------------------------------------------------------------------------
 
 
 def test_whatever_leads_nowhere_or_asks_the_network_is_found(tmp_path):

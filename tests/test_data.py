@@ -84,8 +84,7 @@ def pictures(root, split, classes=("cat", "dog"), size=(12, 8), mode="RGB", n=2)
             )
 
 
-# Real sets
-# ------------------------------------------------------------------------------------------------------------
+# Real sets ------------------------------------------------------------------------------------------------
 
 
 def test_mnist_comes_as_float_images_in_file_order(mnist):
@@ -239,8 +238,7 @@ def test_importing_the_package_imports_neither_torchvision_nor_sklearn():
     )
 
 
-# Embedded sets
-# --------------------------------------------------------------------------------------------------------
+# Embedded sets --------------------------------------------------------------------------------------------
 
 
 def test_digits_are_scikit_learns_divided_without_loss_and_by_class():
@@ -271,8 +269,7 @@ def test_digits_are_enlarged_bilinearly_with_a_digest_of_their_own():
     )
 
 
-# Folders of images
-# ----------------------------------------------------------------------------------------------------
+# Folders of images ----------------------------------------------------------------------------------------
 
 
 def test_a_folder_is_scaled_and_cropped_to_the_shorter_side_of_its_first_image(tmp_path):
@@ -538,8 +535,7 @@ def test_loaded_shapes_are_two_parts_of_one_set():
     assert not torch.equal(train.factors["centre_x"][:1000], test.factors["centre_x"])
 
 
-# The record
-# -----------------------------------------------------------------------------------------------------------
+# The record -----------------------------------------------------------------------------------------------
 
 
 def test_a_fingerprint_sees_names_types_shapes_and_values():

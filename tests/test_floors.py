@@ -16,7 +16,6 @@ FLOORS = {
     "notebook": 7,
     "chapters": 6,
     "attacks": 5,
-    "fitted": 5,
     "training": 4,
     "fragments": 4,
     "data": 3,
@@ -31,6 +30,7 @@ FLOORS = {
     "files": 0,
     "kinds": 0,
     "paths": 0,
+    "randomness": 0,
     "processes": 0,
     "vision": 0,
 }

@@ -149,8 +149,7 @@ def shown():
     return made(rows, {id: near(value) for id, value in values.items()} | {"erratum.E4": logic(False)})
 
 
-# Numbers
-# ---------------------------------------------------------------------------------------------------------
+# Numbers --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -193,8 +192,7 @@ def test_what_comes_from_outside_is_escaped_wherever_it_is_shown():
         Read(page)
 
 
-# Verdicts
-# --------------------------------------------------------------------------------------------------------
+# Verdicts -------------------------------------------------------------------------------------------------
 
 
 def test_a_verdict_is_symbol_and_word_and_the_symbol_is_hidden_from_screen_readers():
@@ -243,8 +241,7 @@ def test_durations_read_as_one_says_them(seconds, told):
     assert fragments.duration(seconds) == told
 
 
-# The strip
-# -------------------------------------------------------------------------------------------------------
+# The strip ------------------------------------------------------------------------------------------------
 
 
 def test_a_strip_places_point_and_interval_in_tolerances():
@@ -264,8 +261,7 @@ def test_many_readings_are_a_stroke_each_and_those_off_the_scale_an_arrow():
     assert drawn.all("span", "class") == ["cn-strip many hi"]
 
 
-# A table done again
-# ----------------------------------------------------------------------------------------------
+# A table done again ---------------------------------------------------------------------------------------
 
 
 def cells(source):
@@ -345,8 +341,7 @@ def test_a_table_of_a_ledger_is_drawn_by_its_positions_with_groups_over_columns(
     assert [a["role"] for tag, a in table.elements if tag == "th"] == ["columnheader"] * 3 + ["rowheader"] * 2
 
 
-# Claims, errata, checks
-# ------------------------------------------------------------------------------------------
+# Claims, errata, checks -----------------------------------------------------------------------------------
 
 
 RISES = '{type: claim, relation: ">", than: 0, why: stated}'
@@ -471,8 +466,7 @@ def test_a_check_is_a_line_with_the_number_and_the_bound(one, told):
     assert Read(fragments.check(one)).words == told
 
 
-# Pages about all chapters
-# ----------------------------------------------------------------------------------------
+# Pages about all chapters ---------------------------------------------------------------------------------
 
 
 def parts():
@@ -540,8 +534,7 @@ def test_the_run_box_has_a_command_for_each_profile_and_every_parameter():
     assert len(box.all("button", "hidden")) == 4
 
 
-# Figures
-# ---------------------------------------------------------------------------------------------------------
+# Figures --------------------------------------------------------------------------------------------------
 
 
 def test_a_caption_begins_with_its_message_in_bold():

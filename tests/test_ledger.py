@@ -87,8 +87,7 @@ def verdict(book, measured, id=None, **how):
     return found[id or book.rows[0].id]
 
 
-# Printed numbers and tolerances
-# ----------------------------------------------------------------------------------
+# Printed numbers and tolerances ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -159,8 +158,7 @@ def test_a_measured_seed_spread_is_that_of_the_reading():
     assert row.tolerance("S.mnist.R2") is None and set(row.spreads) == {"S.mnist.R1"}
 
 
-# Cells
-# -----------------------------------------------------------------------------------------------------------
+# Cells ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -217,8 +215,7 @@ def test_a_cell_without_its_seed_spread_is_not_run_with_our_point_beside():
     assert one.readings[0].estimate.value == 0.751 and one.readings[0].tol is None
 
 
-# Claims, equalities, fixed reasons
-# -------------------------------------------------------------------------------
+# Claims, equalities, fixed reasons ------------------------------------------------------------------------
 
 
 def claim(rule):
@@ -330,8 +327,7 @@ def test_what_is_not_delivered_cannot_be_judged_whatever_was_measured():
     ]
 
 
-# Profiles, data, parameters
-# --------------------------------------------------------------------------------------
+# Profiles, data, parameters -------------------------------------------------------------------------------
 
 
 def test_without_a_record_or_a_measurement_a_row_is_not_run():
@@ -381,8 +377,7 @@ def test_other_parameters_than_the_papers_transfer_the_number():
     assert (one.word, one.reason) == ("transferred", "measured with eps = 0.1 for 0.3")
 
 
-# Readings
-# --------------------------------------------------------------------------------------------------------
+# Readings -------------------------------------------------------------------------------------------------
 
 
 def test_readings_collapse_as_the_table_says_for_every_mixture():
@@ -425,8 +420,7 @@ def test_every_reading_is_judged_and_none_is_chosen(values, word, reason):
     assert (one.word, one.reason, len(one.readings)) == (word, reason, len(values))
 
 
-# Levels
-# ----------------------------------------------------------------------------------------------------------
+# Levels ---------------------------------------------------------------------------------------------------
 
 
 def family(m):
@@ -448,8 +442,7 @@ def test_an_interval_at_a_lower_level_than_the_family_asks_for_decides_nothing()
     assert verdict(family(4), {"T0": logic(True)}).word == "reproduced"
 
 
-# Controls
-# --------------------------------------------------------------------------------------------------------
+# Controls -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -482,8 +475,7 @@ def test_printed_cells_are_those_of_tables_alone():
     assert [one.row.id for one in printed_cells(judge(rows(CELL, number, CLAIM), None))] == ["table.clean"]
 
 
-# Digests
-# ---------------------------------------------------------------------------------------------------------
+# Digests --------------------------------------------------------------------------------------------------
 
 
 DECISIVE = [
@@ -551,8 +543,7 @@ def test_a_measurement_belongs_to_its_rows_and_to_those_it_stands_in_for():
     )
 
 
-# The file
-# --------------------------------------------------------------------------------------------------------
+# The file -------------------------------------------------------------------------------------------------
 
 
 def test_an_entry_with_for_stands_for_one_row_per_combination():

@@ -10,7 +10,6 @@ a batch at once); on a GPU that holds up to the rounding of its kernels.
 
 from causalnb.attacks.adversarial import adversarial, ascend
 from causalnb.attacks.contract import ATTACKS, AttackResult, run
-from causalnb.attacks.keeping import CODE, kept
 from causalnb.attacks.noise import noise
 from causalnb.attacks.panel import Panel, sanity_panel
 from causalnb.attacks.planted import planted_control
@@ -19,7 +18,6 @@ from causalnb.attacks.suites import SUITES, Evaluation, Step, evaluate, worst_ca
 
 __all__ = [
     "ATTACKS",
-    "CODE",
     "SUITES",
     "AttackResult",
     "Draws",
@@ -33,7 +31,6 @@ __all__ = [
     "adversarial",
     "ascend",
     "evaluate",
-    "kept",
     "noise",
     "planted_control",
     "rescore",

@@ -194,8 +194,7 @@ def radius_of_box(images: Tensor, norm: str) -> float:
     return 1.0 if norm == "linf" else math.sqrt(images[0].numel())
 
 
-# Budgets and steps
-# ------------------------------------------------------------------------------------------------
+# Budgets and steps ----------------------------------------------------------------------------------------
 
 
 def nothing_at_zero(bench: Bench) -> Finding:
@@ -291,8 +290,7 @@ def flattened(bench: Bench) -> Finding:
     )
 
 
-# Black boxes, gradients, success
-# ----------------------------------------------------------------------------------
+# Black boxes, gradients, success --------------------------------------------------------------------------
 
 
 def white_beats_black(bench: Bench) -> Finding:
@@ -388,8 +386,7 @@ def kept(bench: Bench) -> Finding:
     )
 
 
-# Losses, seeds, outputs, control
-# ----------------------------------------------------------------------------------
+# Losses, seeds, outputs, control --------------------------------------------------------------------------
 
 
 def losses(bench: Bench) -> Finding:

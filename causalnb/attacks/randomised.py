@@ -17,7 +17,8 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from causalnb.attacks.watch import device_of, generators_at, preserved_state, score
+from causalnb.attacks.watch import device_of, preserved_state, score
+from causalnb.randomness import generators_at
 
 Model = Callable[[Tensor], Tensor]
 

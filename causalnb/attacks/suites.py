@@ -6,18 +6,17 @@ A model is as robust as the strongest attack on each image says, not as the mean
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from causalnb.attacks import flags, keeping
+from causalnb.attacks import flags
 from causalnb.attacks.contract import AttackResult, run
-from causalnb.attacks.watch import device_of, preserved_state, score
-from causalnb.data.images import fingerprint
+from causalnb.attacks.watch import Criterion, device_of, preserved_state, score
 from causalnb.statistics import Estimate, proportion
-from causalnb.store import Store
+from causalnb.store import Store, memo
 
 SUITES: dict[str, str] = {
     "short": "minutes: each kind of attack with few steps, to see a weak model early",
@@ -125,8 +124,7 @@ def evaluate(
 ) -> Evaluation:
     """Attack images with a suite.
 
-    model     logits [n, classes] of images [n, ...] in [0, 1]; with a store an nn.Module, whose weights make
-              the key
+    model     logits [n, classes] of images [n, ...] in [0, 1]
     suite     a name in SUITES, or attacks with their settings
     drop      whether an image that is broken is spared the rest of the attack and the attacks that come
               later: the worst case is the same for much less
@@ -140,17 +138,11 @@ def evaluate(
     >>> evaluate(model, images, labels, norm="linf", eps=0.1, suite=suite, seed=0).robust
     tensor([False,  True])
     """
-    if store is not None and not isinstance(model, nn.Module):
-        raise ValueError(
-            "store goes with an nn.Module: a plain function has no weights by which its results could be "
-            "known again."
-        )
     device = device_of(model, images)
     # An attack of size nothing: it refuses what cannot be attacked, and says which images are right.
     first = run("noise", model, images, labels, norm="linf", eps=0.0, seed=seed, chunk=chunk, kind="sign")
     with preserved_state(model, device, seed), torch.no_grad():
         classes = score(model, first.clean[:1].to(device)).shape[1]
-    of = keeping.identity(model) if isinstance(model, nn.Module) and store is not None else ""
     chosen = steps_of(suite, norm=norm, eps=eps, classes=classes) if isinstance(suite, str) else tuple(suite)
     images, labels, correct = first.clean, first.criterion.labels, first.correct
     robust, best = correct.clone(), images.clone()
@@ -160,23 +152,12 @@ def evaluate(
         left = (robust if drop else correct).nonzero().flatten()
         if not len(left):
             break
+        asked = {"norm": norm, "eps": eps, "seed": seed, "chunk": chunk, "stop": drop, **step.settings}
         parts = [
-            _attack(
-                model,
-                images[part],
-                labels[part],
-                step,
-                store,
-                of,
-                norm=norm,
-                eps=eps,
-                seed=seed,
-                chunk=chunk,
-                stop=drop,
-            )
+            memo(store, f"{step.name} in a suite", run, step.name, model, images[part], labels[part], **asked)
             for part in torch.split(left, chunk)
         ]
-        result = keeping.joined(parts)
+        result = joined(parts)
         anew = result.found & robust[left]
         best[left[anew]] = result.images[anew]
         robust[left] &= ~result.found
@@ -194,28 +175,26 @@ def evaluate(
     )
 
 
-def _attack(
-    model: Callable[[Tensor], Tensor],
-    images: Tensor,
-    labels: Tensor,
-    step: Step,
-    store: Store | None,
-    of: str,
-    **given: Any,
-) -> AttackResult:
-    def attack() -> AttackResult:
-        return run(step.name, model, images, labels, **given, **step.settings)
-
-    if store is None:
-        return attack()
-    key = {
-        "what": f"{step.name} in a suite",
-        "model": of,
-        "images": fingerprint({"images": images, "labels": labels}),
-        "settings": step.settings,
-        **given,
-    }
-    return keeping.kept(store, key, attack, device=images.device)
+def joined(results: Sequence[AttackResult]) -> AttackResult:
+    """The results of one attack on several batches as that on all of them."""
+    first = results[0]
+    names = ("images", "found", "correct", "predicted", "distance", "clean")
+    cat: dict[str, Any] = {name: torch.cat([getattr(one, name) for one in results]) for name in names}
+    targets = (
+        None
+        if first.criterion.targets is None
+        else torch.cat([one.criterion.targets for one in results if one.criterion.targets is not None])
+    )
+    queries = sum(one.queries[0] for one in results), sum(one.queries[1] for one in results)
+    flags = tuple(dict.fromkeys(flag for one in results for flag in one.flags))
+    return replace(
+        first,
+        **cat,
+        criterion=Criterion(torch.cat([one.criterion.labels for one in results]), targets),
+        queries=queries,
+        seconds=sum(one.seconds for one in results),
+        flags=flags,
+    )
 
 
 def _flags(

@@ -2,15 +2,15 @@
 leaves no trace.
 """
 
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+
+from causalnb.randomness import generators_at
 
 # Matrix kernels take other paths for very few rows and round differently: fewer images than this are sent
 # with copies.
@@ -153,26 +153,6 @@ def preserved_state(model: Callable[[Tensor], Tensor], device: torch.device, see
             yield
         finally:
             restore()
-
-
-@contextmanager
-def generators_at(seed: int, device: torch.device) -> Iterator[None]:
-    """The global generators of torch (with the CUDA device), numpy and Python at `seed`; afterwards where
-    they stood.
-    """
-    numpy_state, python_state = np.random.get_state(), random.getstate()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        try:
-            torch.default_generator.manual_seed(seed)
-            if device.type == "cuda":
-                with torch.cuda.device(device):
-                    torch.cuda.manual_seed(seed)
-            np.random.seed(seed % 2**32)
-            random.seed(seed)
-            yield
-        finally:
-            np.random.set_state(numpy_state)
-            random.setstate(python_state)
 
 
 def _remember(model: nn.Module) -> Callable[[], None]:

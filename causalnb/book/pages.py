@@ -107,8 +107,7 @@ def show(one: runner.Chapter) -> Shown:
     )
 
 
-# A chapter's page
-# ------------------------------------------------------------------------------------------------
+# A chapter's page -----------------------------------------------------------------------------------------
 
 
 def _chapter(shown: Shown, root: Path, folder: Path) -> None:
@@ -231,8 +230,7 @@ def _without_places(source: str, root: Path) -> str:
     return source.replace(f"{root}/", "").replace(f"{Path.home()}/", "~/")
 
 
-# Pages about all chapters
-# ----------------------------------------------------------------------------------------
+# Pages about all chapters ---------------------------------------------------------------------------------
 
 
 def worked() -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from causalnb import UserError
+from causalnb.store import identity
 
 Split = Literal["train", "test"]
 
@@ -36,6 +38,15 @@ class Images:
     classes: tuple[str, ...]
     digest: str
     factors: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    def store_key(self) -> str:
+        """What tells these images from others in the store: pixels, labels, classes and factors."""
+        return self._content
+
+    @cached_property
+    def _content(self) -> str:
+        held = {"images": self.images, "labels": self.labels, "factors": self.factors}
+        return identity.digest({**held, "classes": self.classes}, self.name)
 
     def __len__(self) -> int:
         """The number of images."""

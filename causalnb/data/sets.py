@@ -178,8 +178,7 @@ def _absent(known: _Known) -> list[str]:
     return [file for file in known.files if not (paths.data_root() / file).is_file()]
 
 
-# Decoding: uint8 images and int64 labels of both splits
-# ---------------------------------------------------------------
+# Decoding: uint8 images and int64 labels of both splits ---------------------------------------------------
 
 
 def _decoded(
@@ -249,8 +248,7 @@ def _last_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[-1]
 
 
-# Folders of images
-# ----------------------------------------------------------------------------------------------------
+# Folders of images ----------------------------------------------------------------------------------------
 
 
 def _from_folder(root: Path, split: Split, store: Store | None) -> Images:

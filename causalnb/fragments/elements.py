@@ -75,8 +75,7 @@ def message(caption: str) -> str:
     )
 
 
-# Numbers
-# ---------------------------------------------------------------------------------------------------------
+# Numbers --------------------------------------------------------------------------------------------------
 
 
 def pretty(shown: str) -> str:
@@ -126,8 +125,7 @@ def took(record: Record) -> str:
     return duration(record.seconds) + (f", after {duration(before)} kept in the store" if before >= 1 else "")
 
 
-# Where a number comes from
-# ---------------------------------------------------------------------------------------
+# Where a number comes from --------------------------------------------------------------------------------
 
 
 def device(record: Record) -> str:

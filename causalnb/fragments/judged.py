@@ -147,8 +147,7 @@ def _rule(one: Verdict) -> str:
     return ""
 
 
-# Tables and claims
-# -----------------------------------------------------------------------------------------------
+# Tables and claims ----------------------------------------------------------------------------------------
 
 
 def axes(at: Mapping[tuple[str, str, str], Verdict]) -> dict[str, Any]:

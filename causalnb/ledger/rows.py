@@ -355,8 +355,7 @@ def read_printed(printed: str) -> tuple[float, float]:
     return float(found[1]), float(f"5e-{len(found[2] or '') + 1}")
 
 
-# Reading the file
-# ------------------------------------------------------------------------------------------------
+# Reading the file -----------------------------------------------------------------------------------------
 
 
 def _spreads_of(chapter: str) -> Path:

@@ -193,8 +193,7 @@ def _tensor(given: object, what: str, mend: str) -> Tensor:
     return given
 
 
-# Tracing
-# ---------------------------------------------------------------------------------------------------------
+# Tracing --------------------------------------------------------------------------------------------------
 
 
 class _Tracer(fx.Tracer):
@@ -273,8 +272,7 @@ def _inside_or_nothing(whole: _Whole, container: str) -> list[str]:
         return []
 
 
-# Splitting
-# -------------------------------------------------------------------------------------------------------
+# Splitting ------------------------------------------------------------------------------------------------
 
 
 def _split(whole: _Whole, graph: fx.Graph, seam: fx.Node) -> tuple[fx.Graph, fx.Graph]:
@@ -376,8 +374,7 @@ def _module(whole: _Whole, graph: fx.Graph) -> fx.GraphModule:
     return made
 
 
-# Sentences
-# -------------------------------------------------------------------------------------------------------
+# Sentences ------------------------------------------------------------------------------------------------
 
 _APART = "put this step into a module of its own"
 _NOWHERE = "no other layer of this model can be cut either"

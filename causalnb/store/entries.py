@@ -95,15 +95,18 @@ class Store:
                 if (found := self._find(key, device)) is None:
                     found, made = self._make(key, make, device), True
         tensors, header = found
-        if all(use.digest != header["digest"] for use in self.uses):
-            self.uses.append(
-                record.Use(
-                    what=key["what"],
-                    made=made,
-                    **{name: header[name] for name in ("digest", "seconds", "device", "versions")},
-                )
-            )
+        self._used(key, header, made=made)
         return tensors
+
+    def carried(
+        self, key: Mapping[str, Any], *, device: str | torch.device = "cpu"
+    ) -> dict[str, Tensor] | None:
+        """The tensors of an entry that is there, such as weights that the book carries; else None."""
+        found = self._find(key, device)
+        if found is None:
+            return None
+        self._used(key, found[1], made=False, carried=True)
+        return found[0]
 
     def folder(self, key: Mapping[str, Any]) -> Path:
         """A folder for unfinished work on `key`, such as checkpoints; it goes when the entry is made."""
@@ -111,6 +114,13 @@ class Store:
         with _refusals(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def _used(
+        self, key: Mapping[str, Any], header: Mapping[str, Any], *, made: bool, carried: bool = False
+    ) -> None:
+        if all(use.digest != header["digest"] for use in self.uses):
+            said = {name: header[name] for name in ("digest", "seconds", "device", "versions")}
+            self.uses.append(record.Use(what=key["what"], made=made, carried=carried, **said))
 
     def entries(self) -> list[Entry]:
         """Every entry with a readable header, the store's own first."""
@@ -220,8 +230,7 @@ class Store:
                 return lock.acquire()
 
 
-# One file, whole or not at all
-# -----------------------------------------------------------------------------------
+# One file, whole or not at all ----------------------------------------------------------------------------
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:

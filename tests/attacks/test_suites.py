@@ -106,8 +106,7 @@ def same(first, second):
     )
 
 
-# What is in a suite
-# ----------------------------------------------------------------------------------------------
+# What is in a suite ---------------------------------------------------------------------------------------
 
 
 def test_the_standard_suite_is_autoattack_s_own():
@@ -208,8 +207,7 @@ def test_an_attack_is_called_by_what_makes_it_another_one(name, settings, expect
     assert renamed(run(name, *linear(3), norm="linf", eps=0.5, seed=0, **settings)) == expected
 
 
-# The worst case
-# --------------------------------------------------------------------------------------------------
+# The worst case -------------------------------------------------------------------------------------------
 
 
 def test_the_worst_case_is_no_single_attack_s(hills):
@@ -347,8 +345,7 @@ def test_all_state_is_as_it_was(small):
     )
 
 
-# What a reader must know
-# -----------------------------------------------------------------------------------------
+# What a reader must know ----------------------------------------------------------------------------------
 
 
 def test_square_alone_points_at_masked_gradients(small):
@@ -392,8 +389,7 @@ def test_the_flags_of_a_result_are_the_evaluation_s(small):
     )
 
 
-# In the store
-# ----------------------------------------------------------------------------------------------------
+# In the store ---------------------------------------------------------------------------------------------
 
 
 def test_a_second_evaluation_asks_the_store_and_attacks_nothing(small, tmp_path):
@@ -444,8 +440,7 @@ def test_a_plain_function_has_no_store(small, tmp_path):
     assert torch.equal(on(small, model=lambda images: small.model(images)).robust, on(small).robust)
 
 
-# Stopping at the first success
-# -----------------------------------------------------------------------------------
+# Stopping at the first success ----------------------------------------------------------------------------
 
 L2, EIGHT, TOWARDS = {"step": 0.1, "steps": 8}, {"steps": 8}, {"steps": 8, "n_targets": 3}
 SEARCHES = [

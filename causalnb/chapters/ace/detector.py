@@ -82,8 +82,7 @@ def auc_parts(clean: Tensor, suspicious: Tensor) -> Tensor:
     return wins.mean(1) + wins.mean(0) - wins.mean()
 
 
-# The attacker who knows
-# ------------------------------------------------------------------------------------------
+# The attacker who knows -----------------------------------------------------------------------------------
 
 
 class Smoothed(nn.Module):

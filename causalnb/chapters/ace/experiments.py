@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from causalnb import UserError, attacks, data, training
 from causalnb.attacks import AttackResult
@@ -25,17 +25,14 @@ from causalnb.chapters.ace.interventions import (
 from causalnb.chapters.ace.networks import Lab, Trained, generator, samples
 from causalnb.chapters.ace.parameters import Parameters
 from causalnb.chapters.ace.taylor import taylor_table
-from causalnb.data.images import fingerprint
 from causalnb.models import lenet
-from causalnb.record import module_digest
+from causalnb.store import memo
 
 PLACEBOS = {"fgsm": "shuffle", "pgd": "shuffle", "cw": "gauss"}
 SETS = ("clean", "cw", "fgsm", "pgd")  # Table I's rows
-METHOD = "causalnb.chapters.ace"
 
 
-# Attacks
-# ---------------------------------------------------------------------------------------------------------
+# Attacks --------------------------------------------------------------------------------------------------
 
 
 def attack_settings(p: Parameters, *, eps: float | None = None) -> dict[str, dict[str, Any]]:
@@ -80,19 +77,8 @@ def attacked(lab: Lab, net: Trained) -> dict[str, AttackResult]:
 def attack(lab: Lab, net: Trained, name: str, settings: Mapping[str, Any], on: data.Images) -> AttackResult:
     """One attack on the given images, kept in the store."""
     images, labels = on.images.to(lab.device), on.labels.to(lab.device)
-    key = {
-        "what": f"{name} on {net.name}",
-        "model": net.key,
-        "settings": dict(settings),
-        "images": fingerprint({"": on.images}),
-        "seed": lab.p.seed,
-    }
-    return attacks.kept(
-        lab.store,
-        key,
-        lambda: attacks.run(name, net.model, images, labels, seed=lab.p.seed, **settings),
-        device=lab.device,
-    )
+    asked = {"seed": lab.p.seed, **settings}
+    return memo(lab.store, f"{name} on {net.name}", attacks.run, name, net.model, images, labels, **asked)
 
 
 def image_sets(net: Trained, found: Mapping[str, AttackResult]) -> dict[str, Tensor]:
@@ -125,8 +111,7 @@ def placebo_sets(lab: Lab, sets: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return made
 
 
-# Tables
-# ----------------------------------------------------------------------------------------------------------
+# Tables ---------------------------------------------------------------------------------------------------
 
 
 def alphas(p: Parameters) -> Tensor:
@@ -142,20 +127,8 @@ def drawn_rows(lab: Lab, net: Trained, n: int | None = None) -> data.Images:
 def table(lab: Lab, net: Trained, rows: Tensor | None = None) -> Table:
     """The interventional table over rows [n, 1, h, w], by default over rows drawn from the training set."""
     images = drawn_rows(lab, net).images if rows is None else rows
-    key = {
-        "what": f"interventional table of {net.name}",
-        "model": net.key,
-        "rows": fingerprint({"": images}),
-        "alphas": lab.p.n_alphas,
-        "code": module_digest(f"{METHOD}.interventions", f"{METHOD}.propagation"),
-    }
-    return Table(
-        **lab.store.get_or_make(
-            key,
-            lambda: interventional_table(net.model, images.to(lab.device), alphas(lab.p)).tensors(),
-            device=lab.device,
-        )
-    )
+    what, grid = f"interventional table of {net.name}", alphas(lab.p)
+    return memo(lab.store, what, interventional_table, net.model, images.to(lab.device), grid)
 
 
 def class_tables(lab: Lab, net: Trained, rows: Tensor, labels: Tensor) -> Table:
@@ -173,21 +146,17 @@ def second_order_table(lab: Lab, net: Trained) -> Table:
     curved.
     """
     order = 2 if lab.p.variant == "relu-max" else 0
-    key = {
-        "what": f"Taylor table of {net.name}",
-        "model": net.key,
-        "alphas": lab.p.n_alphas,
-        "order": order,
-        "code": module_digest(f"{METHOD}.taylor", f"{METHOD}.interventions"),
-    }
+    what, grid = f"Taylor table of {net.name}", alphas(lab.p)
+    asked = {"device": str(lab.device), "order": order}
+    return memo(lab.store, what, taylor_at_mean, net.model, net.train, grid, **asked)
 
-    def make() -> dict[str, Tensor]:
-        mean, covariance = moments(net.train.images)
-        return taylor_table(
-            net.model, mean.to(lab.device), covariance.to(lab.device), alphas(lab.p), order=order
-        ).tensors()
 
-    return Table(**lab.store.get_or_make(key, make, device=lab.device))
+def taylor_at_mean(
+    model: nn.Module, images: data.Images, alphas: Tensor, *, device: str, order: int
+) -> Table:
+    """Eq. (8) at the mean of images, with their covariance."""
+    mean, covariance = moments(images.images)
+    return taylor_table(model, mean.to(device), covariance.to(device), alphas, order=order)
 
 
 def moments(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -196,8 +165,7 @@ def moments(images: Tensor) -> tuple[Tensor, Tensor]:
     return images.mean(0), torch.cov(flat.T)
 
 
-# Maps
-# ------------------------------------------------------------------------------------------------------------
+# Maps -----------------------------------------------------------------------------------------------------
 
 
 def effect_maps(lab: Lab, net: Trained, images: Tensor, labels: Tensor) -> readings.Maps:
@@ -268,8 +236,7 @@ def untrained_maps(lab: Lab, net: Trained, images: Tensor, labels: Tensor) -> re
     model = (
         lenet(variant=lab.p.variant, classes=len(net.train.classes), seed=lab.p.seed).to(lab.device).eval()
     )
-    key = {"drawn": [lab.p.variant, lab.p.seed], "code": module_digest("causalnb.models.lenet5")}
-    return main_maps(lab, replace(net, model=model, key=key), images[few], labels[few])
+    return main_maps(lab, replace(net, model=model), images[few], labels[few])
 
 
 def degenerate(lab: Lab, net: Trained) -> dict[str, float]:
@@ -331,8 +298,7 @@ def idea(lab: Lab, net: Trained) -> dict[str, Any]:
     }
 
 
-# The promised detector
-# -------------------------------------------------------------------------------------------
+# The promised detector ------------------------------------------------------------------------------------
 
 DETECTORS = ("R1", "R3m", "R7x")  # readings of the predicted class's logit
 WEIGHTS = (0.0, 3.0, 10.0)  # of smoothness in the attack on a detector
@@ -382,35 +348,11 @@ def detected(
 
 def _evading(lab: Lab, net: Trained, reading: str, images: Tensor, labels: Tensor, weight: float) -> Tensor:
     settings = {name: attack_settings(lab.p)["pgd"][name] for name in ("eps", "step", "steps")}
-    key = {
-        "what": f"PGD on {net.name} and a detector",
-        "reading": reading,
-        "weight": weight,
-        "model": net.key,
-        "settings": settings,
-        "seed": lab.p.seed,
-        "images": fingerprint({"": images}),
-        "table": [lab.p.n_rows, lab.p.n_alphas],
-        "code": module_digest(f"{METHOD}.detector", *attacks.CODE),
-    }
-
-    def make() -> dict[str, Tensor]:
-        effects = detector.Effects(
-            reading, net.model, table(lab, net).to(lab.device), net.train.images.mean(0).to(lab.device)
-        )
-        return {
-            "": detector.evade(
-                net.model,
-                effects,
-                images.to(lab.device),
-                labels.to(lab.device),
-                weight=weight,
-                seed=lab.p.seed,
-                **settings,
-            )
-        }
-
-    return lab.store.get_or_make(key, make, device=lab.device)[""].cpu()
+    fill = net.train.images.mean(0).to(lab.device)
+    effects = detector.Effects(reading, net.model, table(lab, net).to(lab.device), fill)
+    what, few = f"PGD on {net.name} and a detector", (images.to(lab.device), labels.to(lab.device))
+    asked = {"weight": weight, "seed": lab.p.seed, **settings}
+    return memo(lab.store, what, detector.evade, net.model, effects, *few, **asked).cpu()
 
 
 def _one_map(lab: Lab, net: Trained, images: Tensor, of: Mapping[str, Tensor], key: str) -> Tensor:

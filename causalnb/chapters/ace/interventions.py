@@ -182,13 +182,9 @@ class Table:
         """E[f_c | do(x_p = alpha)], Eq. (4): [2, P, A, K]."""
         return self.natural[:, None, None] + self.effect
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The fields by name, as the store keeps them."""
-        return dict(vars(self))
-
     def to(self, device: torch.device | str) -> Self:
         """The same table on another device."""
-        return type(self)(**{name: values.to(device) for name, values in self.tensors().items()})
+        return type(self)(**{name: values.to(device) for name, values in vars(self).items()})
 
 
 def interventional_table(

@@ -3,7 +3,7 @@ it, beta-VAEs.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +12,10 @@ from causalnb import data, training
 from causalnb.chapters.ace import vae
 from causalnb.chapters.ace.parameters import Parameters
 from causalnb.data import Images
-from causalnb.fitted import fitted
 from causalnb.models import lenet
-from causalnb.record import module_digest
 from causalnb.store import Store
 
-LENET = ("causalnb.training", "causalnb.models.lenet5")
-CARRIED = (
-    "mnist",
-    "fashion_mnist",
-)  # sets whose LeNets the book carries: a change of code does not part with them
+PLAIN = "relu-max"  # the variant whose weights the book carries
 BETAS = (1.0, 4.0)  # beside the one in the parameters
 
 
@@ -46,12 +40,16 @@ class Trained:
     """
 
     name: str
-    seed: int
+    recipe: training.Recipe
     model: nn.Module
     train: Images
     test: Images
     curve: Tensor
-    key: dict[str, Any]
+
+    @property
+    def seed(self) -> int:
+        """Of the first weights and of the training."""
+        return self.recipe.seed
 
 
 def trained(lab: Lab, name: str, *, seed: int | None = None, momentum: float | None = None) -> Trained:
@@ -71,22 +69,11 @@ def trained(lab: Lab, name: str, *, seed: int | None = None, momentum: float | N
     )
     train, test = lab.load(name, "train"), lab.load(name, "test")
     model = lenet(variant=p.variant, classes=len(train.classes), seed=recipe.seed)
-    what, code = {"what": f"LeNet on {name}", "variant": p.variant}, () if name in CARRIED else LENET
-    curve = fitted(
-        lab.store,
-        what,
-        model,
-        [(training.cross_entropy, recipe)],
-        train,
-        test=test,
-        code=code,
-        device=lab.device,
-    )
-    key = {**what, "recipe": recipe.model_dump(), "data": train.digest} | (
-        {"code": module_digest(*code)} if code else {}
-    )
+    network = f"LeNet on {name}" if p.variant == PLAIN else f"LeNet ({p.variant}) on {name}"
+    stages = [(training.cross_entropy, recipe)]
+    curve = training.train_or_load(lab.store, network, model, stages, train, test=test, device=lab.device)
     drawn = data.draw(test, min(p.n_images, len(test)), seed=p.image_seed)
-    return Trained(name, recipe.seed, model, train, drawn, curve, key)
+    return Trained(name, recipe, model, train, drawn, curve)
 
 
 def others(lab: Lab, name: str) -> dict[str, list[Trained]]:
@@ -115,14 +102,9 @@ def generator(lab: Lab, net: Trained, *, beta: float, seed: int) -> vae.BetaVAE:
         seed=seed,
     )
     model = vae.beta_vae(classes=len(train.classes), size=train.images.shape[-1], seed=seed)
-    fitted(
-        lab.store,
-        {"what": f"beta-VAE on {net.name}", "beta": beta},
-        model,
-        [(vae.elbo_loss(beta=beta), recipe)],
-        train,
-        code=("causalnb.training", "causalnb.chapters.ace.vae"),
-        device=lab.device,
+    stages = [(vae.elbo_loss(beta=beta), recipe)]
+    training.train_or_load(
+        lab.store, f"beta-VAE ({beta:g}) on {net.name}", model, stages, train, device=lab.device
     )
     return model
 

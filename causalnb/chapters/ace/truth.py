@@ -7,9 +7,8 @@ from torch import Tensor, nn
 
 from causalnb import data, training
 from causalnb.chapters.ace.interventions import intervene, single_and_joint
-from causalnb.chapters.ace.networks import LENET, Lab
+from causalnb.chapters.ace.networks import Lab
 from causalnb.data import Images
-from causalnb.fitted import fitted
 from causalnb.models import lenet
 
 
@@ -42,15 +41,8 @@ def corner(lab: Lab, rho: float, *, images: int = 100) -> Corner:
         optimiser="adam", rate=2e-3, batch=50, epochs=4 if lab.p.n_shapes >= 4000 else 8, seed=lab.p.seed
     )
     model = lenet(classes=len(train.classes), seed=recipe.seed)
-    fitted(
-        lab.store,
-        {"what": f"LeNet on shapes, rho {rho}"},
-        model,
-        [(training.cross_entropy, recipe)],
-        train,
-        code=LENET,
-        device=lab.device,
-    )
+    stages = [(training.cross_entropy, recipe)]
+    training.train_or_load(lab.store, f"LeNet on shapes, rho {rho}", model, stages, train, device=lab.device)
     some = free.take(slice(images))
     without = data.do(some, corner=some.labels, strength=0.0)
     with_patch = data.do(some, corner=some.labels)

@@ -4,7 +4,7 @@ budgets.
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,19 +20,17 @@ from causalnb.attacks import (
     ascend,
     ball,
     evaluate,
-    kept,
     rescore,
     run,
 )
 from causalnb.attacks.contract import TOLERANCE
 from causalnb.attacks.flags import margins
-from causalnb.attacks.keeping import identity
 from causalnb.attacks.planted import Control, planted_control
 from causalnb.attacks.suites import Evaluation, steps_of
 from causalnb.chapters.bench import toys
 from causalnb.chapters.bench.networks import Lab, Net
 from causalnb.data import Images
-from causalnb.data.images import fingerprint
+from causalnb.store import memo
 
 DRAWS = 20
 Call = tuple[
@@ -64,13 +62,13 @@ def in_linf(lab: Lab, net: Net, twin: Net) -> Attacked:
     walk = {"steps": lab.p.steps, "step": 2.5 * eps / lab.p.steps}
     suite = steps_of(lab.p.suite, norm="linf", eps=eps, classes=len(some.classes))
     found = {
-        "noise": _kept(lab, net, some, "noise", "linf", eps, kind="sign"),
-        "transfer": _kept(lab, net, some, "transfer", "linf", eps, source=twin.model, **walk),
+        "noise": _attack(lab, net, some, "noise", "linf", eps, kind="sign"),
+        "transfer": _attack(lab, net, some, "transfer", "linf", eps, source=twin.model, **walk),
     }
-    found |= _alone(lab, net, some, "linf", eps, suite)
-    found["deepfool"] = _kept(lab, net, some, "deepfool", "linf", eps, steps=50)
+    found |= _each(lab, net, some, "linf", eps, suite)
+    found["deepfool"] = _attack(lab, net, some, "deepfool", "linf", eps, steps=50)
     few = drawn(lab, lab.p.n_decisions)
-    found["hsj"] = _kept(lab, net, few, "hsj", "linf", eps, steps=20 if lab.p.suite == "full" else 5)
+    found["hsj"] = _attack(lab, net, few, "hsj", "linf", eps, steps=20 if lab.p.suite == "full" else 5)
     return Attacked("linf", eps, found)
 
 
@@ -87,8 +85,8 @@ def in_l2(lab: Lab, net: Net) -> Attacked:
         Step("apgd-t", {"steps": 100 if full else 20, "n_targets": 9 if full else 3}),
         Step("ddn", {"steps": 200 if full else 50}),
     )
-    found = _alone(lab, net, some, "l2", eps, suite)
-    found["cw"] = _kept(lab, net, some, "cw", "l2", eps, **searches)
+    found = _each(lab, net, some, "l2", eps, suite)
+    found["cw"] = _attack(lab, net, some, "cw", "l2", eps, **searches)
     return Attacked("l2", eps, found)
 
 
@@ -116,7 +114,7 @@ def budgets(lab: Lab, net: Net) -> dict[float, tuple[int, int]]:
     found = {}
     for factor in BUDGETS:
         eps = min(factor * net.eps, 1.0)
-        result = _kept(
+        result = _attack(
             lab, net, some, "pgd", "linf", eps, steps=lab.p.steps, step=max(2.5 * eps / lab.p.steps, 1e-12)
         )
         robust &= (result.correct & ~result.found).cpu()
@@ -129,7 +127,7 @@ def line(lab: Lab, net: Net, models: Mapping[str, nn.Module], *, places: int = 4
     version.
     """
     some = drawn(lab, lab.p.n_panel)
-    result = _kept(
+    result = _attack(
         lab, net, some, "pgd", "linf", net.eps, steps=lab.p.steps, step=2.5 * net.eps / lab.p.steps
     )
     row = int(result.found.nonzero()[0])
@@ -193,77 +191,23 @@ def drawing(
     return {name: rescore(model, some, labels, draws=DRAWS, seed=lab.p.seed) for name, some in shown.items()}
 
 
-def _alone(
-    lab: Lab, net: Net, some: Images, norm: str, eps: float, suite: tuple[Step, ...]
-) -> dict[str, AttackResult]:
-    """Each attack of a suite on all images that are right, as results on all images."""
-    images, labels = some.images.to(lab.device), some.labels.to(lab.device)
-    done = evaluate(
-        net.model,
-        images,
-        labels,
-        norm=norm,
-        eps=eps,
-        suite=suite,
-        seed=lab.p.seed,
-        drop=False,
-        store=lab.store,
-    )
-    return {
-        result.name: _among_all(result, rows, images, labels, done.correct)
-        for result, rows in zip(done.results, done.rows, strict=True)
-    }
-
-
-def _among_all(
-    result: AttackResult, rows: Tensor, images: Tensor, labels: Tensor, correct: Tensor
-) -> AttackResult:
-    """A result on the right images as one on all: the others stay clean and not found."""
-
-    def spread(values: Tensor, base: Tensor) -> Tensor:
-        whole = base.clone()
-        whole[rows] = values
-        return whole
-
-    nowhere = torch.full(correct.shape, torch.nan, dtype=torch.float64, device=images.device)
-    return replace(
-        result,
-        images=spread(result.images, images),
-        clean=images,
-        correct=correct,
-        found=spread(result.found, torch.zeros_like(correct)),
-        predicted=spread(result.predicted, labels),
-        distance=spread(result.distance, nowhere),
-        criterion=replace(result.criterion, labels=labels),
-    )
-
-
-def _kept(
+def _attack(
     lab: Lab, net: Net, some: Images, name: str, norm: str, eps: float | None, **settings: Any
 ) -> AttackResult:
+    """One attack on the images that are right, kept in the store."""
     images, labels = some.images.to(lab.device), some.labels.to(lab.device)
-    plain = {
-        key: identity(value) if isinstance(value, nn.Module) else value for key, value in settings.items()
-    }
-    key = {
-        "what": f"{name} on {net.name}",
-        "model": identity(net.model),
-        "images": fingerprint({"images": images, "labels": labels}),
-        "norm": norm,
-        "eps": eps,
-        "seed": lab.p.seed,
-        "settings": plain,
-    }
-    return kept(
-        lab.store,
-        key,
-        lambda: run(name, net.model, images, labels, norm=norm, eps=eps, seed=lab.p.seed, **settings),
-        device=lab.device,
-    )
+    asked = {"norm": norm, "eps": eps, "seed": lab.p.seed, **settings}
+    return memo(lab.store, f"{name} on {net.name}", run, name, net.model, images, labels, **asked)
 
 
-# Called directly
-# --------------------------------------------------------------------------------------------------
+def _each(
+    lab: Lab, net: Net, some: Images, norm: str, eps: float, suite: tuple[Step, ...]
+) -> dict[str, AttackResult]:
+    """Each attack of a suite by its name."""
+    return {step.name: _attack(lab, net, some, step.name, norm, eps, **step.settings) for step in suite}
+
+
+# Called directly ------------------------------------------------------------------------------------------
 
 
 def directly(lab: Lab, net: Net) -> dict[str, tuple[int, int]]:
@@ -278,13 +222,13 @@ def directly(lab: Lab, net: Net) -> dict[str, tuple[int, int]]:
     calls = {**_pyautoattack(lab, net), **_foolbox(lab, net)}
     found = {}
     for name, (norm, eps, settings, call) in calls.items():
-        ours = _kept(lab, net, some, name, norm, eps, **settings)
+        ours = _attack(lab, net, some, name, norm, eps, **settings)
         rows = ours.correct.nonzero().flatten()
         theirs = torch.cat([call(images[part], labels[part]) for part in torch.split(rows, 128)])
         with torch.no_grad():
             differ = (net.model(theirs).argmax(dim=1) != labels[rows]) != ours.found[rows]
         if name in ("pgd", "ddn"):
-            differ &= ~_kept(lab, net, some, "apgd-t", norm, eps, **calls["apgd-t"][2]).found[rows]
+            differ &= ~_attack(lab, net, some, "apgd-t", norm, eps, **calls["apgd-t"][2]).found[rows]
         found[name] = int(differ.sum()), len(rows)
     return found
 

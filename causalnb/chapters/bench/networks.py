@@ -1,7 +1,7 @@
 """The two networks that chapter 0 attacks, through the store: one trained plainly, one against PGD."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from causalnb import attacks, data, models, training
 from causalnb.chapters.bench.parameters import Parameters
 from causalnb.data import Images
-from causalnb.record import module_digest
 from causalnb.store import Store
 from causalnb.training import Recipe
 
@@ -61,18 +60,15 @@ def _plain(lab: Lab) -> tuple[nn.Module, Tensor]:
         optimiser="adam", rate=2e-3, batch=128 if large else 50, epochs=3 if large else 4, seed=lab.p.seed
     )
     model = models.lenet(classes=len(train.classes), seed=lab.p.seed)
-    key = {
-        "what": f"LeNet on {lab.p.data}, plain",
-        "recipe": recipe.model_dump(),
-        "data": train.digest,
-        "code": module_digest("causalnb.training", "causalnb.models.lenet5"),
-    }
-    return _trained(lab, model, key, [(training.cross_entropy, recipe)], train, test)
+    stages = [(training.cross_entropy, recipe)]
+    name = f"LeNet on {lab.p.data}, plain"
+    curve = training.train_or_load(lab.store, name, model, stages, train, test=test, device=lab.device)
+    return model, curve
 
 
 def _robust(lab: Lab) -> tuple[nn.Module, Tensor]:
     train, test, mnist = lab.load(lab.p.data, "train"), lab.load(lab.p.data, "test"), lab.p.data == "mnist"
-    stages = STAGES["mnist" if len(train) > 10_000 else "digits"]
+    budgets = STAGES["mnist" if len(train) > 10_000 else "digits"]
     model = (
         models.small_cnn(seed=lab.p.seed)
         if mnist
@@ -85,60 +81,13 @@ def _robust(lab: Lab) -> tuple[nn.Module, Tensor]:
         schedule="cosine",
         seed=lab.p.seed,
     )
-    key = {
-        "what": f"{'small_cnn' if mnist else 'LeNet'} on {lab.p.data} against PGD",
-        "stages": [list(stage) for stage in stages],
-        "steps": STEPS,
-        "norm": "linf",
-        "recipe": recipe.model_dump(exclude={"epochs"}),
-        "data": train.digest,
-    }  # no digest of the code: the weights are committed
-    walk = [
+    name = f"{'small_cnn' if mnist else 'LeNet'} on {lab.p.data} against PGD"
+    stages = [
         (
             attacks.adversarial(norm="linf", eps=eps, step=2 * eps / STEPS, steps=STEPS),
             recipe.model_copy(update={"epochs": epochs, "seed": lab.p.seed + number}),
         )
-        for number, (eps, epochs) in enumerate(stages)
+        for number, (eps, epochs) in enumerate(budgets)
     ]
-    return _trained(lab, model, key, walk, train, test)
-
-
-def _trained(
-    lab: Lab,
-    model: nn.Module,
-    key: dict[str, Any],
-    walk: list[tuple[training.Loss, Recipe]],
-    train: Images,
-    test: Images,
-) -> tuple[nn.Module, Tensor]:
-    """The model after each of the given trainings in turn, and the accuracy on the whole test set after every
-    epoch.
-    """
-
-    def make() -> dict[str, Tensor]:
-        curve = []
-        for number, (loss, recipe) in enumerate(walk):
-            fitted = training.fit(
-                model,
-                train,
-                loss,
-                recipe,
-                device=lab.device,
-                checkpoint=lab.store.folder(key) / f"stage-{number}",
-                evaluate=lambda now: training.accuracy(now, test),
-            )
-            curve += [epoch["value"] for epoch in fitted.history]
-        return {
-            "curve": torch.tensor(curve, dtype=torch.float64),
-            **{f"weights.{part}": tensor for part, tensor in model.state_dict().items()},
-        }
-
-    kept = lab.store.get_or_make(key, make, device=lab.device)
-    model.load_state_dict(
-        {
-            part.removeprefix("weights."): tensor
-            for part, tensor in kept.items()
-            if part.startswith("weights.")
-        }
-    )
-    return model.to(lab.device).eval(), kept["curve"].cpu()
+    curve = training.train_or_load(lab.store, name, model, stages, train, test=test, device=lab.device)
+    return model, curve

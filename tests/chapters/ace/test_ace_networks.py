@@ -98,8 +98,7 @@ def test_only_networks_that_the_book_carries_outlive_a_change_of_code(monkeypatc
     assert codes == {"LeNet on mnist": (), "LeNet on digits": networks.LENET}
 
 
-# Beta-VAEs
-# -------------------------------------------------------------------------------------------------------
+# Beta-VAEs ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -157,8 +156,7 @@ def test_samples_have_their_labels_in_turn(lab, net):
     assert images.shape == (23, 1, 28, 28) and labels.tolist() == [i % 10 for i in range(23)]
 
 
-# Where the truth is known
-# ----------------------------------------------------------------------------------------
+# Where the truth is known ---------------------------------------------------------------------------------
 
 
 def test_the_effect_of_the_own_corner_is_the_mean_weight_of_its_pixels_where_the_network_is_linear():

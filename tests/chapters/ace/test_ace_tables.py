@@ -193,8 +193,7 @@ def test_likeness_is_found_in_either_order_and_is_one_with_itself():
     ]
 
 
-# The live figure
-# -------------------------------------------------------------------------------------------------
+# The live figure ------------------------------------------------------------------------------------------
 
 
 def point(kind, norm, eps, number):
@@ -312,8 +311,7 @@ def test_the_tiles_of_a_run_are_complete(net, points):
     assert explorer(choices, tiles, "", "", "")
 
 
-# Spreads between trainings
-# ---------------------------------------------------------------------------------------
+# Spreads between trainings --------------------------------------------------------------------------------
 
 
 def test_a_spread_is_the_standard_deviation_over_trainings_of_every_value():

@@ -168,8 +168,7 @@ def test_the_placebo_of_t5_is_the_map_of_a_network_with_drawn_weights():
     assert same(found[f"placebo.T5.toy.{KEY}"], [1 - 2 / 3])
 
 
-# What undoes an attack
-# -------------------------------------------------------------------------------------------
+# What undoes an attack ------------------------------------------------------------------------------------
 
 
 def toy(n, *, broken):

@@ -30,8 +30,7 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-# The area under the curve
-# ----------------------------------------------------------------------------------------
+# The area under the curve ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("digits", [8, 1, 0])
@@ -69,8 +68,7 @@ def test_the_spread_of_the_parts_is_the_sampling_error_with_both_versions_of_an_
     assert apart.std(1).mean().item() / math.sqrt(n) > 1.5 * error
 
 
-# The detector
-# ----------------------------------------------------------------------------------------------------
+# The detector ---------------------------------------------------------------------------------------------
 
 
 def drawn(shift=0.0, seed=0):
@@ -152,8 +150,7 @@ def test_there_is_enough_to_fit_on_where_two_folds_have_broken_images(places, ho
             scored(drawn()[:12], fitted_on, broken, {})
 
 
-# The attacker who knows
-# ------------------------------------------------------------------------------------------
+# The attacker who knows -----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

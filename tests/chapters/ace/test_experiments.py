@@ -59,8 +59,7 @@ def by_hand(*, effect, error):
     )
 
 
-# Attacks
-# ---------------------------------------------------------------------------------------------------------
+# Attacks --------------------------------------------------------------------------------------------------
 
 
 def test_attacks_have_the_budget_that_is_asked_for_and_the_runs_own_without_one(lab):
@@ -113,8 +112,7 @@ def test_noise_has_the_size_of_its_attack(lab, sets):
     assert all(not torch.equal(change[name], attack[name]) for name in made)
 
 
-# Tables
-# ----------------------------------------------------------------------------------------------------------
+# Tables ---------------------------------------------------------------------------------------------------
 
 
 def test_rows_are_as_many_as_asked_for_and_no_more_than_there_are(lab, net):
@@ -154,8 +152,7 @@ def test_a_table_that_is_of_no_probabilities_would_show(monkeypatch, lab, net):
     assert experiments.degenerate(lab, net) == {"R9": 20.0, "R10": 1.0, "R11": 0.0}
 
 
-# S against the number of rows
-# ------------------------------------------------------------------------------------
+# S against the number of rows -----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -191,8 +188,7 @@ def test_s_by_rows_is_that_of_r1_and_no_smaller_where_signs_must_be_resolved(lab
     )
 
 
-# Maps
-# ------------------------------------------------------------------------------------------------------------
+# Maps -----------------------------------------------------------------------------------------------------
 
 
 def test_every_reading_is_made_for_both_classes(lab, right, effects):
@@ -281,8 +277,7 @@ def test_the_picture_of_the_idea_shows_the_pixel_with_the_greatest_effect(lab, n
     ] == [0, 0.5, 1]
 
 
-# The promised detector
-# -------------------------------------------------------------------------------------------
+# The promised detector ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -335,8 +330,7 @@ def test_where_fgsm_broke_too_few_there_is_no_detector(lab, net, right, sets, ef
     assert experiments.detected(lab, net, right.labels, sets, effects, noisy, few) == {}
 
 
-# Against the size of a perturbation
-# ------------------------------------------------------------------------------
+# Against the size of a perturbation -----------------------------------------------------------------------
 
 
 def test_curves_begin_with_the_clean_images_and_have_every_budget(points):

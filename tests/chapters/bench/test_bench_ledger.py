@@ -141,8 +141,7 @@ def judged(book, estimates, profile="laptop"):
     return {one.row.id: one.word for one in ledger.judge(book, made)}
 
 
-# Rows
-# ------------------------------------------------------------------------------------------------------------
+# Rows -----------------------------------------------------------------------------------------------------
 
 
 def test_every_row_is_a_control_of_ours_and_in_no_denominator(book):
@@ -231,8 +230,7 @@ def test_a_fault_is_seen(book, id, value, row):
     assert judged(book, {id: value})[row] == "not reproduced"
 
 
-# Measurements
-# ----------------------------------------------------------------------------------------------------
+# Measurements ---------------------------------------------------------------------------------------------
 
 
 def test_what_the_notebook_says_in_its_sentences_is_measured(measured):
@@ -308,8 +306,7 @@ def test_of_the_random_searches_the_luckiest_counts(measured):
     assert measured["planted.random"].value == 2 / 50 and measured["unbounded.plain"].value == 0.0
 
 
-# Parameters
-# ------------------------------------------------------------------------------------------------------
+# Parameters -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("profile", get_args(Profile))

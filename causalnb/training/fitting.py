@@ -10,56 +10,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn, optim
 
-from causalnb import UserError, console, record, store
-from causalnb.data.images import Images, fingerprint
+from causalnb import UserError, console, store
+from causalnb.data.images import Images
+from causalnb.store import identity
+from causalnb.training.recipe import Recipe
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
-
-
-class Recipe(BaseModel):
-    """How to train.
-
-    momentum       of sgd; adam keeps its own two, 0.9 and 0.999
-    schedule       of the rate, by epochs: constant; cosine, from `rate` towards 0; steps, a tenth of it after
-                   a half and after three quarters
-    augmentation   crop-flip: each image shifted by up to 4 pixels, zeros moving in, and mirrored or not
-    seed           of the batches' order, the augmentation and what the model or loss draws (dropout); not of
-                   the first weights
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    optimiser: Literal["sgd", "adam"] = "sgd"
-    rate: float = Field(0.01, gt=0)
-    momentum: float = Field(0.0, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0)
-    schedule: Literal["constant", "cosine", "steps"] = "constant"
-    epochs: int = Field(10, ge=1)
-    batch: int = Field(128, ge=1)
-    augmentation: Literal["none", "crop-flip"] = "none"
-    seed: int = Field(0, ge=0)
-
-    def rate_in(self, epoch: int) -> float:
-        """The learning rate in an epoch, counted from 0.
-
-        >>> [round(Recipe(rate=1, schedule="steps", epochs=4).rate_in(epoch), 3) for epoch in range(4)]
-        [1.0, 1.0, 0.1, 0.01]
-        """
-        done = epoch / self.epochs
-        return (
-            self.rate
-            * {
-                "constant": 1.0,
-                "cosine": (1 + math.cos(math.pi * done)) / 2,
-                "steps": 0.1 ** ((done >= 0.5) + (done >= 0.75)),
-            }[self.schedule]
-        )
 
 
 @dataclass(frozen=True)
@@ -208,8 +170,9 @@ def crop_flip(images: Tensor, shifts: Tensor, flips: Tensor) -> Tensor:
 
 
 def _identity(model: nn.Module, data: Images, loss: Loss, recipe: Recipe) -> str:
-    what = fingerprint({"images": data.images, "labels": data.labels, **model.state_dict()})
-    return record.digest(f"{recipe} {getattr(loss, '__qualname__', '')} {what}")
+    """What a checkpoint must be of: the model with its weights, the data, the loss, the recipe."""
+    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    return identity.digest([model, frozen, data, loss, recipe], "the training")
 
 
 def _everything(model: nn.Module, optimiser: optim.Optimizer) -> dict[str, Tensor]:

@@ -1,0 +1,28 @@
+"""Training: one `fit` for every model and every loss, and `train_or_load`, which pays for it once."""
+
+from causalnb.training.fitting import (
+    Fit,
+    Loss,
+    accuracy,
+    crop_flip,
+    cross_entropy,
+    fit,
+    mode,
+    predict,
+)
+from causalnb.training.keeping import Stages, carried_key, train_or_load, trained
+from causalnb.training.recipe import Recipe
+
+__all__ = [
+    "Fit",
+    "Loss",
+    "Recipe",
+    "Stages",
+    "accuracy",
+    "carried_key",
+    "crop_flip",
+    "cross_entropy",
+    "fit",
+    "mode",
+]
+__all__ += ["predict", "train_or_load", "trained"]
