@@ -8,7 +8,8 @@ from functools import partial
 from typing import Literal, get_args
 
 from causalnb import UserError
-from causalnb.ledger.rows import EDGE, PROFILES, CellRule, ClaimRule, FixedRule, Ledger, Row, read_printed
+from causalnb.ledger.rows import PROFILES, Ledger, Row
+from causalnb.ledger.rules import EDGE, CellRule, ClaimRule, FixedRule, read_printed
 from causalnb.record import Measurement, Record
 from causalnb.statistics import Estimate
 
