@@ -36,7 +36,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(console.plain_lines(str(error)), file=sys.stderr)
         sys.exit(1)
 
 
@@ -75,11 +75,11 @@ def status() -> None:
             ("this machine", run) for run in runner.local(one)
         ]
         if not runs:
-            print(f"{one.number} {one.name}  never run")
+            console.tell(f"{one.number} {one.name}  never run")
         for where, run in runs:
             now, made = runner.state(run, one), run.record
             because = f" because of {', '.join(now.because)}" if now.because else ""
-            print(
+            console.tell(
                 f"{one.number} {one.name}  {where}: {made.profile}, {made.device}, {made.finished}, "
                 f"{made.seconds:.0f} s: {now.word}{because}"
             )
@@ -94,7 +94,7 @@ def compare(first: Path, second: Path) -> None:
     for row in rows:
         values = [f"{e.value:.6g}" if e else "-" for e in (row.first, row.second)]
         apart = f"{row.difference:+.3g}" if row.difference is not None else "-"
-        print(
+        console.tell(
             f"{row.id}  {values[0]}  {values[1]}  {apart}  {row.word}"
             + (" (the data differ or one lacks it)" if row.difference is None else "")
         )
@@ -113,7 +113,7 @@ def judge(where: Annotated[Path, typer.Argument(help="a record.json or the folde
     one = record.read(where)
     verdicts = ledger.judge(ledger.load(one.chapter), one)
     for verdict in verdicts:
-        print(
+        console.tell(
             f"{ledger.SYMBOLS[verdict.word]} {verdict.word:<15} {verdict.row.id}"
             + (f"  {verdict.reason}" if verdict.reason else "")
         )
@@ -226,7 +226,7 @@ def store(
     for entry in entries:
         print(
             f"{entry.digest[:16]}  {entry.bytes / 1e6:9.2f} MB  {entry.seconds:9.1f} s  {entry.device:<5} "
-            f"{console.plain(entry.what)}"
+            f"{console.plain(entry.what, 80)}"
         )
     if unlisted := len(kept.every_file()) - len(entries):
         print(f"{unlisted} more cannot be listed: `causalnb store --verify` says why.")

@@ -1,6 +1,9 @@
-"""What a person at a terminal sees: lines on stderr and progress bars. Nothing here is a result."""
+"""What a person at a terminal sees: lines and progress bars, in which no text from a file moves the cursor,
+changes colours or begins a line of its own.
+"""
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -8,6 +11,30 @@ from typing import TypeVar
 from tqdm import tqdm
 
 Item = TypeVar("Item")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def plain(text: str, longest: int | None = None) -> str:
+    """A text with its control characters, marks of writing direction and half characters written out, at most
+    `longest` of it.
+
+    >>> print(plain("red: \\x1b[31m"))
+    red: \\x1b[31m
+    """
+    seen = CONTROL.sub(
+        lambda found: found[0].encode("unicode_escape").decode(), text[: longest and longest + 1]
+    )
+    return seen if longest is None or len(seen) <= longest else f"{seen[:longest]}..."
+
+
+def plain_lines(text: str) -> str:
+    """The same of a text of several lines, which stay."""
+    return "\n".join(map(plain, text.split("\n")))
+
+
+def tell(line: str) -> None:
+    """A line of a result, on stdout."""
+    print(plain(line))
 
 
 def quiet() -> bool:
@@ -20,17 +47,7 @@ def quiet() -> bool:
 def say(line: str) -> None:
     """A remark for the person who waits, on stderr."""
     if not quiet():
-        print(line, file=sys.stderr, flush=True)
-
-
-def plain(text: str, longest: int = 80) -> str:
-    """Text from a file that others may have written, for a terminal: what could steer it stands as an escape.
-
-    >>> plain("\\x1b[2Jred")
-    '\\\\x1b[2Jred'
-    """
-    seen = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: longest + 1])
-    return seen if len(seen) <= longest else f"{seen[:longest]}..."
+        print(plain_lines(line), file=sys.stderr, flush=True)
 
 
 def progress(items: Iterable[Item], *, what: str, total: int | None = None) -> Iterator[Item]:
@@ -41,7 +58,7 @@ def progress(items: Iterable[Item], *, what: str, total: int | None = None) -> I
     return iter(
         tqdm(
             items,
-            desc=what,
+            desc=plain(what),
             total=total,
             delay=2,
             leave=False,

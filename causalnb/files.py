@@ -4,6 +4,7 @@ is read here.
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,7 @@ def refusals(path: Path, what: str = "written", hint: str = "") -> Iterator[None
     try:
         yield
     except OSError as error:
-        place = error.filename if isinstance(error.filename, str) else path
+        place = error.filename if isinstance(error.filename, str | os.PathLike) else path
         mend = hint or MEND.get(error.errno or 0, "look at this place, or choose another")
         raise UserError(f"{place} cannot be {what} ({error.strerror or error}): {mend}.") from None
 
@@ -88,6 +89,15 @@ def require_writable(folder: Path) -> None:
     there = next(one for one in (folder, *folder.parents) if os.path.exists(one))
     if not (os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)):
         raise UserError(f"{folder} cannot be written: {there} must be a folder that you may write to.")
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder and what is in it, where it is there."""
+    with refusals(folder, "removed"):
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.exists():
+            shutil.rmtree(folder)
 
 
 def _settle(folder: Path) -> None:

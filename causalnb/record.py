@@ -10,19 +10,20 @@ import ast
 import hashlib
 import json
 import math
-import os
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic_core import to_json
 
 import causalnb
-from causalnb import UserError
+from causalnb import UserError, files, kinds
+from causalnb.parameters import Profile
 from causalnb.statistics import Estimate
 
 SCHEMA = 3  # 1: each measurement whole; 2: what they share once; 3: the data of each is said, not guessed
@@ -41,6 +42,7 @@ OWN = ("value", "low", "high", "p", "draws")  # of an estimate: what no other me
 NOT_COMPUTING = {
     "__init__",
     "record",
+    "kinds",
     "ledger",
     "console",
     "kernel",
@@ -57,7 +59,21 @@ NOT_COMPUTING = {
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+
+
+def _sound(one: Estimate) -> Estimate:
+    """Finite numbers, both ends of an interval or none, and a level, p and n that can be."""
+    low, high, level, p = one.low, one.high, one.level, one.p
+    if not all(x is None or math.isfinite(x) for x in (one.value, low, high, level, p)):
+        raise ValueError("an estimate's numbers are finite")
+    if (low is None) != (high is None) or (low is not None and high is not None and low > high):
+        raise ValueError("an interval has two ends, the lower one first")
+    if (level is not None and not 0 < level < 1) or (p is not None and not 0 <= p <= 1):
+        raise ValueError("a level and a p are shares")
+    if one.n is not None and not 0 <= one.n < kinds.LARGEST:
+        raise ValueError("n is a count")
+    return one
 
 
 class MeasurementId(str):
@@ -97,7 +113,7 @@ class Measurement(_Frozen):
     it was made.
     """
 
-    estimate: Estimate
+    estimate: Annotated[Estimate, AfterValidator(_sound)]
     what: str = ""
     section: str = ""
     data: tuple[str, ...] | None = None
@@ -110,9 +126,9 @@ class Section(_Frozen):
     """
 
     name: str
-    seconds: float
-    cpu_seconds: float
-    peak_memory: int
+    seconds: kinds.Seconds
+    cpu_seconds: kinds.Seconds
+    peak_memory: kinds.Count
 
 
 class Use(_Frozen):
@@ -123,7 +139,7 @@ class Use(_Frozen):
     digest: str
     what: str
     made: bool
-    seconds: float
+    seconds: kinds.Seconds
     device: str
     versions: dict[str, str]
     carried: bool = False
@@ -133,26 +149,26 @@ class Record(_Frozen):
     """One execution of one chapter. `changed` are the parameters that are not its profile's own."""
 
     schema_version: int = SCHEMA
-    chapter: str
-    profile: str
+    chapter: kinds.Name
+    profile: Profile
     edition: str
-    parameters: dict[str, Any]
-    changed: dict[str, Any] = {}
+    parameters: dict[str, kinds.Value]
+    changed: dict[str, kinds.Value] = {}
     measurements: dict[str, Measurement]
     sections: list[Section]
     source_digest: str
-    sources: dict[str, str]
-    environment: dict[str, Any]
-    seeds: list[int]
-    device: str
-    threads: int
+    sources: dict[kinds.Source, str]
+    environment: kinds.Environment
+    seeds: list[kinds.Whole]
+    device: kinds.Device
+    threads: kinds.Count
     data: dict[str, str]
     store: list[Use]
-    started: str
-    finished: str
-    seconds: float
-    cpu_seconds: float
-    peak_memory: int
+    started: kinds.Moment
+    finished: kinds.Moment
+    seconds: kinds.Seconds
+    cpu_seconds: kinds.Seconds
+    peak_memory: kinds.Count
     commit: str | None = None
 
     def write(self, path: Path) -> Path:
@@ -166,11 +182,7 @@ class Record(_Frozen):
             f"{_lines(value) if name in ('measurements', 'shared') else json.dumps(value, sort_keys=True)}"
             for name, value in fields.items()
         ]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        part.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-        part.replace(path)
-        return path
+        return files.write(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def _lines(values: dict[str, Any]) -> str:
@@ -209,14 +221,33 @@ def _whole(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(path: Path) -> Record:
-    """The record at `path` (a file, or a folder that holds record.json)."""
-    file = path / "record.json" if path.is_dir() else path
+    """The record at `path` (a file, or a folder that holds record.json); each kind of value is checked."""
+    with files.refusals(path, "read"):
+        file = path / "record.json" if path.is_dir() else path
+        try:
+            content = file.read_bytes()
+        except FileNotFoundError:
+            raise UserError(f"No record is at {path}: give a record.json, or the folder of a run.") from None
     try:
-        return Record.model_validate(_whole(json.loads(file.read_text(encoding="utf-8"))))
-    except FileNotFoundError:
-        raise UserError(f"No record is at {path}: give a record.json, or the folder of a run.") from None
+        plain = kinds.plain_json(content)
+        _known(plain, file)
+        return Record.model_validate_json(to_json(_whole(plain), inf_nan_mode="constants"), strict=True)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{file} is not a record of schema {SCHEMA}: {str(error).splitlines()[0]}.") from None
+        raise UserError(
+            f"{file} is not a record of schema {SCHEMA}: {kinds.fault(error)}; give a file that a run wrote."
+        ) from None
+
+
+def _known(content: Any, file: Path) -> None:
+    """Refuse a record of a schema that this version does not know."""
+    if not isinstance(content, dict):
+        raise ValueError("a record is a JSON object")
+    number = content["schema_version"]
+    if type(number) is not int or not 1 <= number <= SCHEMA:
+        raise UserError(
+            f"{file} is a record of schema {number!r:.80}, and this version of causalnb reads schemas 1 to "
+            f"{SCHEMA}: install the version that wrote it, or give another record."
+        )
 
 
 # What computed it -----------------------------------------------------------------------------------------
@@ -323,7 +354,7 @@ def stale_because(record: Record, cells: str) -> list[str]:
         if name != "notebook" and _computes(name) and not (file.is_file() and file_digest(file) == then):
             reasons.append(name)
     now = versions()
-    for name, then in record.environment["versions"].items():
+    for name, then in record.environment.get("versions", {}).items():
         if name != "causalnb" and name in now and major(now[name]) != major(then):
             reasons.append(f"{name} {major(then)} → {major(now[name])}")
     return reasons

@@ -294,17 +294,35 @@ def _joined(outputs: Iterable[NotebookNode]) -> list[NotebookNode]:
 
 
 def executed(folder: Path) -> Executed | None:
-    """The finished run in a folder, or None."""
-    notebooks = sorted(folder.glob("*.ipynb"))
-    if not notebooks or not (folder / "record.json").is_file():
+    """The finished run in a folder, or None; one that cannot be read is told in a line and left out."""
+    try:
+        with files.refusals(folder, "read"):
+            names = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
+        notebooks = [name for name in names if name.endswith(".ipynb")]
+        if not notebooks or "record.json" not in names:
+            return None
+        return Executed(folder, folder / notebooks[0], record.read(folder))
+    except UserError as error:
+        console.say(f"left out: {error}")
         return None
-    return Executed(folder, notebooks[0], record.read(folder))
+
+
+def _executions(home: Path) -> list[Executed]:
+    """The finished runs in the folders of a folder."""
+    try:
+        with files.refusals(home, "read"):
+            folders = sorted(home.iterdir()) if home.is_dir() else []
+    except UserError as error:
+        console.say(f"left out: {error}")
+        return []
+    return [run for folder in folders if folder.name[0] != "." and (run := executed(folder))]
 
 
 def local(one: Chapter) -> list[Executed]:
     """Runs of this machine, newest first."""
-    found = [executed(folder) for folder in (paths.runs_root() / one.name).glob("[!.]*")]
-    return sorted((run for run in found if run), key=lambda run: run.record.finished, reverse=True)
+    return sorted(
+        _executions(paths.runs_root() / one.name), key=lambda run: run.record.finished, reverse=True
+    )
 
 
 def quick(one: Chapter) -> Executed | None:
@@ -314,10 +332,8 @@ def quick(one: Chapter) -> Executed | None:
 
 def published(one: Chapter) -> list[Executed]:
     """The executions that the book carries, the largest profile first."""
-    found = [executed(folder) for folder in (paths.published_root() / one.name).glob("[!.]*")]
-    return sorted(
-        (run for run in found if run), key=lambda run: PROFILES.index(run.record.profile), reverse=True
-    )
+    found = _executions(paths.published_root() / one.name)
+    return sorted(found, key=lambda run: PROFILES.index(run.record.profile), reverse=True)
 
 
 def require_publishable(one: Chapter, values: Mapping[str, Any]) -> None:

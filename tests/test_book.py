@@ -1,11 +1,22 @@
+import json
+import multiprocessing
+import os
+import re
+import resource
 import shutil
+import signal
+import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
-from causalnb import UserError, book, ledger, record, runner
+from causalnb import UserError, book, cli, console, ledger, record, runner
 from causalnb.book import api, extension, pages, site
 from causalnb.statistics import Estimate, logic
 
@@ -222,7 +233,7 @@ def test_this_machine_stands_beside_the_published_execution_of_its_profile(small
     publish(small, "runs/ace/laptop", **{"small.value": Estimate(0.9, 0.88, 0.92, 0.95)})
     told = pages.machine(one)
     assert "3 measurements: 2 the same, 1 different, 0 not comparable" in told
-    assert "\n- `small.value`: published 0.52, here 0.9" in told and "prediction" not in told
+    assert "<li><code>small.value</code>: published 0.52, here 0.9</li>" in told and "prediction" not in told
 
 
 def test_the_strips_that_explain_the_rule_are_judged_by_it():
@@ -384,3 +395,257 @@ def test_the_offline_copy_of_mathjax_is_whole_and_small():
     assert (folder / "LICENSE").is_file() and (folder / "tex-chtml-full.js").is_file()
     assert len([file for file in files if file.suffix == ".woff"]) == 23
     assert sum(file.stat().st_size for file in files) < 2_000_000
+
+
+# What comes from elsewhere --------------------------------------------------------------------------------
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "`</code>`<b>",
+    "x\n```\n```{raw} html\n<script>\n```\n````\n~~~",
+    "x\n\n# A heading\n\n{measured}`small.value` $$x$$ <i>",
+    "\x1b[2J\r\x00\x9b\u2028\u202e",
+    "${x} $(touch hit) `touch hit`; touch hit",
+    "y" * 300,
+]
+KNOWN_TAGS = set(re.findall(r"\w+", "p ul li b code table caption thead tbody tr th td span wbr"))
+SAID = st.sampled_from(HOSTILE) | st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(name=SAID, id=SAID, other=SAID)
+@example(name=HOSTILE[0], id=HOSTILE[2], other=HOSTILE[3])
+@example(name=HOSTILE[2], id=HOSTILE[1], other=HOSTILE[4])
+@example(name="bytes that are no text: \udcff", id="a", other="b")
+def test_this_machine_is_headings_and_html_of_known_tags_whatever_runs_and_records_say(name, id, other):
+    one = runner.Chapter("01", "ace", "A title", Path("none.md"))
+    ours, theirs = (
+        a_record("0", "laptop", **{id: Estimate(value)}).model_copy(
+            update={"device": other, "environment": {"versions": {other: other}, "accelerator": id}}
+        )
+        for value in (0.1, 0.9)
+    )
+    run = runner.Executed(Path("runs") / name.replace("/", ":"), Path("none.ipynb"), ours)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "local", lambda one: [run])
+        patch.setattr(runner, "state", lambda run, one: runner.State("stale", (other, id)))
+        for published in ([], [runner.Executed(Path("p"), Path("p"), theirs)]):
+            patch.setattr(runner, "published", lambda one, published=published: published)
+            source = pages.machine(one)
+            source.encode()
+            assert not console.CONTROL.search(source.replace("\n", ""))
+            tokens = MarkdownIt("commonmark").parse(source)
+            assert [token.type for token in tokens] == [
+                "heading_open",
+                "inline",
+                "heading_close",
+                "fence",
+                "fence",
+            ]
+            assert {token.info for token in tokens[3:]} == {"{raw} html"}
+            tags = {tag for token in tokens[3:] for tag in re.findall("<([a-zA-Z]+)", token.content)}
+            assert tags <= KNOWN_TAGS
+
+
+def test_the_head_of_a_page_shows_the_profile_and_the_date_as_text(small):
+    shown = pages.show(runner.chapter("ace"))
+    foreign = shown.run.record.model_copy(update={"profile": "<script>", "finished": "<b>x"})
+    told = pages._head(SimpleNamespace(published=True, run=SimpleNamespace(record=foreign)))
+    assert "&lt;script&gt;" in told and "<script>" not in told and "<b>" not in told
+
+
+SPOILT = {
+    "not json": lambda folder: (folder / "record.json").write_text("{"),
+    "a profile of markup": lambda folder: altered(folder, profile="<script>"),
+    "a schema from the future": lambda folder: altered(folder, schema_version=99),
+    "a time that is none": lambda folder: altered(folder, finished="<b>soon</b>"),
+    "a record that is a folder": lambda folder: swapped(folder / "record.json"),
+    "a notebook that is none": lambda folder: (folder / "ace.ipynb").write_text("[]"),
+    "a notebook that is a folder": lambda folder: swapped(folder / "ace.ipynb"),
+    "a notebook without cells": lambda folder: emptied(folder / "ace.ipynb"),
+    "a notebook that lacks cells": lambda folder: emptied(folder / "ace.ipynb", keep=1),
+    "a logical result that is none": lambda folder: remeasured(folder, "small.check", 0.5),
+}
+
+
+def altered(folder, **fields):
+    file = folder / "record.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+def remeasured(folder, id, value):
+    content = json.loads((folder / "record.json").read_text())
+    content["measurements"][id]["value"] = value
+    (folder / "record.json").write_text(json.dumps(content))
+
+
+def swapped(file):
+    file.unlink()
+    file.mkdir()
+
+
+def emptied(file, keep=0):
+    node = nbformat.read(file, as_version=4)
+    node.cells = node.cells[:keep]
+    nbformat.write(node, file)
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
+def test_a_published_run_that_cannot_be_shown_is_told_in_a_line_and_another_is_shown(small, spoil, capsys):
+    publish(small, "book/published/ace/gpu-cuda")
+    spoil(small / "book" / "published" / "ace" / "gpu-cuda")
+    shown = pages.show(runner.chapter("ace"))
+    assert shown.run.folder.name == "laptop-cpu"
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1 and told[0].startswith("left out: ") and "gpu-cuda" in told[0]
+
+
+@pytest.mark.parametrize("spoil", list(SPOILT.values())[:5], ids=list(SPOILT)[:5])
+def test_a_broken_run_stops_neither_the_status_nor_the_book(small, spoil, capsys, monkeypatch):
+    publish(small, "runs/ace/quick")
+    publish(small, "runs/ace/quick-2")
+    spoil(small / "runs" / "ace" / "quick-2")
+    (small / "runs" / "ace" / "a file.txt").write_text("")
+    monkeypatch.setattr(sys, "argv", ["causalnb", "status"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    shown = capsys.readouterr()
+    assert end.value.code == 0
+    assert [line.split(":")[0] for line in shown.out.splitlines()] == [
+        "01 ace  published",
+        "01 ace  this machine",
+    ]
+    assert len(shown.err.splitlines()) == 1 and "quick-2" in shown.err
+    pages.write(small)
+    told = (small / "book" / "_generated" / "machine.md").read_text()
+    assert "ace/quick" in told and "quick-2" not in told
+
+
+def test_no_line_of_a_terminal_obeys_a_record(small, capsys, monkeypatch):
+    id = "small.\x1b[31mred\nsmall.value  0  0  same\x9b2J\u202e"
+    publish(small, "runs/ace/laptop", **{id: Estimate(0.5)})
+    altered(small / "runs" / "ace" / "laptop", parameters={"x": "\x1b]0;title\x07"}, data={"\x1b[1m": "a"})
+    for words in (
+        ("status",),
+        ("judge", "runs/ace/laptop"),
+        ("compare", "runs/ace/laptop", "book/published/ace/laptop-cpu"),
+        ("judge", "runs/\x1b[31m"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["causalnb", *words])
+        with pytest.raises(SystemExit):
+            cli.main()
+        shown = capsys.readouterr()
+        for line in (shown.out + shown.err).split("\n"):
+            assert not console.CONTROL.search(line)
+        if words[0] == "compare":
+            assert (
+                "small.\\x1b[31mred\\nsmall.value  0  0  same\\x9b2J\\u202e  0.5  -  -  not comparable"
+                in shown.out
+            )
+
+
+def test_a_line_for_ipython_in_a_cell_stops_no_page(small):
+    shown = pages.show(runner.chapter("ace"))
+    assert pages.judged(nbformat.v4.new_code_cell("%matplotlib inline\nrun.card()"), shown) == ""
+
+
+def test_a_format_that_is_none_is_told_where_it_stands(small):
+    pages.write(small)
+    assert role(small, "small.value:zz") == (
+        [],
+        ["zz is no format of a number: give one of Python's, for example .1%"],
+    )
+
+
+# The disk -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def open_place():
+    """A folder that everyone may enter, as pytest's own are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+def child(do, bytes_of_a_file=resource.RLIM_INFINITY):
+    """What `do` tells in a forked child that gives up root's rights and whose files end at a size."""
+    context = multiprocessing.get_context("fork")
+    out, into = context.Pipe(duplex=False)
+
+    def work():
+        if os.geteuid() == 0:
+            os.setuid(65534)
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_of_a_file, resource.RLIM_INFINITY))
+        try:
+            into.send(f"done: {do()}")
+        except UserError as error:
+            into.send(str(error))
+        except BaseException as error:
+            into.send(f"{type(error)}: {error}")
+
+    process = context.Process(target=work)
+    process.start()
+    told = out.recv() if out.poll(120) else "nothing"
+    process.join()
+    return told
+
+
+@pytest.fixture
+def shared(small, open_place, monkeypatch):
+    """The small book in a folder that everyone may read."""
+    shutil.copytree(small, open_place / "b")
+    for folder in [open_place / "b", *(open_place / "b").rglob("*")]:
+        folder.chmod(0o755 if folder.is_dir() else 0o644)
+    monkeypatch.chdir(open_place / "b")
+    return open_place / "b"
+
+
+def test_a_read_only_book_is_a_sentence(shared):
+    one = runner.chapter("ace")
+    run = runner.published(one)[0]
+    for do in (
+        lambda: pages.write(shared),
+        lambda: runner.publish(run, one),
+        lambda: site.render(shared),
+    ):
+        (shared / "_build" / "html").mkdir(parents=True, exist_ok=True)
+        (shared / "book" / "_generated" / "old").mkdir(parents=True, exist_ok=True)
+        told = child(do)
+        assert re.search(r" cannot be (written|removed) \(Permission denied\): choose a place", told), told
+        assert len(told.splitlines()) == 1
+    assert runner.published(one)[0].record == run.record
+
+
+@pytest.mark.parametrize("size", [0, 100, 1000])
+def test_a_full_disk_is_a_sentence_and_what_is_published_stays(shared, size):
+    one = runner.chapter("ace")
+    run, before = runner.published(one)[0], sorted((shared / "book" / "published").rglob("*"))
+    for folder in (shared / "book", *(shared / "book").rglob("*")):
+        if folder.is_dir():
+            folder.chmod(0o777)
+    for do in (lambda: pages.write(shared), lambda: runner.publish(run, one)):
+        assert "cannot be written (File too large): free space there" in child(do, size)
+    assert runner.published(one)[0].record == run.record
+    assert [file for file in before if not file.is_file() and not file.is_dir()] == []
+
+
+def test_runs_that_may_not_be_entered_are_told_and_left_out(shared, capfd):
+    one = runner.chapter("ace")
+    publish(shared, "runs/ace/quick")
+    publish(shared, "runs/ace/laptop")
+    for folder in (shared / "runs", shared / "runs" / "ace", shared / "runs" / "ace" / "quick"):
+        folder.chmod(0o755)
+    (shared / "runs" / "ace" / "laptop").chmod(0)
+    assert child(lambda: [run.folder.name for run in runner.local(one)]) == "done: ['quick']"
+    assert re.search(r"left out: .*/laptop\S* cannot be read \(Permission denied\)", capfd.readouterr().err)
+    (shared / "runs" / "ace").chmod(0)
+    assert child(lambda: runner.local(one)) == "done: []"
+    assert "cannot be read (Permission denied)" in capfd.readouterr().err
+
+
+def test_old_pages_that_cannot_be_removed_are_told_and_no_ghost_stays(small):
+    (small / "book" / "_generated").write_text("a file")
+    with pytest.raises(UserError, match=r"_generated cannot be removed \(Not a directory\)"):
+        pages.write(small)

@@ -30,6 +30,7 @@ FLOORS = {
     "figstyle": 0,
     "console": 0,
     "files": 0,
+    "kinds": 0,
     "paths": 0,
     "randomness": 0,
     "processes": 0,

@@ -1,11 +1,15 @@
 import re
+import shlex
+import subprocess
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from causalnb import fragments, ledger, record
+from causalnb import cli, console, fragments, ledger, record
 from causalnb.fragments import elements
 from causalnb.parameters import Parameters, parameter
 from causalnb.statistics import Estimate, logic
@@ -539,3 +543,122 @@ def test_a_caption_begins_with_its_message_in_bold():
         "<code>figures.dose</code>.</figcaption></figure>"
     )
     assert '<figure class="cn-fig cn-side">' in fragments.figure("", "Message.", side=True)
+
+
+# Text from elsewhere --------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</code></button></div>-->]]>",
+    "&lt;b&gt; &amp;",
+    "{{ record }}{% raw %}",
+    "```\n```{raw} html\n<b>\n```",
+    "{measured}`x` $$x$$ [a](javascript:b) {abbr}`y (z)`",
+    "$(touch hit) `touch hit`; touch hit & touch hit | touch hit > hit",
+    "\x1b[31mred\x1b[0m\x07\r\n\x00\x9b2J\u202e",
+    "x" * 2_000,
+    "",
+]
+TEXT = st.sampled_from(HOSTILE) | st.text(st.characters(exclude_categories=["Cs"]))
+FEW = settings(max_examples=20, deadline=None, derandomize=True)
+
+
+def spoilt(texts):
+    """A record in which every free text is one of these."""
+    _, _, run = shown()
+    draw = iter(texts * 20)
+    one = Estimate(0.5, 0.4, 0.6, 0.95, next(draw), n=3, unit=next(draw))
+    return run.model_copy(
+        update={
+            "edition": next(draw),
+            "commit": next(draw),
+            "parameters": {"n_images": next(draw)},
+            "changed": {next(draw): next(draw)},
+            "environment": {"versions": {next(draw): next(draw)}, "accelerator": next(draw)},
+            "measurements": {
+                "t.a": record.Measurement(estimate=one, what=next(draw), data=next(draw), section=next(draw))
+            },
+        }
+    )
+
+
+@FEW
+@example(texts=HOSTILE)
+@given(texts=st.lists(TEXT, min_size=1, max_size=12))
+def test_texts_of_a_record_reach_a_page_only_as_text(texts):
+    book, _, plain = shown()
+    run, now = spoilt(texts), SimpleNamespace(word="stale", because=tuple(texts))
+
+    def parts(run, now, name):
+        judged = ledger.judge(book, run)
+        return [
+            fragments.note("t.a", run, "m-1"),
+            fragments.card(book.paper, judged, run, now),
+            fragments.status([(name, run, now)], "Runs."),
+            fragments.versions(run),
+            fragments.verdicts(judged, (), run),
+            fragments.beside(name, name, [(name, name, name, name)]),
+            fragments.shows(name, run),
+        ]
+
+    allowed = [
+        {tag for tag, _ in Read(part).elements} | {"br", "wbr", "sup", "code", "dl", "dt", "dd", "div"}
+        for part in parts(plain, STALE, "`a`")
+    ]
+    for part, tags in zip(parts(run, now, texts[0]), allowed, strict=True):
+        read = Read(part)
+        assert {tag for tag, _ in read.elements} <= tags
+        assert not [name for _, given in read.elements for name in given if name.startswith("on")]
+        assert not console.CONTROL.search(part.replace("\n", ""))
+    assert console.plain_lines(texts[0]) in Read(fragments.beside(texts[0], "", [])).words
+
+
+@FEW
+@given(
+    name=TEXT, value=TEXT | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.booleans()
+)
+@example(name="data", value="20")
+@example(name="data", value="None")
+@example(name="data", value="(1,")
+def test_a_copied_command_is_read_back_word_for_word(name, value):
+    _, _, run = shown()
+    name = name.replace("=", "").replace("\x00", "")
+    told = Read(
+        fragments.card(
+            ledger.parse("ace", PAPER + "\nrows: []").paper,
+            [],
+            run.model_copy(update={"changed": {name: value}}),
+            None,
+        )
+    ).words
+    command = told[told.index("causalnb run ace") :].removesuffix("Copy")
+    *start, flag, pair = shlex.split(command)
+    assert (start, flag) == (["causalnb", "run", "ace", "--profile", "laptop"], "-p")
+    if console.plain(name) == name:
+        (read,) = cli._values([pair]).items()
+        assert read == (name, value) and type(read[1]) is type(value)
+
+
+def test_a_shell_runs_nothing_that_a_copied_command_holds(tmp_path):
+    _, _, run = shown()
+    changed = {f"p{i}": text.replace("\x00", "") for i, text in enumerate(HOSTILE)}
+    command = fragments.elements.again(run.model_copy(update={"changed": changed}))
+    done = subprocess.run(
+        ["sh", "-c", f"causalnb() {{ printf '%s\\0' \"$@\"; }}; {command}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    pairs = [word for word in done.stdout.split("\0") if word[:1] == "p"]
+    assert cli._values(pairs) == changed
+    assert done.stderr == "" and not list(tmp_path.iterdir())
+
+
+@FEW
+@given(text=TEXT)
+def test_alt_text_and_captions_hold_text_alone(text):
+    read = Read(fragments.figure("<svg></svg>", text))
+    assert [tag for tag, _ in read.elements if tag not in ("code", "b")] == ["figure", "svg", "figcaption"]

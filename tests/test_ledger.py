@@ -1,11 +1,16 @@
 import itertools
 import json
 import math
+from fnmatch import fnmatchcase
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from causalnb import UserError, ledger
 from causalnb.ledger import WORDS, collapse, counts, judge, parse, printed_cells, read_printed
+from causalnb.ledger.patterns import Patterns
 from causalnb.record import Measurement, Record, data_sets
 from causalnb.statistics import Estimate, exact, logic, prediction_half_width, proportion
 
@@ -75,8 +80,8 @@ def record(measured, *, book=None, profile="laptop", data="mnist", parameters=No
         threads=1,
         data={},
         store=[],
-        started="",
-        finished="",
+        started="2026-01-01",
+        finished="2026-01-01",
         seconds=0,
         cpu_seconds=0,
         peak_memory=0,
@@ -308,7 +313,9 @@ def test_a_logical_check_or_erratum_is_reproduced_only_if_it_holds():
 
 
 def test_a_logical_row_refuses_a_number_that_is_not_logical():
-    with pytest.raises(ValueError, match=r"check.D1 is decided by a logical result, 1.0 or 0.0, got 0.97"):
+    with pytest.raises(
+        UserError, match=r"check.D1 is decided by a logical result, 1.0 or 0.0, and the record has 0.97"
+    ):
         verdict(rows(LOGIC), {"check.D1": exact(0.97)}, data="")
 
 
@@ -628,3 +635,29 @@ def test_a_proportion_can_decide_a_claim():
 def test_a_pattern_begins_with_a_name():
     with pytest.raises(UserError, match=r"a pattern begins with a name and a point, not S\*"):
         rows(CELL.replace('"S.mnist.*"', '"S*"'))
+
+
+# Which rows an id decides ---------------------------------------------------------------------------------
+
+PIECES = st.text("ab.*?[]", max_size=6)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(owned=st.lists(st.lists(PIECES, max_size=3), max_size=4), id=st.text("ab.*[", max_size=6))
+def test_patterns_are_found_by_their_beginning_exactly_as_by_trying_each(owned, id):
+    tried = tuple(
+        at for at, patterns in enumerate(owned) if any(fnmatchcase(id, pattern) for pattern in patterns)
+    )
+    found = Patterns(owned)
+    assert found.of(id) == found.of(id) == tried
+
+
+def test_a_published_record_is_assigned_to_rows_exactly_as_by_trying_each_pattern():
+    book = ledger.load("ace")
+    file = Path(__file__).parents[1] / "book" / "published" / "ace" / "laptop-cpu" / "record.json"
+    for id in list(json.loads(file.read_text())["measurements"])[::400]:
+        slowly = [row.id for row in book.rows if any(fnmatchcase(id, pattern) for pattern in row.patterns)]
+        assert [row.id for row in book.decided_by(id)] == slowly
+        for row in book.rows:
+            own = any(fnmatchcase(id, pattern) for pattern in row.decided_by.measurements)
+            assert row.decides(id) == own and (id not in row.spreads or own)

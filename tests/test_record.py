@@ -1,7 +1,16 @@
+import errno
 import json
 import math
+import multiprocessing
+import os
+import resource
+import signal
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from causalnb import UserError, record
 from causalnb.record import Measurement, MeasurementId, Record, compare
@@ -293,3 +302,232 @@ def test_files_that_cannot_change_a_number_do_not_count():
     names = record.computing_sources()
     assert "causalnb/statistics.py" in names
     assert not {"causalnb/console.py", "causalnb/runner.py", "causalnb/paths.py"} & set(names)
+
+
+# A file from elsewhere ------------------------------------------------------------------------------------
+
+FULL = {
+    "sections": [record.Section(name="s", seconds=1, cpu_seconds=1, peak_memory=1)],
+    "store": [record.Use(digest="d", what="w", made=True, seconds=1, device="cpu", versions={"torch": "2"})],
+    "changed": {"eps": 0.2},
+    "data": {"mnist": "abc"},
+}
+
+
+def refused(tmp_path, content):
+    """The one sentence with which a file of this content is refused."""
+    file = tmp_path / "record.json"
+    file.write_text(content if isinstance(content, str) else json.dumps(content).replace("Infinity", "1e999"))
+    with pytest.raises(UserError) as error:
+        record.read(file)
+    told = str(error.value)
+    assert told.startswith(str(file)) and len(told.splitlines()) == 1 and len(told) < 600
+    return told
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """The text of a sound record."""
+    file = tmp_path_factory.mktemp("good") / "record.json"
+    return a_record({"a": KINDS["share"]}, **FULL).write(file).read_text()
+
+
+@pytest.mark.parametrize("number", [record.SCHEMA + 1, 0, -1, "2", 2.0, True, None, [2], "x" * 10_000])
+def test_a_schema_that_nobody_knows_is_refused(tmp_path, good, number):
+    told = refused(tmp_path, json.loads(good) | {"schema_version": number})
+    assert f"this version of causalnb reads schemas 1 to {record.SCHEMA}: install" in told
+
+
+TEXTS, NUMBERS, KEYED = [0, None, ["x"], {"a": 1}], ["1", None, True, [1], {}, 1e999], [None, "x", [1]]
+WRONG = {
+    ("profile",): ["<script>", "", "Laptop", *TEXTS],
+    ("chapter",): ["../ace", "a b", "a;b", "$(x)", "", *TEXTS],
+    ("device",): ["cpu/../x", "<b>", *TEXTS],
+    ("started",): ["", "yesterday", "20261120T101010", *TEXTS],
+    ("finished",): ["<b>", "2026-13-01T00:00:00", *TEXTS],
+    ("edition",): TEXTS,
+    ("commit",): [0, [], {}, True],
+    ("threads",): [-1, 2**63, 1.5, *NUMBERS],
+    ("seconds",): [-1, 1e11, *NUMBERS],
+    ("cpu_seconds",): [-1, *NUMBERS],
+    ("peak_memory",): [-1, 2**63, 0.5, *NUMBERS],
+    ("seeds",): [0, None, "0", [0.5], ["0"], [True], [2**63], {}],
+    ("parameters",): [*KEYED, {"a": {}}, {"a": [[1]]}, {"a": 1e999}, {"a": 2**63}],
+    ("changed",): [*KEYED, {"a": {"b": 1}}, {"a": [[]]}, {"a": -1e999}],
+    ("data",): [*KEYED, {"a": 1}, {"a": None}],
+    ("sources",): [
+        *KEYED,
+        {"notebook": 1},
+        {"/etc/passwd": "d"},
+        {"causalnb/../x.py": "d"},
+        {"": "d"},
+        {"a": "d"},
+    ],
+    ("environment",): [
+        *KEYED,
+        {"versions": "2"},
+        {"versions": {"torch": 2}},
+        {"versions": {}, "accelerator": 1},
+    ],
+    ("sections",): [*KEYED, {}, [1], [{"name": "s"}]],
+    ("store",): [*KEYED, {}, [{"digest": "d"}]],
+    ("surprise",): [1],
+    ("measurements", "a", "value"): NUMBERS,
+    ("measurements", "a", "low"): ["0", True, [], 2.0, 1e999],
+    ("measurements", "a", "p"): [-0.1, 1.5, "0", True],
+    ("measurements", "a", "draws"): [1, [], True],
+    ("measurements", "a", "surprise"): [1],
+    ("shared", "0", "what"): TEXTS,
+    ("shared", "0", "data"): TEXTS,
+    ("shared", "0", "section"): TEXTS,
+    ("shared", "0", "rows"): [*KEYED, {"T1": 1}],
+    ("shared", "0", "surprise"): [1],
+    ("shared", "0", "estimate", "level"): [0, 1, 95, "0.95", True],
+    ("shared", "0", "estimate", "n"): [-1, 1.5, 2**63, "20", True],
+    ("shared", "0", "estimate", "seeds"): [0, "0", ["0"], [0.5], [True]],
+    ("shared", "0", "estimate", "method"): TEXTS,
+    ("shared", "0", "estimate", "unit"): TEXTS,
+}
+
+
+@pytest.mark.parametrize("place", WRONG, ids=".".join)
+def test_a_value_of_another_kind_is_refused_and_its_place_is_told(tmp_path, good, place):
+    for wrong in WRONG[place]:
+        content = json.loads(good)
+        *way, last = place
+        inside = content
+        for name in way:
+            inside = inside[name]
+        inside[last] = wrong
+        assert last in refused(tmp_path, content) or place[0] in ("measurements", "shared"), wrong
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[" * 100_000, "1" * 10_000, "NaN", '"\\ud800"', "null", "\x00", '{"schema_version": NaN}'],
+    ids=lambda text: repr(text[:20]),
+)
+def test_what_is_no_json_of_a_record_is_refused_in_a_sentence(tmp_path, content):
+    refused(tmp_path, content)
+
+
+def test_not_a_number_does_not_come_in_under_any_name(tmp_path, good):
+    for name in ("value", "low", "level", "seconds", "eps"):
+        spoilt = good.replace(f'"{name}": ', f'"{name}": NaN, "was": ', 1)
+        assert spoilt != good
+        refused(tmp_path, spoilt)
+
+
+def test_an_estimate_that_is_none_is_refused_when_it_is_measured_and_not_at_the_end_of_the_run():
+    for one in (
+        Estimate(math.nan),
+        Estimate(1.0, -math.inf, 2.0),
+        Estimate(1.0, 2.0, 0.0),
+        Estimate(1.0, 0.0, None),
+        Estimate(1.0, level=95),
+        Estimate(1.0, p=-1.0),
+        Estimate(1.0, n=-1),
+    ):
+        with pytest.raises(ValueError, match=r"finite|two ends|shares|count"):
+            Measurement(estimate=one)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda one: st.lists(one) | st.dictionaries(st.text(), one),
+)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_any_value_anywhere_is_refused_in_a_sentence_or_comes_back_as_it_was_given(
+    tmp_path_factory, good, data
+):
+    folder = tmp_path_factory.getbasetemp()
+    content, wrong = json.loads(good), data.draw(JSON)
+    inside, key = content, data.draw(st.sampled_from(list(content)))
+    while isinstance(inside[key], dict) and inside[key] and data.draw(st.booleans()):
+        inside, key = inside[key], data.draw(st.sampled_from(list(inside[key])))
+    inside[key] = wrong
+    (folder / "record.json").write_text(json.dumps(content))
+    try:
+        read = record.read(folder)
+    except UserError as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        if inside is content and key not in ("measurements", "shared"):
+            assert read.model_dump(mode="json")[key] == wrong
+
+
+# The disk -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def open_place():
+    """A folder that everyone may enter, as pytest's own are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+def sentence_without_rights(do):
+    """What `do` tells when it is refused, done by a forked child that gives up root's rights."""
+    context = multiprocessing.get_context("fork")
+    out, into = context.Pipe(duplex=False)
+
+    def child():
+        if os.geteuid() == 0:
+            os.setuid(65534)
+        try:
+            do()
+            into.send("done")
+        except UserError as error:
+            into.send(str(error))
+        except BaseException as error:
+            into.send(repr(error))
+
+    process = context.Process(target=child)
+    process.start()
+    told = out.recv() if out.poll(60) else "nothing"
+    process.join()
+    return told
+
+
+def test_a_record_that_may_not_be_read_or_written_is_a_sentence(open_place):
+    closed = open_place / "closed"
+    one = a_record()
+    one.write(closed / "record.json").chmod(0)
+    told = sentence_without_rights(lambda: record.read(closed))
+    assert told == (
+        f"{closed / 'record.json'} cannot be read ({os.strerror(errno.EACCES)}): choose a place that you may use, or "
+        "change its rights."
+    )
+    told = sentence_without_rights(lambda: one.write(closed / "record.json"))
+    assert "cannot be written" in told and "change its rights" in told
+    closed.chmod(0)
+    assert "cannot be read" in sentence_without_rights(lambda: record.read(closed))
+
+
+def test_a_full_disk_is_a_sentence_and_the_record_that_was_there_stays(open_place):
+    file = a_record().write(open_place / "record.json")
+    before = file.read_bytes()
+    large = a_record({f"m{i}": measured(i) for i in range(100)})
+
+    def write():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before), len(before)))
+        large.write(file)
+
+    assert "cannot be written (File too large): free space there" in sentence_without_rights(write)
+    assert file.read_bytes() == before and [one.name for one in open_place.iterdir()] == ["record.json"]
+
+
+def test_a_file_in_the_place_of_a_folder_is_told(tmp_path):
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(UserError, match="runs cannot be written"):
+        a_record().write(tmp_path / "runs" / "record.json")
+    with pytest.raises(UserError, match=r"runs/record.json cannot be read \(Not a directory\)"):
+        record.read(tmp_path / "runs" / "record.json")
+    (tmp_path / "odd" / "record.json").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"record.json cannot be read \(Is a directory\)"):
+        record.read(tmp_path / "odd")

@@ -39,8 +39,7 @@ def _within(slack: int, n: int, value: int, sentence: str) -> Finding:
     return Finding(None, value, f"{sentence}; this row lets {slack} pass, so give more images than that")
 
 
-# Budgets and steps
-# ------------------------------------------------------------------------------------------------
+# Budgets and steps ----------------------------------------------------------------------------------------
 
 
 def nothing_at_zero(probe: Probe) -> Finding:
@@ -138,8 +137,7 @@ def flattened(probe: Probe) -> Finding:
     )
 
 
-# Black boxes, gradients, success
-# ----------------------------------------------------------------------------------
+# Black boxes, gradients, success --------------------------------------------------------------------------
 
 
 def white_beats_black(probe: Probe) -> Finding:
@@ -237,8 +235,7 @@ def kept(probe: Probe) -> Finding:
     )
 
 
-# Losses, seeds, outputs, control
-# ----------------------------------------------------------------------------------
+# Losses, seeds, outputs, control --------------------------------------------------------------------------
 
 
 def losses(probe: Probe) -> Finding:

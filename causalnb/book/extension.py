@@ -42,7 +42,11 @@ def measured(
             used = env.temp_data.setdefault("cn_notes", {})
             place = used.setdefault((file, key), f"m-{len(used) + 1}")
             point = _record(file).measurements[key].estimate.value
-            shown = format(point, form or (".0f" if 1e3 <= abs(point) < 1e6 else ".3g"))
+            try:
+                shown = format(point, form or (".0f" if 1e3 <= abs(point) < 1e6 else ".3g"))
+            except ValueError:
+                told = f"{form} is no format of a number: give one of Python's, for example .1%"
+                return [], [inliner.reporter.error(told, line=lineno)]
             return [nodes.raw(rawtext, fragments.number(shown, place), format="html")], []
     return [], [inliner.reporter.error(f"no record of this book has a measurement {id}", line=lineno)]
 

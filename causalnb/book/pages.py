@@ -4,7 +4,7 @@ Every verdict is judged here anew, from the ledger as it is now and the record o
 """
 
 import ast
-import shutil
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import causalnb
-from causalnb import UserError, fragments, ledger, notebook, record, runner
+from causalnb import UserError, console, files, fragments, ledger, notebook, record, runner
 from causalnb.book import api
 from causalnb.fragments import elements as ui
 from causalnb.fragments.judged import counted
@@ -45,6 +45,7 @@ class Shown:
     paper: ledger.Paper
     verdicts: Sequence[ledger.Verdict]
     state: runner.State
+    page: "NotebookNode"
 
     @property
     def part(self) -> fragments.Part:
@@ -64,13 +65,13 @@ class Shown:
 def write(root: Path) -> None:
     """Write everything that the hand-written pages of the book at `root` include, and each chapter's page."""
     generated = root / "book" / "_generated"
-    shutil.rmtree(generated, ignore_errors=True)
+    files.remove(generated)
     shown = [show(one) for one in runner.chapters().values()]
     for each in shown:
         _chapter(each, root, generated / each.chapter.name)
     parts = [each.part for each in shown]
     names = [f"causalnb.chapters.{each.chapter.name}" for each in shown]
-    files = {
+    contents = {
         "parts.html": fragments.parts(parts),
         "commands.html": fragments.command("make book", "build these pages")
         + fragments.command("make test", "check them"),
@@ -80,26 +81,29 @@ def write(root: Path) -> None:
         "rows.html": fragments.rows(parts),
         "status.html": _status(shown),
         "versions.html": "".join(
-            f"<p>{each.chapter.title}</p>{fragments.versions(each.run.record)}" for each in shown
+            f"<p>{ui.text(each.chapter.title)}</p>{fragments.versions(each.run.record)}" for each in shown
         ),
         "machine.md": "\n\n".join(machine(each.chapter) for each in shown),
         "api.md": api.markdown(Path(causalnb.__file__).parents[1], (*names, *FOR_METHOD_USERS)),
     }
-    for name, content in files.items():
-        (generated / name).write_text(content, encoding="utf-8")
+    for name, content in contents.items():
+        files.write(generated / name, content)
 
 
 def show(one: runner.Chapter) -> Shown:
-    """A chapter with its published execution of the largest profile, else this machine's quick run."""
-    published = runner.published(one)
-    run = published[0] if published else runner.quick(one)
-    if run is None:
-        raise UserError(
-            f"{one.name} has no execution to show: run `causalnb run {one.name}`, or `make book`, which does."
-        )
-    rows = ledger.load(one.name)
-    return Shown(
-        one, run, bool(published), rows.paper, ledger.judge(rows, run.record), runner.state(run, one)
+    """A chapter with its published execution of the largest profile, else this machine's quick run; one that
+    cannot be shown is told in a line and left out.
+    """
+    rows, published = ledger.load(one.name), runner.published(one)
+    for run in filter(None, (*published, runner.quick(one))):
+        try:
+            page, verdicts = current(one, run), ledger.judge(rows, run.record)
+        except UserError as error:
+            console.say(f"left out: {run.folder}: {error}")
+            continue
+        return Shown(one, run, run in published, rows.paper, verdicts, runner.state(run, one), page)
+    raise UserError(
+        f"{one.name} has no execution to show: run `causalnb run {one.name}`, or `make book`, which does."
     )
 
 
@@ -109,16 +113,17 @@ def show(one: runner.Chapter) -> Shown:
 def _chapter(shown: Shown, root: Path, folder: Path) -> None:
     import nbformat
 
-    folder.mkdir(parents=True)
-    one, node = shown.chapter, current(shown.chapter, shown.run)
-    (folder / f"{one.name}.ipynb").write_text(_without_places(nbformat.writes(node), root), encoding="utf-8")
-    shutil.copy(one.source, folder)
-    shutil.copy(shown.run.folder / "record.json", folder)
+    one, node = shown.chapter, shown.page
+    files.write(folder / f"{one.name}.ipynb", _without_places(nbformat.writes(node), root))
+    for file in (one.source, shown.run.folder / "record.json"):
+        with files.refusals(file, "read"):
+            content = file.read_bytes()
+        files.write(folder / file.name, content)
     (title, _, rest), top, cells = node.cells[0].source.partition("\n"), [_raw(_head(shown))], []
     for cell in node.cells[1:]:
         fragment, tags = judged(cell, shown), cell.metadata.get("tags", [])
         if fragment:
-            (folder / f"{cell.id}.html").write_text(fragment, encoding="utf-8")
+            files.write(folder / f"{cell.id}.html", fragment)
             cell = nbformat.v4.new_markdown_cell(_raw(f":file: {cell.id}.html"), id=cell.id)
         elif {"parameters", "injected-parameters"} & set(tags):
             which = "parameters" if "parameters" in tags else "parameters that were given"
@@ -132,27 +137,29 @@ def _chapter(shown: Shown, root: Path, folder: Path) -> None:
             cells.append(cell)
     node.cells[0].source = "\n\n".join([title, *top, rest])
     node.cells[1:] = cells
-    files = {
+    taken = {
         f"{one.name}.ipynb": "this page as an executed notebook",
         one.source.name: "its text source",
         "record.json": "its record",
     }
-    links = ", ".join(f"{{download}}`{what} <{name}>`" for name, what in files.items())
+    links = ", ".join(f"{{download}}`{what} <{name}>`" for name, what in taken.items())
     node.cells.append(nbformat.v4.new_markdown_cell(f"Take it with you: {links}.", id="downloads"))
-    (folder / "page.ipynb").write_text(_without_places(nbformat.writes(node), root), encoding="utf-8")
+    files.write(folder / "page.ipynb", _without_places(nbformat.writes(node), root))
 
 
 def current(one: runner.Chapter, run: runner.Executed) -> "NotebookNode":
     """The executed notebook with the chapter's prose as it is now, where its code cells are still those that
     ran.
     """
-    import nbformat
-
-    node = nbformat.read(run.notebook, as_version=4)
-    if runner.cells(one) == run.record.sources["notebook"]:
+    node = _read(run.notebook)
+    if runner.cells(one) == run.record.sources.get("notebook"):
         ran, cells = [cell for cell in node.cells if cell.cell_type == "code"], []
         for cell in runner.convert(one).cells:
             if cell.cell_type == "code":
+                if not ran:
+                    raise UserError(
+                        f"{run.notebook} lacks cells that its record names: run the chapter again."
+                    )
                 cell.update(outputs=ran[0].outputs, execution_count=ran.pop(0).execution_count)
             cells.append(cell)
             while ran and "injected-parameters" in ran[0].metadata.get("tags", []):
@@ -160,6 +167,24 @@ def current(one: runner.Chapter, run: runner.Executed) -> "NotebookNode":
         node.cells = cells
     for at, cell in enumerate(node.cells):
         cell.id = f"cell{at}"
+    return node
+
+
+def _read(file: Path) -> "NotebookNode":
+    """A notebook that begins with a text cell, as every chapter does."""
+    import nbformat
+
+    try:
+        with files.refusals(file, "read"):
+            node = nbformat.reads(file.read_text(encoding="utf-8"), as_version=4)
+        nbformat.validate(node)
+        if node.cells[0].cell_type != "markdown":
+            raise ValueError("its first cell is no text")
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, nbformat.ValidationError) as error:
+        raise UserError(
+            f"{file} is no notebook of a chapter ({str(error).partition(chr(10))[0]:.200}): run the "
+            "chapter again."
+        ) from None
     return node
 
 
@@ -175,14 +200,20 @@ def judged(cell: "NotebookNode", shown: Shown) -> str:
         "verdicts": lambda *selection: fragments.verdicts(shown.verdicts, selection, made),
         "commands": lambda: fragments.run_box(name, notebook.parameters_of(name)),
     }
-    match ast.parse(cell.source).body:
+    try:
+        body = ast.parse(cell.source).body
+    except (SyntaxError, ValueError):  # a line for IPython
+        return ""
+    match body:
         case [ast.Expr(ast.Call(ast.Attribute(ast.Name("run"), verb), arguments))] if verb in known:
             return known[verb](*map(ast.literal_eval, arguments))
     return ""
 
 
 def _raw(content: str) -> str:
-    return f"```{{raw}} html\n{content}\n```"
+    """HTML as Markdown that holds nothing else, whatever it says: its fence is longer than any run inside."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", content)), default=0))
+    return f"{fence}{{raw}} html\n{content}\n{fence}"
 
 
 def _head(shown: Shown) -> str:
@@ -191,10 +222,7 @@ def _head(shown: Shown) -> str:
         if shown.published
         else "an execution on the machine that built this page, as none is published"
     )
-    return (
-        f'<p class="cn-foot">This page shows {what}: {shown.run.record.finished[:10]}, profile '
-        f"{shown.run.record.profile}.</p>"
-    )
+    return fragments.shows(what, shown.run.record)
 
 
 def _without_places(source: str, root: Path) -> str:
@@ -262,22 +290,28 @@ def machine(one: runner.Chapter) -> str:
     if not runs:
         return f"## {one.title}\n\nThis chapter was not executed on this machine."
     table = fragments.status(
-        [(f"{one.name}/{run.folder.name}", run.record, runner.state(run, one)) for run in runs],
+        [
+            (f"{one.name}/{console.plain(run.folder.name)}", run.record, runner.state(run, one))
+            for run in runs
+        ],
         "Executions on this machine.",
     )
-    published = {run.record.profile: run.record for run in reversed(runner.published(one))}
-    compared = [_compared(run, published) for run in runs]
+    published: dict[str, record.Record] = {
+        run.record.profile: run.record for run in reversed(runner.published(one))
+    }
+    compared = [_raw(_compared(run, published)) for run in runs]
     return "\n\n".join([f"## {one.title}", _raw(table), *compared])
 
 
 def _compared(run: runner.Executed, published: dict[str, record.Record]) -> str:
-    name, profile = f"`{run.folder.name}`", run.record.profile
+    name, profile = console.plain(run.folder.name), run.record.profile
     if profile not in published:
-        return f"{name} stands alone: no execution at the profile {profile} is published."
+        told = f"stands alone: no execution at the profile {profile} is published."
+        return fragments.beside(name, told, [])
     rows = record.compare(published[profile], run.record)
     words = [row.word for row in rows]
     told = (
-        f"{name} beside the published execution at that profile, {len(rows)} measurements: "
+        f"beside the published execution at that profile, {len(rows)} measurements: "
         f"{words.count('same')} the same, "
         f"{words.count('different')} different, {words.count('not comparable')} not comparable (only one has "
         "them, or the data differ)."
@@ -286,14 +320,17 @@ def _compared(run: runner.Executed, published: dict[str, record.Record]) -> str:
         (
             bool(row.expected),
             -abs(b.value - a.value),
-            f"`{row.id}`: published {a.value:.6g}, here {b.value:.6g}",
+            row.id,
+            f"{a.value:.6g}",
+            f"{b.value:.6g}",
         )
         for row in rows
         if row.word == "different" and (a := row.first) and (b := row.second)
     ]
     lines = [
-        line + ", inside the 95 % prediction interval" * expected
-        for expected, _, line in sorted(apart)[:LARGEST]
+        (*line, ", inside the 95 % prediction interval" * expected)
+        for expected, _, *line in sorted(apart)[:LARGEST]
     ]
-    lines += [f"{len(apart) - LARGEST} more, which `causalnb compare` lists"] if len(apart) > LARGEST else []
-    return "\n- ".join([told, *lines])
+    if len(apart) > LARGEST:
+        told += f" The {LARGEST} largest differences follow; `causalnb compare` lists all {len(apart)}."
+    return fragments.beside(name, told, lines)

@@ -5,14 +5,13 @@ Sphinx checks the Markdown; raw HTML is checked here, together with anything tha
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from causalnb import UserError
+from causalnb import UserError, files
 
 LOADS = {"script": "src", "img": "src", "source": "src", "iframe": "src", "link": "href"}
 FOLLOWED = ("stylesheet", "icon", "preload", "modulepreload")
@@ -25,7 +24,7 @@ def render(root: Path) -> Path:
     """
     build = root / "_build"
     for name in ("html", ".doctrees", "jupyter_execute"):
-        shutil.rmtree(build / name, ignore_errors=True)
+        files.remove(build / name)
     command = [
         sys.executable,
         "-c",
@@ -49,7 +48,9 @@ def render(root: Path) -> Path:
     )
     if done.returncode:
         raise UserError(f"The site has faults: {_warnings(done.stdout + done.stderr, root)}")
-    if faults := broken(build / "html"):
+    with files.refusals(build, "read"):
+        faults = broken(build / "html")
+    if faults:
         raise UserError(f"The site has {len(faults)} broken links: {'; '.join(faults[:8])}")
     return build / "html" / "index.html"
 

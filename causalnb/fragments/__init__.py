@@ -10,10 +10,28 @@ from causalnb.fragments.judged import claims, errata, grid, strip, strokes, verd
 from causalnb.fragments.live import Tile, explorer
 from causalnb.fragments.pages import KINDS, Part, matrix, rows, run_box
 
-bar, card, check, command, figure, key, notes, number, parts, plain, state, status, verdict, versions = map(
+(
+    bar,
+    beside,
+    card,
+    check,
+    command,
+    figure,
+    key,
+    notes,
+    number,
+    parts,
+    plain,
+    shows,
+    state,
+    status,
+    verdict,
+    versions,
+) = map(
     component,
     (
         "bar",
+        "beside",
         "card",
         "check",
         "command",
@@ -23,6 +41,7 @@ bar, card, check, command, figure, key, notes, number, parts, plain, state, stat
         "number",
         "parts",
         "plain",
+        "shows",
         "state",
         "status",
         "verdict",
@@ -35,6 +54,7 @@ __all__ = [
     "Part",
     "Tile",
     "bar",
+    "beside",
     "card",
     "check",
     "claims",
@@ -54,6 +74,7 @@ __all__ = [
     "plain",
     "rows",
     "run_box",
+    "shows",
     "state",
     "status",
     "strip",

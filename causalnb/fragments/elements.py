@@ -3,7 +3,9 @@
 The HTML of every component is a macro of components.html; this folder's modules prepare what the macros show.
 """
 
+import ast
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from functools import cache
@@ -13,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
+from causalnb.console import plain_lines
 from causalnb.ledger import SYMBOLS, WORDS, counts, printed_cells
 from causalnb.record import Record
 from causalnb.statistics import Estimate
@@ -35,8 +38,10 @@ def _macros() -> Any:
 
 
 def component(name: str) -> Callable[..., str]:
-    """The macro of that name as a function to HTML; its arguments stand in components.html."""
-    return lambda *given, **named: getattr(_macros(), name)(*given, **named)
+    """The macro of that name as a function to HTML, in which control characters of texts are written out; its
+    arguments stand in components.html.
+    """
+    return lambda *given, **named: Markup(plain_lines(getattr(_macros(), name)(*given, **named)))
 
 
 td, tr, head, table = map(component, ("td", "tr", "head", "table"))
@@ -156,6 +161,23 @@ def spread(ascending: Sequence[str]) -> str:
     return " to ".join(dict.fromkeys([*ascending[:1], *ascending[-1:]]))
 
 
+def again(record: Record) -> str:
+    """The command that makes a run again, quoted for the shell; each value is read back as it was."""
+    given = [part for name, value in record.changed.items() for part in ("-p", f"{name}={_literal(value)}")]
+    return shlex.join(["causalnb", "run", record.chapter, "--profile", record.profile, *given])
+
+
+def _literal(value: Any) -> str:
+    """A value as -p takes it: a text bare where it is no Python literal and can be seen whole."""
+    if not isinstance(value, str):
+        return repr(value)
+    try:
+        ast.literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return value if value.isprintable() else ascii(value)
+    return ascii(value)
+
+
 def note(id: str, record: Record, key: str) -> str:
     """Where a measured number comes from: interval, sample, seeds, device, date, and the command that makes
     it again.
@@ -171,6 +193,6 @@ def note(id: str, record: Record, key: str) -> str:
 
 
 environment().filters |= {
-    each.__name__: each for each in (attributes, text, slug, message, pretty, value, duration, took)
+    each.__name__: each for each in (attributes, text, slug, message, pretty, value, duration, took, again)
 }
 environment().globals |= {"run_facts": run_facts}

@@ -1,17 +1,8 @@
 """The ledger: what a paper prints, the rule that decides each row, and the verdict that a record earns it."""
 
-from causalnb.ledger.rows import (
-    CellRule,
-    ClaimRule,
-    Ledger,
-    Paper,
-    Row,
-    keep_spreads,
-    load,
-    matches,
-    parse,
-    read_printed,
-)
+from causalnb.ledger.patterns import matches
+from causalnb.ledger.rows import Ledger, Paper, Row, keep_spreads, load, parse
+from causalnb.ledger.rules import CellRule, ClaimRule, read_printed
 from causalnb.ledger.verdicts import (
     SYMBOLS,
     WORDS,

@@ -7,12 +7,10 @@ Nothing is judged here. Seed spreads, which tolerances take, come from `seed_spr
 import itertools
 import json
 import math
-import operator
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from fnmatch import translate
-from functools import cache, cached_property
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -21,136 +19,17 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from causalnb import UserError
+from causalnb.ledger.patterns import Patterns, matches
+from causalnb.ledger.rules import CellRule, ClaimRule, EqualRule, FixedRule, Spread, Tolerance, read_printed
 from causalnb.parameters import Profile
 from causalnb.record import digest
 from causalnb.statistics import prediction_half_width
 
 PROFILES: tuple[Profile, ...] = get_args(Profile)
-EDGE = 1 + 1e-9  # a value on the edge of a band, but for rounding in the last place, lies inside
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CellRule(_Frozen):
-    """Reproduced: our point within printed +- tol and our interval within printed +- 2 tol. Not: the interval
-    wholly outside printed +- tol.
-    """
-
-    type: Literal["cell"]
-
-    @staticmethod
-    def decide(off: float, low: float, high: float, tol: float) -> tuple[bool | None, float | None]:
-        """Whether point and ends, each less the printed value, agree with it (None: open); if open, how many
-        times too wide they are.
-        """
-        tol *= EDGE
-        if abs(off) <= tol and -2 * tol <= low and high <= 2 * tol:
-            return True, None
-        if low > tol or high < -tol:
-            return False, None
-        if abs(off) <= tol:
-            return None, max((high - off) / (2 * tol - off), (off - low) / (2 * tol + off))
-        return None, (off - low if off > 0 else high - off) / (abs(off) - tol)
-
-
-class ClaimRule(_Frozen):
-    """Over its whole interval the measured value is `relation` than (for "between": two ends), by at least
-    `margin`.
-
-    trainings  how many seeds the estimate must rest on: 3 for a claim about a training method
-    why        where the number and the margin come from
-    """
-
-    type: Literal["claim"]
-    relation: Literal[">", "<", ">=", "<=", "between"]
-    than: float | tuple[float, float]
-    margin: float = Field(0.0, ge=0)
-    trainings: int = 1
-    why: str
-
-    @model_validator(mode="after")
-    def _ends(self) -> Self:
-        if isinstance(self.than, tuple) != (self.relation == "between"):
-            raise ValueError("the relation between takes two ends, every other one number")
-        return self
-
-    def decide(self, value: float, low: float, high: float) -> tuple[bool | None, float | None]:
-        """Whether the relation holds from low to high (None: at some values); if open, how many times too
-        wide that is.
-        """
-        first, last = self.than if isinstance(self.than, tuple) else (self.than, self.than)
-        least, most = (
-            (-math.inf if self.relation[0] == "<" else first + self.margin),
-            (math.inf if self.relation[0] == ">" else last - self.margin),
-        )
-        below = operator.lt if self.relation in (">", "<") else operator.le
-        if below(least, low) and below(high, most):
-            return True, None
-        if not (below(least, high) and below(low, most)):
-            return False, None
-        if value in (least, most):
-            return None, None
-        return None, max(
-            (value - low if value > end else high - value) / abs(value - end) for end in (least, most)
-        )
-
-
-class EqualRule(_Frozen):
-    """Equal or different: a logical result is 1.0; a replayed number is the printed one at its rounding."""
-
-    type: Literal["equal"]
-
-
-class FixedRule(_Frozen):
-    """Nothing that can be measured decides the row."""
-
-    type: Literal["fixed"]
-    reason: Literal[
-        "under-specified",
-        "input not published",
-        "not delivered by the paper",
-        "impossible as printed",
-        "a control failed",
-    ]
-    detail: str
-
-
-class Spread(_Frozen):
-    """The standard deviation of a value over k trainings; of a percentage, as a share."""
-
-    sd: float = Field(ge=0)
-    k: int = Field(ge=2)
-
-
-class Tolerance(_Frozen):
-    """The inputs of a cell's tolerance: rounding, the sampling error of their n, and the seed spread, in
-    quadrature.
-
-    of      what is printed: a mean (over images whose sd is `spread`), an sd, or a proportion
-    n       their sample size; None where it is unknown: the tolerance goes without that term
-    seeds   "measured": our spread, from trainings set apart for it; a Spread: theirs, printed; None: without
-            that term
-    why     where the inputs come from, and which terms are missing
-    """
-
-    of: Literal["mean", "sd", "proportion"]
-    n: int | None
-    spread: float | None = None
-    seeds: Literal["measured"] | Spread | None = "measured"
-    why: str
-
-    def sampling(self, printed: float, whole: float) -> float:
-        """The 95 % half-width of the printed value if n were drawn anew; in its unit, of which `whole` makes
-        1.
-        """
-        error = {
-            "mean": self.spread or 0.0,
-            "sd": printed / math.sqrt(2),
-            "proportion": math.sqrt(max(printed * (whole - printed), 0.0)),
-        }[self.of]
-        return 1.96 * error / math.sqrt(self.n - (self.of == "sd")) if self.n else 0.0
 
 
 class Decision(_Frozen):
@@ -251,14 +130,12 @@ class Row(_Frozen):
         """Whether a measurement is one of the row's readings."""
         return any(matches(pattern, id) for pattern in self.decided_by.measurements)
 
-    def concerns(self, id: str) -> bool:
-        """Whether a measurement is a reading, or would be one if the row's data set were its stand-in."""
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Of its readings, and of what would be one if the row's data set were its stand-in."""
         by = self.decided_by
-        return (
-            self.decides(id)
-            or bool(by.stand_in)
-            and any(matches(pattern.replace(by.data, by.stand_in), id) for pattern in by.measurements)
-        )
+        beside = [one.replace(by.data, by.stand_in) for one in by.measurements] if by.stand_in else []
+        return tuple(dict.fromkeys([*by.measurements, *beside]))
 
     def scale(self, unit: str) -> float:
         """What turns a value measured in `unit` into the printed unit: 100 for a share where a percentage is
@@ -317,42 +194,11 @@ class Ledger(_Frozen):
 
     def decided_by(self, measurement: str) -> tuple[Row, ...]:
         """The rows to which a measurement matters: as a reading, or beside it."""
-        return tuple(
-            row
-            for row in self._by_first_name.get(measurement.partition(".")[0], ())
-            if row.concerns(measurement)
-        )
+        return tuple(self.rows[at] for at in self._index.of(measurement))
 
     @cached_property
-    def _by_first_name(self) -> dict[str, list[Row]]:
-        """Rows by what their patterns begin with, which holds no *: a search among a few instead of all."""
-        found: dict[str, list[Row]] = {}
-        for row in self.rows:
-            for name in dict.fromkeys(pattern.partition(".")[0] for pattern in row.decided_by.measurements):
-                found.setdefault(name, []).append(row)
-        return found
-
-
-def matches(pattern: str, id: str) -> bool:
-    """Whether a measurement's id matches a pattern, in which * stands for anything."""
-    return _matcher(pattern)(id) is not None
-
-
-@cache
-def _matcher(pattern: str) -> Callable[[str], re.Match[str] | None]:
-    return re.compile(translate(pattern)).match
-
-
-def read_printed(printed: str) -> tuple[float, float]:
-    """A printed number and its rounding half-width, both in the printed unit.
-
-    >>> read_printed("95.23%")
-    (95.23, 0.005)
-    """
-    found = re.fullmatch(r"([-+]?\d+(?:\.(\d+))?) ?%?", printed.strip().replace("−", "-"))
-    if not found:
-        raise ValueError(f"{printed!r} is not a printed number")
-    return float(found[1]), float(f"5e-{len(found[2] or '') + 1}")
+    def _index(self) -> Patterns:
+        return Patterns([row.patterns for row in self.rows])
 
 
 # Reading the file -----------------------------------------------------------------------------------------
@@ -394,7 +240,7 @@ def parse(chapter: str, source: str, spreads: Mapping[str, Any] | None = None) -
     An entry with `for`, a list of lists of {name: value}, stands for one row per combination, or for all of
     its `rows` per combination; each {name} in their texts is filled in.
     """
-    content = yaml.safe_load(source)
+    content = yaml.load(source, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     entries = [row for entry in content["rows"] for row in _expanded(entry)]
     try:
         plain = Ledger.model_validate({"chapter": chapter, "paper": content["paper"], "rows": entries})
@@ -407,18 +253,17 @@ def parse(chapter: str, source: str, spreads: Mapping[str, Any] | None = None) -
             f"causalnb/chapters/{chapter}/ledger.yaml is not a ledger: {' '.join(where)}: {first['msg']}. "
             "Mend that entry."
         ) from None
-    families, known = (
-        Counter(row.family for row in plain.rows),
-        {id: Spread.model_validate(spread) for id, spread in (spreads or {}).items()},
-    )
+    families = Counter(row.family for row in plain.rows)
+    readings = Patterns([row.decided_by.measurements for row in plain.rows])
+    known: list[dict[str, Spread]] = [{} for _ in plain.rows]
+    for id, spread in (spreads or {}).items():
+        for at in readings.of(id):
+            known[at][id] = Spread.model_validate(spread)
     full = [
         row.model_copy(
-            update={
-                "level": 1 - 0.05 / families[row.family] if row.family else 0.95,
-                "spreads": {id: spread for id, spread in known.items() if row.decides(id)},
-            }
+            update={"level": 1 - 0.05 / families[row.family] if row.family else 0.95, "spreads": found}
         )
-        for row in plain.rows
+        for row, found in zip(plain.rows, known, strict=True)
     ]
     return plain.model_copy(update={"rows": tuple(full)})
 

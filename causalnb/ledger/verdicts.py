@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, get_args
 
-from causalnb.ledger.rows import EDGE, PROFILES, CellRule, ClaimRule, FixedRule, Ledger, Row, read_printed
+from causalnb import UserError
+from causalnb.ledger.rows import PROFILES, Ledger, Row
+from causalnb.ledger.rules import EDGE, CellRule, ClaimRule, FixedRule, read_printed
 from causalnb.record import Measurement, Record
 from causalnb.statistics import Estimate
 
 Word = Literal["reproduced", "not reproduced", "undecided", "cannot judge", "transferred", "not run"]
 WORDS: tuple[Word, ...] = get_args(Word)
 SYMBOLS: dict[Word, str] = dict(zip(WORDS, "✓✕◐⊘→○", strict=True))
+
+LARGEST = 10**15  # an n beyond it decides nothing that anyone can measure
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,8 @@ def _reading(row: Row, id: str, of: Estimate, controls: Mapping[str, Verdict]) -
         return judged("undecided", reason="a single draw has no interval")
     holds, wide = _decide(row, tol, of, low, high)
     if holds is None:
-        enough = math.ceil(of.n * wide**2) if of.n and wide else None
+        needed = of.n * wide * wide if of.n and wide else math.inf
+        enough = math.ceil(needed) if needed < LARGEST else None
         more = f"; about {enough:,} would decide it at this spread" if enough else ""
         return judged("undecided", reason=f"open at n = {of.n}{more}", enough=enough)
     if holds:
@@ -189,7 +194,10 @@ def _decide(
         off, least, most = (x * row.scale(of.unit) - printed for x in (of.value, low, high))
         return CellRule.decide(off, least, most, tol) if tol else (abs(off) <= rounding * EDGE, None)
     if of.value not in (0.0, 1.0):
-        raise ValueError(f"{row.id} is decided by a logical result, 1.0 or 0.0, got {of.value}")
+        raise UserError(
+            f"{row.id} is decided by a logical result, 1.0 or 0.0, and the record has {of.value}: no run of "
+            "this chapter wrote it, so give another record."
+        )
     return of.value == 1.0, None
 
 

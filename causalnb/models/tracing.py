@@ -10,7 +10,7 @@ import os
 import random
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -159,13 +159,27 @@ class _Tracer(fx.Tracer):
 
 def _unknown(name: str) -> Any:
     def method(self: Any, *args: object) -> NoReturn:
-        self.tracer.refuse(TypeError(f"{name} needs a value that is not there yet"))
+        error = TypeError(f"{name} needs a value that is not there yet")
+        self.tracer.broken.append(error)
+        raise error
+
+    return method
+
+
+def _in_place(step: Callable[[Any, Any], Any]) -> Any:
+    def method(self: Any, other: object) -> Any:
+        return self.tracer.create_proxy("call_function", step, (self, other), {})
 
     return method
 
 
 class _Value(fx.Proxy):
-    """A value of a trace, which notices what a trace cannot answer."""
+    """A value of a trace, which notices what a trace cannot answer, and that `+=` changes a tensor."""
+
+    __iadd__, __isub__, __imul__ = map(_in_place, (operator.iadd, operator.isub, operator.imul))
+    __itruediv__, __ifloordiv__ = map(_in_place, (operator.itruediv, operator.ifloordiv))
+    __imod__, __ipow__, __iand__ = map(_in_place, (operator.imod, operator.ipow, operator.iand))
+    __ior__, __ixor__ = map(_in_place, (operator.ior, operator.ixor))
 
     __len__, __int__, __float__ = _unknown("len"), _unknown("int"), _unknown("float")
     __setitem__, __delitem__, __array__ = _unknown("setting items"), _unknown("del"), _unknown("numpy")
@@ -297,7 +311,9 @@ def _tail(
         if node not in made:
             if node in fed:
                 raise Uncuttable(f"{_what(node)} past it")
-            if node in numbers:
+            if buffer := _updated(node):
+                made[node] = of(buffer)
+            elif node in numbers:
                 sizes.append(node)
                 made[node] = tail.call_method("size", (given, 0))
             else:
@@ -307,6 +323,14 @@ def _tail(
     for node in after:
         made[node] = tail.node_copy(node, of)
     return tail, sizes
+
+
+def _updated(node: fx.Node) -> fx.Node | None:
+    """The buffer of which a node is the new value: the first graph has written it."""
+    if _writes(node) and node.args and isinstance(node.args[0], fx.Node):
+        first = node.args[0]
+        return first if first.op == "get_attr" else _updated(first)
+    return None
 
 
 def _fed(nodes: list[fx.Node]) -> tuple[set[fx.Node], set[fx.Node]]:
@@ -349,14 +373,20 @@ def _may_write(whole: Whole, node: fx.Node) -> bool:
             getattr(module, "inplace", False) or not type(module).forward.__module__.startswith("torch.nn")
             for module in whole.get_submodule(str(node.target)).modules()
         )
-    name = str(getattr(node.target, "__name__", node.target))
     home = str(getattr(node.target, "__module__", None) or "torch").partition(".")[0]
     return (
         home not in _KNOWN
+        or _writes(node)
         or "out" in node.kwargs
-        or (name.endswith("_") and not name.endswith("__"))
-        or f"__{name}__" in _IN_PLACE
         or any(value is True for value in (*node.args, *node.kwargs.values()))
+    )
+
+
+def _writes(node: fx.Node) -> bool:
+    """Whether a step is named as one that changes its first tensor, and gives it back."""
+    name = str(getattr(node.target, "__name__", node.target))
+    return node.op.startswith("call_") and (
+        (name.endswith("_") and not name.endswith("__")) or f"__{name}__" in _IN_PLACE
     )
 
 

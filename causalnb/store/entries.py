@@ -143,7 +143,7 @@ class Store:
         }
         if len(found) != 1:
             raise UserError(
-                f"{console.plain(digest) or 'An empty text'} names {len(found) or 'no'} sound entries of "
+                f"{console.plain(digest, 80) or 'An empty text'} names {len(found) or 'no'} sound entries of "
                 f"{self.root}: give the digits with which `causalnb store` lists one."
             )
         (source,) = found.values()
@@ -201,7 +201,7 @@ class Store:
                 return "is no entry of a store" if sound(path) else "is damaged"
         home = self._path(entry.key)
         if path.parent == self.root and path != home:
-            return f"holds {console.plain(entry.what)}, whose place is {home.name}"
+            return f"holds {console.plain(entry.what, 80)}, whose place is {home.name}"
         return ""
 
     def _set_aside(self, path: Path) -> None:
@@ -238,7 +238,9 @@ class Store:
 
     def _alone(self, key: Mapping[str, Any]) -> AbstractContextManager[None]:
         """Inside, no other process makes this entry."""
-        return locks.alone(self.root / "locks" / f"{self._path(key).stem}.lock", console.plain(key["what"]))
+        return locks.alone(
+            self.root / "locks" / f"{self._path(key).stem}.lock", console.plain(key["what"], 80)
+        )
 
 
 def _put(path: Path, content: bytes) -> None:

@@ -110,7 +110,7 @@ def _holder(file: Path) -> str:
     """Who holds a lock, by what its file says."""
     with suppress(OSError, ValueError):
         number, host, *_ = file.read_text(errors="replace")[:300].split("\n")
-        return f"process {int(number)} on {console.plain(host)}"
+        return f"process {int(number)} on {console.plain(host, 80)}"
     return "another process"
 
 
