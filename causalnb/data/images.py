@@ -44,12 +44,20 @@ class Images:
 
     def store_key(self) -> str:
         """What tells these images from others in the store: pixels, labels, classes and factors."""
-        return self._content
+        held = {"images": self.images, "labels": self.labels, "factors": self.factors}
+        edited = (
+            self.images._version,
+            self.labels._version,
+            *(one._version for one in self.factors.values()),
+        )
+        if edited not in self._digests:
+            self._digests[edited] = identity.digest({**held, "classes": self.classes}, self.name)
+        return self._digests[edited]
 
     @cached_property
-    def _content(self) -> str:
-        held = {"images": self.images, "labels": self.labels, "factors": self.factors}
-        return identity.digest({**held, "classes": self.classes}, self.name)
+    def _digests(self) -> dict[tuple[int, ...], str]:
+        """What was found before, by how often each tensor had been written to."""
+        return {}
 
     def __post_init__(self) -> None:
         """Refuse what is not as above: any number that is made of it would be plausible and wrong."""

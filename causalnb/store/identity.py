@@ -23,11 +23,11 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, fx, nn
 
-from causalnb import record
+from causalnb import UserError, record
 from causalnb.store import code
 
 GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
-REFUSED = (PurePath, Iterator, torch.jit.ScriptModule, *GENERATORS)
+REFUSED = (PurePath, Iterator, torch.jit.ScriptModule, np.ma.MaskedArray, *GENERATORS)
 REPR = (
     torch.dtype,
     torch.device,
@@ -43,10 +43,11 @@ HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backwa
 PARTS = ("_parameters", "_buffers", "_modules")
 ASIDE = ("training", *PARTS, "_non_persistent_buffers_set", "_is_full_backward_hook")
 ASIDE_ENDS = ("_hooks", "_hooks_with_kwargs", "_hooks_always_called", "_call_impl")
+OF_PYDANTIC = ("__pydantic_extra__", "__pydantic_private__")
 OF_GRAPH = ("_graph", "_code", "meta", "_tracer_cls", "graph")  # its code says the same
 
 
-class Unknowable(ValueError):
+class Unknowable(UserError, ValueError):
     """A value that nothing tells from another one; the sentence says where it stands and why."""
 
 
@@ -122,7 +123,7 @@ class _Description:
             ((np.ndarray, np.generic), self._array),
             ((bytes, bytearray), lambda value, where: ["bytes", code.sha(value)]),
             (REPR, lambda value, where: [_name(type(value)), repr(value)]),
-            ((int, str, float), lambda value, where: [self.of(type(value), where), *_plain(value)]),
+            ((int, str, float), self._number_or_text),
             (Mapping, self._mapping),
             ((list, tuple), self._sequence),
             ((set, frozenset), self._set),
@@ -148,8 +149,10 @@ class _Description:
     # Values ------------------------------------------------------------------------------------------------
 
     def _parameter(self, value: nn.Parameter, where: str) -> Any:
-        number = self.shared.setdefault(id(value), len(self.shared))
-        return ["shared", number] if number < len(self.shared) - 1 else self._tensor(value, where)
+        if id(value) in self.shared:
+            return ["shared", self.shared[id(value)]]
+        self.shared[id(value)] = len(self.shared)
+        return self._tensor(value, where)
 
     def _tensor(self, value: Tensor, where: str) -> Any:
         if value.layout is not torch.strided or value.is_quantized:
@@ -157,6 +160,11 @@ class _Description:
                 f"{where} is a tensor of layout {value.layout}: give a dense one of plain numbers."
             )
         return ["tensor", str(value.dtype), list(value.shape), content(value)]
+
+    def _number_or_text(self, value: Any, where: str) -> Any:
+        own = next(kind for kind in (int, str, float) if isinstance(value, kind))
+        content = repr(own(value)) if own is not str else str.__str__(value)
+        return [self.of(type(value), where), content, self._named(getattr(value, "__dict__", {}), where)]
 
     def _array(self, value: Any, where: str) -> Any:
         array = np.asarray(value)
@@ -271,10 +279,18 @@ class _Description:
         ]
 
     def _record(self, value: Any, defaults: Mapping[str, Any], where: str) -> Any:
-        """A class and the fields that differ from their defaults."""
-        given = {name: getattr(value, name) for name in defaults}
-        differs = {name: one for name, one in given.items() if not _same_plain(one, defaults[name])}
-        return ["record", self.of(type(value), where), self._named(differs, where)]
+        """A class and the fields that differ from their defaults, which the class's own file tells; all
+        fields where nothing tells the defaults.
+        """
+        kind = type(value)
+        extras = (getattr(value, name, None) or {} for name in ("__dict__", *OF_PYDANTIC))
+        held = {name: one for some in extras for name, one in some.items()}
+        cached = {name for base in kind.__mro__ for name, one in vars(base).items() if _is_cached(one)}
+        given = {name: one for name, one in held.items() if name not in cached}
+        given |= {name: getattr(value, name) for name in defaults}
+        if code.origin(kind.__module__, kind.__qualname__):
+            given = {n: one for n, one in given.items() if not _same_plain(one, defaults.get(n, MISSING))}
+        return ["record", self.of(kind, where), self._named(given, where)]
 
 
 def _stands(function: FunctionType) -> bool:
@@ -286,17 +302,13 @@ def _stands(function: FunctionType) -> bool:
 
 
 def _same_plain(value: Any, default: Any) -> bool:
-    plain = value is None or isinstance(value, bool | int | float | str | tuple)
-    return plain and type(value) is type(default) and bool(value == default)
+    plain = value is None or isinstance(value, bool | int | float | str)
+    return plain and type(value) is type(default) and repr(value) == repr(default)
 
 
-def _plain(value: Any) -> list[Any]:
-    """The content of a subclass of int, str or float, and its attributes."""
-    own = next(kind for kind in (int, str, float) if isinstance(value, kind))
-    return [
-        repr(own(value)) if own is not str else str.__str__(value),
-        sorted(vars(value)) if hasattr(value, "__dict__") else [],
-    ]
+def _is_cached(member: Any) -> bool:
+    """Whether a member of a class keeps what it computed among the attributes."""
+    return isinstance(member, functools.cached_property)
 
 
 def _refusal(where: str, value: Any) -> Unknowable:

@@ -141,7 +141,12 @@ def _unpacked(kept: dict[str, Tensor], hint: Any) -> Any:
 
 
 def _device(arguments: Any) -> torch.device:
-    """Where a maker computes: where its first tensor lies, else its first model, else the CPU."""
+    """Where a maker computes: the device that it is given, else where its first tensor lies, else its first
+    model, else the CPU.
+    """
+    arguments = list(arguments)
+    if (given := next((one for one in arguments if isinstance(one, torch.device)), None)) is not None:
+        return given
     found = list(_placed(arguments))
     first = next((one for one in found if not isinstance(one, nn.Module)), None)
     if first is not None:
@@ -158,8 +163,6 @@ def _placed(values_: Any) -> Iterator[Any]:
             yield from _placed(one.values())
         elif isinstance(one, list | tuple):
             yield from _placed(one)
-        elif isinstance(one, torch.device):
-            yield torch.empty(0, device=one)
 
 
 def _place(function: Any) -> str:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from causalnb.data.images import Images
-from causalnb.store import Store, memo
+from causalnb.store import Store, identity, memo
+from causalnb.store.closure import PACKAGE
 from causalnb.training.fitting import Loss, accuracy, fit
 from causalnb.training.recipe import Recipe
 
@@ -36,7 +37,14 @@ def train_or_load(
     kept = store.carried(carried_key(name, stages, data), device=device)
     if kept is None:
         kept = memo(
-            store, name, trained, model, stages=list(stages), data=data, test=test, device=str(device)
+            store,
+            name,
+            trained,
+            model,
+            stages=list(stages),
+            data=data,
+            test=test,
+            device=torch.device(device),
         )
     weights = {part.removeprefix(WEIGHTS): one for part, one in kept.items() if part.startswith(WEIGHTS)}
     model.load_state_dict(weights)
@@ -48,11 +56,10 @@ WEIGHTS = "weights."
 
 
 def carried_key(name: str, stages: Stages, data: Images) -> dict[str, Any]:
-    """The key of weights that the book carries: no code, and of recipes what differs from their defaults."""
-    told = [
-        [getattr(loss, "__qualname__", ""), recipe.model_dump(exclude_defaults=True)]
-        for loss, recipe in stages
-    ]
+    """The key of weights that the book carries: of losses of the package their names, and no code; of recipes
+    what differs from their defaults.
+    """
+    told = [[_told(loss), recipe.model_dump(exclude_defaults=True)] for loss, recipe in stages]
     return {"what": name, "carried": told, "data": data.digest}
 
 
@@ -62,7 +69,7 @@ def trained(
     stages: Stages,
     data: Images,
     test: Images | None,
-    device: str,
+    device: torch.device,
     work: Path | None = None,
 ) -> dict[str, Tensor]:
     """The weights ("weights.NAME") after all stages, and "curve", the accuracies on `test` after each epoch.
@@ -79,6 +86,13 @@ def trained(
     return {"curve": torch.tensor(curve, dtype=torch.float64)} | {
         f"{WEIGHTS}{part}": one for part, one in weights.items()
     }
+
+
+def _told(loss: Loss) -> str:
+    """The name of a loss of the package; of another, and of one without its own name, all that it does."""
+    name = getattr(loss, "__qualname__", "<")
+    ours = str(getattr(loss, "__module__", "")).split(".")[0] == PACKAGE
+    return name if ours and "<" not in name else identity.digest(loss, "the loss")
 
 
 def _on(test: Images) -> Any:

@@ -174,7 +174,7 @@ def test_targets_that_are_not_aimed_at_fail_line_13(clumsy):
 
 
 def test_an_evaluation_that_forgets_its_store_fails_line_14(monkeypatch):
-    monkeypatch.setattr(suites.keeping, "kept", lambda store, key, attack, **where: attack())
+    monkeypatch.setattr(suites, "memo", lambda store, what, make, *given, **asked: make(*given, **asked))
     assert not promises.resumes().good
 
 

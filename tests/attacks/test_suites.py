@@ -1,5 +1,7 @@
 """Suites by the verdicts that anyone can score again, and attacks that stop at their first success."""
 
+from dataclasses import fields, replace
+from functools import partial
 from itertools import repeat
 
 import pyautoattack
@@ -11,7 +13,7 @@ from torch import nn
 
 from causalnb import UserError
 from causalnb.attacks import SUITES, Step, ball, evaluate, run, worst_case
-from causalnb.attacks.suites import renamed, steps_of
+from causalnb.attacks.suites import joined, renamed, steps_of
 from causalnb.attacks.watch import Criterion, WatchedModel
 from causalnb.store import Store
 
@@ -37,6 +39,9 @@ class Counted(nn.Module):
         if self.passes == self.at:
             raise RuntimeError("broken off")
         return self.model(images)
+
+    def store_key(self):
+        return self.model
 
 
 class Hills(nn.Module):
@@ -451,15 +456,88 @@ def test_another_question_is_attacked_anew(small, tmp_path, changed):
     assert len(Store(tmp_path).entries()) > before and same(done, on(small, PLAIN[:1], **changed))
 
 
-def test_a_plain_function_has_no_store(small, tmp_path):
-    with pytest.raises(ValueError) as caught:
-        on(small, model=lambda images: small.model(images), store=Store(tmp_path))
-    assert (
-        str(caught.value)
-        == "store goes with an nn.Module: a plain function has no weights by which its results could be "
-        "known again."
-    )
-    assert torch.equal(on(small, model=lambda images: small.model(images)).robust, on(small).robust)
+class Shifted:
+    """Models that differ in what one number does to the image; all their weights are equal."""
+
+    def __init__(self, model, by):
+        self.model, self.by = model, by
+
+    def logits(self, images):
+        return self.model(images + self.by)
+
+    __call__ = logits
+
+
+def shifted(model, by):
+    return lambda images: model(images + by)
+
+
+def shifted_by_default(model, by):
+    def function(images, by=by):
+        return model(images + by)
+
+    return function
+
+
+def shifted_model(images, model, by):
+    return model(images + by)
+
+
+FUNCTIONS = {
+    "a closure": shifted,
+    "a default": shifted_by_default,
+    "a partial": lambda model, by: partial(shifted_model, model=model, by=by),
+    "an object": Shifted,
+    "a bound method": lambda model, by: Shifted(model, by).logits,
+}
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_a_plain_function_is_kept_and_never_served_for_another(small, tmp_path, kind):
+    for by, made in ((0.0, True), (0.3, True), (0.0, False)):
+        store = Store(tmp_path)
+        done = on(small, PLAIN[:2], model=FUNCTIONS[kind](small.model, by), store=store)
+        assert same(done, on(small, PLAIN[:2], model=shifted(small.model, by)))
+        assert [use.made for use in store.uses] == [made] * 2
+
+
+def test_a_function_whose_content_cannot_be_seen_is_refused_in_a_sentence_and_attacked_without_a_store(
+    small, tmp_path
+):
+    numbers = iter(range(10**6))
+    model = lambda images: small.model(images) + 0 * next(numbers)  # noqa: E731
+    with pytest.raises(
+        UserError, match=r"^fgsm in a suite cannot be kept in the store: model .*numbers is of "
+    ) as caught:
+        on(small, PLAIN[:1], model=model, store=Store(tmp_path))
+    assert str(caught.value).endswith(".") and Store(tmp_path).entries() == []
+    assert torch.equal(on(small, PLAIN[:1], model=model).robust, on(small, PLAIN[:1]).robust)
+
+
+# Batches --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("changed", [{}, {"targets": True}, {"step": 0.001}])
+def test_batches_joined_are_one_run_over_all_images(small, changed):
+    def part(rows):
+        asked = {"norm": "linf", "eps": 0.05, "step": 0.02, "steps": 5, "seed": 0} | changed
+        if asked.pop("targets", False):
+            asked["targets"] = ((small.labels + 1) % 5)[rows]
+        return run("pgd", small.model, small.images[rows], small.labels[rows], **asked)
+
+    def plain(result):
+        held = {one.name: getattr(result, one.name) for one in fields(result) if one.name != "criterion"}
+        held |= {"labels": result.criterion.labels, "targets": result.criterion.targets}
+        return {
+            name: (one.dtype, one.shape, one.nan_to_num(-1).tolist())
+            if isinstance(one, torch.Tensor)
+            else one
+            for name, one in held.items()
+        }
+
+    whole, parts = part(slice(None)), [part(slice(0, 9)), part(slice(9, 24))]
+    assert plain(joined(parts)) == plain(replace(whole, seconds=sum(one.seconds for one in parts)))
+    assert len(joined(parts).flags) == ("step" in changed)
 
 
 # Stopping at the first success ----------------------------------------------------------------------------

@@ -147,12 +147,12 @@ def second_order_table(lab: Lab, net: Trained) -> Table:
     """
     order = 2 if lab.p.variant == "relu-max" else 0
     what, grid = f"Taylor table of {net.name}", alphas(lab.p)
-    asked: dict[str, Any] = {"device": str(lab.device), "order": order}
+    asked: dict[str, Any] = {"device": lab.device, "order": order}
     return memo(lab.store, what, taylor_at_mean, net.model, net.train, grid, **asked)
 
 
 def taylor_at_mean(
-    model: nn.Module, images: data.Images, alphas: Tensor, *, device: str, order: int
+    model: nn.Module, images: data.Images, alphas: Tensor, *, device: torch.device, order: int
 ) -> Table:
     """Eq. (8) at the mean of images, with their covariance."""
     mean, covariance = moments(images.images)

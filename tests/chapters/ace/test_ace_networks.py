@@ -1,15 +1,21 @@
 """The networks of the chapter, trained once on few digits, and what they make of shapes."""
 
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from causalnb import data, training
+from causalnb import data, record, training
 from causalnb.chapters.ace import networks, truth, vae
 from causalnb.chapters.ace.checks import layer
+from causalnb.chapters.ace.parameters import Parameters
 from causalnb.models import lenet
+from causalnb.store import Store
+
+WEIGHTS = Path(__file__).parents[3] / "weights"
 
 
 def test_a_trained_network_comes_with_its_accuracies_and_balanced_drawn_images(lab, net):
@@ -25,13 +31,13 @@ def test_a_trained_network_comes_with_its_accuracies_and_balanced_drawn_images(l
 def test_the_seed_of_the_images_is_not_that_of_the_weights(lab, net):
     other = networks.trained(lab, "digits", seed=1)
     assert other.seed == 1 and torch.equal(other.test.images, net.test.images)
-    assert not torch.equal(other.model.fc3.weight, net.model.fc3.weight) and other.key != net.key
+    assert not torch.equal(other.model.fc3.weight, net.model.fc3.weight) and other.recipe != net.recipe
 
 
 def test_a_network_is_trained_once(monkeypatch, lab, net):
-    monkeypatch.setattr(training, "fit", None)
+    monkeypatch.setattr(training.keeping, "fit", None)
     again = networks.trained(lab, "digits")
-    assert again.key == net.key and torch.equal(again.curve, net.curve)
+    assert again.recipe == net.recipe and torch.equal(again.curve, net.curve)
     assert all(
         torch.equal(a, b) for a, b in zip(again.model.parameters(), net.model.parameters(), strict=True)
     )
@@ -62,9 +68,9 @@ def test_a_training_takes_the_seed_and_momentum_that_are_given_else_the_paramete
 ):
     walks = []
     monkeypatch.setattr(
-        networks,
-        "fitted",
-        lambda store, what, model, walk, train, **rest: walks.append(walk[0][1]) or torch.zeros(2),
+        training,
+        "train_or_load",
+        lambda store, name, model, stages, data, **rest: walks.append(stages[0][1]) or torch.zeros(2),
     )
     asked = SimpleNamespace(
         p=lab.p.model_copy(update={"seed": 3, "momentum": 0.5, "optimiser": "sgd"}),
@@ -75,27 +81,30 @@ def test_a_training_takes_the_seed_and_momentum_that_are_given_else_the_paramete
     one = networks.trained(asked, "digits", seed=seed, momentum=momentum)
     assert (
         (walks[0].seed, walks[0].momentum) == recipe
-        and one.seed == recipe[0]
-        and one.key["recipe"]["momentum"] == recipe[1]
+        and (one.seed, one.recipe.momentum) == recipe
+        and one.recipe == walks[0]
     )
     assert torch.equal(one.model.fc3.weight, lenet(seed=recipe[0]).fc3.weight)
 
 
-def test_only_networks_that_the_book_carries_outlive_a_change_of_code(monkeypatch, lab):
-    codes = {}
-    monkeypatch.setattr(
-        networks,
-        "fitted",
-        lambda store, what, model, walk, train, *, code, **rest: (
-            codes.update({what["what"]: code}) or torch.zeros(2)
-        ),
-    )
-    asked = SimpleNamespace(
-        p=lab.p, store=lab.store, device=lab.device, load=lambda name, split="test": lab.load("digits", split)
-    )
-    for name in ("mnist", "digits"):
-        networks.trained(asked, name)
-    assert codes == {"LeNet on mnist": (), "LeNet on digits": networks.LENET}
+def test_only_networks_that_the_book_carries_outlive_a_change_of_code(monkeypatch, lab, tmp_path):
+    """Those of the weights folder are found by name, recipe and data; the others by the code too."""
+    own = Store(tmp_path, layers=(lab.store.root, WEIGHTS))
+    asked = SimpleNamespace(p=lab.p, store=own, device=lab.device, load=lab.load)
+    networks.trained(asked, "digits")
+    mnist = next(one for one in Store(WEIGHTS).entries() if one.what == "LeNet on mnist")
+    laptop = Parameters.resolve({"profile": "laptop"})
+    some = replace(lab.load("digits", "test"), digest=mnist.key["data"])
+    carried = SimpleNamespace(p=laptop, store=own, device=lab.device, load=lambda name, split="test": some)
+    plain = record.code_digest
+    monkeypatch.setattr(record, "code_digest", lambda path: f"edited {plain(path)}")
+    networks.trained(carried, "mnist")
+    networks.trained(asked, "digits")
+    assert [(use.what, use.made, use.carried) for use in own.uses] == [
+        ("LeNet on digits", False, False),
+        ("LeNet on mnist", False, True),
+        ("LeNet on digits", True, False),
+    ]
 
 
 # Beta-VAEs ------------------------------------------------------------------------------------------------
@@ -133,9 +142,9 @@ def test_latents_are_measured_on_test_images_and_samples_shown_to_the_network(la
 def test_a_generator_is_trained_for_about_the_steps_that_are_asked_for(monkeypatch, lab, net):
     walks = []
     monkeypatch.setattr(
-        networks,
-        "fitted",
-        lambda store, what, model, walk, train, **rest: walks.append((what, walk[0][1], len(train))),
+        training,
+        "train_or_load",
+        lambda store, name, model, stages, data, **rest: walks.append((name, stages[0][1], len(data))),
     )
     for steps in (1, 300, 10_000):
         asked = SimpleNamespace(
@@ -143,7 +152,7 @@ def test_a_generator_is_trained_for_about_the_steps_that_are_asked_for(monkeypat
         )
         networks.generator(asked, net, beta=4.0, seed=2)
         what, recipe, n = walks[-1]
-        assert (what["beta"], recipe.seed) == (4.0, 2)
+        assert (what, recipe.seed) == ("beta-VAE (4) on digits", 2)
         assert (
             recipe.epochs == 1
             if steps == 1
@@ -172,13 +181,13 @@ def test_the_corner_is_lit_alone_and_together_on_images_whose_corners_say_nothin
     """With the network as it is drawn: all numbers again, from the images."""
     seen = []
     monkeypatch.setattr(
-        truth,
-        "fitted",
-        lambda store, what, model, walk, train, **rest: seen.append((what, train, model.eval())),
+        training,
+        "train_or_load",
+        lambda store, name, model, stages, data, **rest: seen.append((name, data, model.eval())),
     )
     one = truth.corner(lab, 0.9, images=12)
     what, train, model = seen[0]
-    assert "0.9" in what["what"] and len(train) == 200 and one.rho == 0.9
+    assert "0.9" in what and len(train) == 200 and one.rho == 0.9
     assert (train.factors["corner"] == train.labels).double().mean() > 0.85  # 0.9 and a quarter of the rest
     new, free = (data.shapes(1000, rho=rho, seed=1) for rho in (0.9, 0.0))
     assert one.accuracy == (int((training.predict(model, new.images).argmax(1) == new.labels).sum()), 1000)

@@ -96,7 +96,7 @@ def test_a_network_that_is_right_too_seldom_is_refused_in_a_sentence(lab, net):
     with pytest.raises(
         UserError, match=r"The network on digits gets 1 of 10 images right, .* train longer \(epochs\)"
     ):
-        experiments.attacked(lab, replace(net, model=constant, test=with_one, key={"constant": 3}))
+        experiments.attacked(lab, replace(net, model=constant, test=with_one))
 
 
 def test_noise_has_the_size_of_its_attack(lab, sets):

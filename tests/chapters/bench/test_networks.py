@@ -53,7 +53,7 @@ def test_there_are_two_networks_each_with_its_budget_and_its_curve(lab):
 
 def test_the_second_call_trains_nothing(lab, monkeypatch):
     first = networks.networks(lab)
-    monkeypatch.setattr(networks.training, "fit", never)
+    monkeypatch.setattr(networks.training.keeping, "fit", never)
     second = networks.networks(lab)
     for name, net in first.items():
         assert torch.equal(second[name].curve, net.curve)
@@ -85,7 +85,7 @@ def test_every_stage_s_steps_can_cross_its_ball(stages, lab, monkeypatch):
     walks = []
     monkeypatch.setattr(networks.attacks, "adversarial", lambda **walk: walks.append(walk))
     monkeypatch.setitem(networks.STAGES, "digits", stages)
-    monkeypatch.setattr(networks, "_trained", lambda *given: given)
+    monkeypatch.setattr(networks.training, "train_or_load", lambda *given, **rest: torch.zeros(1))
     networks._robust(lab)
     assert [walk["eps"] for walk in walks] == [eps for eps, _ in stages]
     assert all(
@@ -103,10 +103,10 @@ def test_a_killed_training_goes_on_where_it_was(lab, monkeypatch, capsys):
             raise KeyboardInterrupt
         return fit(*arguments, **settings)
 
-    monkeypatch.setattr(networks.training, "fit", dies)
+    monkeypatch.setattr(networks.training.keeping, "fit", dies)
     with pytest.raises(KeyboardInterrupt):
         networks._robust(lab)
-    monkeypatch.setattr(networks.training, "fit", fit)
+    monkeypatch.setattr(networks.training.keeping, "fit", fit)
     resumed = networks._robust(lab)[0].state_dict()
     assert all(torch.equal(a, b) for a, b in zip(resumed.values(), whole.values(), strict=True))
     assert "another training" not in capsys.readouterr().err  # each stage has a checkpoint of its own
@@ -126,9 +126,11 @@ def test_the_weights_that_the_book_carries_are_those_the_chapter_asks_for_on_mni
     )
     lab.p, lab.load = Parameters.resolve({"profile": "laptop"}), lambda name, split="test": mnist
     lab.store = Store(lab.store.root, layers=(ROOT / "weights",))
-    monkeypatch.setattr(networks.training, "fit", never)
+    monkeypatch.setattr(networks.training.keeping, "fit", never)
     model, curve = networks._robust(lab)
-    assert [use.made for use in lab.store.uses] == [False] and isinstance(model, nn.Module)
+    assert [(use.made, use.carried) for use in lab.store.uses] == [(False, True)] and isinstance(
+        model, nn.Module
+    )
     assert (
         len(curve) == sum(epochs for _, epochs in networks.STAGES["mnist"])
         and curve[-1] > 0.95

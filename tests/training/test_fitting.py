@@ -1,5 +1,6 @@
 import copy
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -7,9 +8,10 @@ from pydantic import ValidationError
 from torch import nn
 from torch.nn import functional
 
-from causalnb import UserError, console, store, training
+from causalnb import UserError, console, store
 from causalnb.data import Images
-from causalnb.training import Recipe, accuracy, crop_flip, cross_entropy, fit, mode, predict
+from causalnb.training import Recipe, accuracy, crop_flip, cross_entropy, fit, fitting, mode, predict
+from causalnb.training import recipe as recipe_module
 
 
 def images(n=96, seed=0, channels=1, size=4):
@@ -36,18 +38,32 @@ class Killed(Exception):
     """Raised in the place of a kill."""
 
 
-def fit_until(epoch, model, data, recipe, checkpoint):
-    """Train, and die in the epoch after `epoch`."""
-    steps = iter(range(epoch * math.ceil(len(data) / recipe.batch) + 2))
+class Dies:
+    """The cross-entropy, for so many steps; what it is known by does not show where it ends."""
 
-    def loss(model, images, labels):
-        if next(steps, None) is None:
+    def __init__(self, steps):
+        self.left = steps
+
+    def __call__(self, model, images, labels):
+        if not self.left:
             raise Killed
+        self.left -= 1
         return cross_entropy(model, images, labels)
 
-    loss.__qualname__ = cross_entropy.__qualname__
+    def store_key(self):
+        return cross_entropy
+
+
+def fit_until(epoch, model, data, recipe, checkpoint):
+    """Train, and die in the epoch after `epoch`."""
     with pytest.raises(Killed):
-        fit(model, data, loss, recipe, checkpoint=checkpoint)
+        fit(
+            model,
+            data,
+            Dies(epoch * math.ceil(len(data) / recipe.batch) + 2),
+            recipe,
+            checkpoint=checkpoint,
+        )
 
 
 def test_one_step_of_sgd_is_the_rate_times_the_mean_gradient():
@@ -195,14 +211,13 @@ def test_the_schedules_go_where_they_say():
 )
 @pytest.mark.parametrize("epoch", [1, 4])
 def test_killed_and_begun_again_ends_with_the_same_weights_bit_for_bit(tmp_path, recipe, epoch):
-    data, whole = (
-        images(),
-        fit(mlp(), images(), cross_entropy, recipe, evaluate=lambda model: accuracy(model, images())),
-    )
+    data, rest = images(), Dies(-1)
+    whole = fit(mlp(), data, cross_entropy, recipe, evaluate=lambda model: accuracy(model, images()))
     file = tmp_path / "checkpoint"
     fit_until(epoch, mlp(), data, recipe, file)
     torch.manual_seed(99)
-    resumed = fit(mlp(), data, cross_entropy, recipe, checkpoint=file)
+    resumed = fit(mlp(), data, rest, recipe, checkpoint=file)
+    assert -1 - rest.left == (5 - epoch) * math.ceil(len(data) / recipe.batch)
     assert same(resumed.model, whole.model)
     assert [row["epoch"] for row in resumed.history] == [1, 2, 3, 4, 5]
     assert [row["loss"] for row in resumed.history] == [row["loss"] for row in whole.history]
@@ -210,13 +225,8 @@ def test_killed_and_begun_again_ends_with_the_same_weights_bit_for_bit(tmp_path,
 
 def test_a_finished_training_is_taken_from_its_checkpoint(tmp_path):
     data, recipe = images(), Recipe(epochs=2)
-    first = fit(mlp(), data, cross_entropy, recipe, checkpoint=tmp_path / "c")
-
-    def never(model, images, labels):
-        raise AssertionError
-
-    never.__qualname__ = cross_entropy.__qualname__
-    second = fit(mlp(), data, never, recipe, checkpoint=tmp_path / "c")
+    first = fit(mlp(), data, Dies(-1), recipe, checkpoint=tmp_path / "c")
+    second = fit(mlp(), data, Dies(0), recipe, checkpoint=tmp_path / "c")
     assert same(first.model, second.model) and first.history == second.history
     assert [file.name for file in tmp_path.iterdir()] == ["c"]
 
@@ -239,6 +249,115 @@ def test_the_checkpoint_of_another_training_is_left_aside_with_a_remark(tmp_path
     )
     assert same(fresh.model, resumed.model)
     assert "is of another training (model, data, loss or recipe differ)" in capsys.readouterr().err
+
+
+def scaled(factor):
+    """A loss that captures its factor."""
+
+    def loss(model, images, labels):
+        return factor * cross_entropy(model, images, labels)
+
+    return loss
+
+
+def with_a_default(factor):
+    def loss(model, images, labels, factor=factor):
+        return factor * cross_entropy(model, images, labels)
+
+    return loss
+
+
+def weighted(model, images, labels, *, factor):
+    return factor * cross_entropy(model, images, labels)
+
+
+class Scaled:
+    """A loss that is an object."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, model, images, labels):
+        return self.factor * cross_entropy(model, images, labels)
+
+
+class Bent(nn.Module):
+    """A network with its activation as a plain attribute."""
+
+    def __init__(self, activation):
+        super().__init__()
+        self.net, self.activation = mlp(), activation
+
+    def forward(self, images):
+        return self.activation(self.net(images))
+
+
+def activated(activation):
+    model = mlp()
+    model[3] = activation
+    return model
+
+
+def hooked(factor):
+    model = mlp()
+    model[5].register_forward_hook(lambda module, given, logits: factor * logits)
+    return model
+
+
+LOSSES = {
+    "a closure": lambda: (scaled(1.0), scaled(-3.0)),
+    "a default": lambda: (with_a_default(1.0), with_a_default(-3.0)),
+    "a partial": lambda: (partial(weighted, factor=1.0), partial(weighted, factor=-3.0)),
+    "a lambda": lambda: (lambda m, x, y: cross_entropy(m, x, y), lambda m, x, y: -3 * cross_entropy(m, x, y)),
+    "an attribute": lambda: (Scaled(1.0), Scaled(-3.0)),
+    "a bound method": lambda: (Scaled(1.0).__call__, Scaled(-3.0).__call__),
+}
+MODELS = {
+    "activations as modules": lambda: (activated(nn.ReLU()), activated(nn.Tanh())),
+    "settings of an activation": lambda: (activated(nn.LeakyReLU(0.1)), activated(nn.LeakyReLU(0.9))),
+    "activations as attributes": lambda: (Bent(torch.relu), Bent(torch.tanh)),
+    "hooks": lambda: (hooked(1.0), hooked(-3.0)),
+}
+
+
+def history_of(model, loss, checkpoint=None):
+    """The losses that a training told, and those of the training alone."""
+    recipe = Recipe(rate=0.1, epochs=2, batch=16)
+    alone = fit(copy.deepcopy(model), images(), loss, recipe)
+    resumed = fit(model, images(), loss, recipe, checkpoint=checkpoint)
+    return alone, resumed
+
+
+@pytest.mark.parametrize("what", LOSSES)
+def test_two_losses_never_go_on_from_each_other_s_checkpoint(tmp_path, what):
+    told = [history_of(mlp(), loss, tmp_path / "c") for loss in LOSSES[what]()]
+    for alone, resumed in told:
+        assert resumed.history == alone.history and same(resumed.model, alone.model)
+    assert told[0][0].history[-1]["loss"] > 0 > told[1][0].history[-1]["loss"]
+
+
+@pytest.mark.parametrize("what", MODELS)
+def test_two_models_with_equal_weights_never_go_on_from_each_other_s_checkpoint(tmp_path, what):
+    told = [history_of(model, cross_entropy, tmp_path / "c") for model in MODELS[what]()]
+    for alone, resumed in told:
+        assert resumed.history == alone.history and same(resumed.model, alone.model)
+    assert told[0][0].history != told[1][0].history
+
+
+@pytest.mark.parametrize("what", sorted(LOSSES))
+def test_the_same_loss_made_again_goes_on(tmp_path, capsys, what):
+    for _ in range(2):
+        fit(mlp(), images(), LOSSES[what]()[0], Recipe(epochs=2, batch=16), checkpoint=tmp_path / "c")
+    assert "another training" not in capsys.readouterr().err
+
+
+def test_a_loss_whose_content_cannot_be_seen_has_no_checkpoint_and_a_sentence(tmp_path):
+    loss = scaled(torch.Generator())
+    with pytest.raises(
+        UserError, match=r"^the training\[3\] \(captured\)\.factor is of .*Generator.*: give .*\.$"
+    ):
+        fit(mlp(), images(), loss, Recipe(epochs=1), checkpoint=tmp_path / "c")
+    assert not (tmp_path / "c").exists()
 
 
 def test_a_damaged_checkpoint_is_said_and_training_begins_anew(tmp_path, capsys):
@@ -362,4 +481,6 @@ def test_an_impossible_recipe_is_refused(wrong):
 def test_the_examples_of_the_docstrings_run():
     import doctest
 
-    assert doctest.testmod(training).failed == 0
+    for module in (fitting, recipe_module):
+        found = doctest.testmod(module)
+        assert found.failed == 0 < found.attempted
