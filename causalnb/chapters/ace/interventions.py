@@ -163,7 +163,7 @@ def scores(logits: Tensor) -> Tensor:
 
 
 def _by_class(logits: Tensor) -> Tensor:
-    """The scores of logits [..., K] as [2, K, ...]: softmax is several times as fast over the first axis."""
+    """The scores of logits [..., K] as [2, K, ...]: classes first, softmax is several times as fast."""
     classes = logits.movedim(-1, 0)
     found = torch.empty(2, *classes.shape, dtype=torch.float64, device=logits.device)
     torch.softmax(found[0].copy_(classes), 0, out=found[1])
@@ -191,9 +191,13 @@ class Table:
         """E[f_c | do(x_p = alpha)], Eq. (4): [2, P, A, K]."""
         return self.natural[:, None, None] + self.effect
 
+    def tensors(self) -> dict[str, Tensor]:
+        """The fields by name, as the store keeps them."""
+        return dict(vars(self))
+
     def to(self, device: torch.device | str) -> Self:
         """The same table on another device."""
-        return type(self)(**{name: values.to(device) for name, values in vars(self).items()})
+        return type(self)(**{name: values.to(device) for name, values in self.tensors().items()})
 
 
 def interventional_table(
@@ -215,6 +219,7 @@ def interventional_table(
     for block in chain([first], found):
         own = natural[:, block.rows] = scores(block.natural)
         effect = _by_class(block.logits) - own.mT[..., None, None]
+        effect[1] *= effect[0].any(0)  # no logit moves: no probability does, not even by rounding
         total[:, :, block.places] += effect.sum(2)
         squares[:, :, block.places] += effect.sub_(effect.mean(-1, keepdim=True)).square_().sum(2)
     total, squares = total.permute(0, 2, 3, 1).contiguous(), squares.permute(0, 2, 3, 1)

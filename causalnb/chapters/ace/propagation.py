@@ -87,13 +87,21 @@ def blocks(
     y, x = pixels % (4 * grid * grid) // (2 * grid), pixels % (2 * grid)
     corner = (pixels // (4 * grid * grid)) * 4 + y % 2 * 2 + x % 2
     cells = (y // 2) * grid + x // 2
+    in_order = cells.argsort(stable=True)
+    found, sizes = (each.tolist() for each in cells[in_order].unique_consecutive(return_counts=True))
+    by_cell = list(
+        zip(
+            found,
+            *(each.split(sizes) for each in (in_order, pixels[in_order], corner[in_order])),
+            strict=True,
+        )
+    )
     for first in range(0, len(images), TOGETHER):
         part = slice(first, first + TOGETHER)
         own, flat = network.forward(images[part]), images[part].flatten(1)
-        for cell in sorted(set(cells.tolist())):
-            places = (cells == cell).nonzero()[:, 0]
-            window = network.window(own, cell // grid, cell % grid, corner[places])
-            change = values[part, places] - flat[:, pixels[places], None]
+        for cell, places, some, corners in by_cell:
+            window = network.window(own, cell // grid, cell % grid, corners)
+            change = values[part, places] - flat[:, some, None]
             step = max(1, chunk // change[0].numel())
             for start in range(0, len(flat), step):
                 rows = slice(start, min(start + step, len(flat)))
@@ -101,7 +109,7 @@ def blocks(
                     slice(first + start, first + rows.stop),
                     places,
                     network.propagate(own, window, rows, change[rows]),
-                    own.logits[rows],
+                    own.logits[rows, 0],
                 )
 
 
@@ -109,7 +117,8 @@ def blocks(
 class _Own:
     """What the images themselves give at each step, as `_Rule` wants it, and their logits.
 
-    The maps have a cell's four places first: [n, 4, rows, columns, channels], and without them once pooled.
+    The maps have a cell's four places first: [n, 4, rows, columns, channels], and without them once pooled;
+    the rest is [n, 1, features].
     """
 
     conv1: tuple[Tensor, Tensor]
@@ -124,9 +133,9 @@ class _Window:
     """What a pooling cell's pixels can move: kernels and weights, and the images' own share of it."""
 
     kernel1: Tensor  # [pixels, 1, 4, inputs of conv2]
-    conv1: tuple[Tensor, Tensor]  # [n, 4, inputs of conv2], [n, inputs of conv2]
+    conv1: tuple[Tensor, Tensor]  # [n, 1, 1, 4, inputs of conv2], [n, 1, 1, inputs of conv2]
     kernel2: Tensor  # [inputs of conv2, 4 * inputs of fc1]
-    conv2: tuple[Tensor, Tensor]  # [n, 4, inputs of fc1], [n, inputs of fc1]
+    conv2: tuple[Tensor, Tensor]  # [n, 1, 4, inputs of fc1], [n, 1, inputs of fc1]
     weight: Tensor  # [inputs of fc1, fc1]
 
 
@@ -193,9 +202,9 @@ class _Network:
         return _Own(
             self._maps(F.pad(conv1_in, (REACH,) * 4)),
             self._maps(conv2_in),
-            self.rule.own(fc1_in, act(fc1_in), pools=False),
-            self.rule.own(fc2_in, act(fc2_in), pools=False),
-            model.fc3(act(fc2_in)),
+            self.rule.own(fc1_in[:, None], act(fc1_in)[:, None], pools=False),
+            self.rule.own(fc2_in[:, None], act(fc2_in)[:, None], pools=False),
+            model.fc3(act(fc2_in))[:, None],
         )
 
     def _maps(self, maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -209,9 +218,9 @@ class _Network:
         near, far = (slice(row, row + 3), slice(column, column + 3)), (slice(top, bottom), slice(left, right))
         return _Window(
             self.kernel1[corners],
-            _cut(own.conv1, *near),
+            _cut(own.conv1, *near, (1, 1)),
             self._response(y, x),
-            _cut(own.conv2, *far),
+            _cut(own.conv2, *far, (1,)),
             self.weight[far].flatten(0, 2),
         )
 
@@ -232,19 +241,16 @@ class _Network:
 
     def propagate(self, own: _Own, window: _Window, rows: slice, change: Tensor) -> Tensor:
         """Logits [rows, p, A, classes] when the window's pixels change by `change` [rows, p, A]."""
-        n, each = len(change), change[0].numel()
-        places, out = (share[rows, None, None] for share in window.conv1)
+        places, out = (share[rows] for share in window.conv1)
         moved = torch.addcmul(places, change[..., None, None], window.kernel1)
         moved = self.rule.change(moved, out, pools=True).flatten(0, 2)
-        places, out = (share[rows, None] for share in window.conv2)
-        moved = (moved @ window.kernel2).view(n, each, *places.shape[2:]).add_(places)
+        places, out = (share[rows] for share in window.conv2)
+        moved = (moved @ window.kernel2).view(len(change), -1, *places.shape[2:]).add_(places)
         moved = self.rule.change(moved, out, pools=True)
         for weight, share in ((window.weight, own.fc1), (self.fc2, own.fc2)):
-            base, out = (values[rows, None] for values in share)
-            moved = self.rule.change(
-                (moved.flatten(0, 1) @ weight).view(n, each, -1).add_(base), out, pools=False
-            )
-        logits: Tensor = (moved.flatten(0, 1) @ self.fc3).view(n, each, -1).add_(own.logits[rows, None])
+            base, out = (values[rows] for values in share)
+            moved = self.rule.change((moved @ weight).add_(base), out, pools=False)
+        logits: Tensor = (moved @ self.fc3).add_(own.logits[rows])
         return logits.view(*change.shape, -1)
 
 
@@ -254,10 +260,14 @@ def _largest(places: Tensor) -> Tensor:
     return torch.maximum(half[..., 0, :], half[..., 1, :])
 
 
-def _cut(shares: tuple[Tensor, Tensor], rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
-    """The window of maps [n, 4, rows, columns, channels] and [n, rows, columns, channels], flat."""
-    places, out = shares
-    return places[:, :, rows, columns].flatten(2), out[:, rows, columns].flatten(1)
+def _cut(
+    shares: tuple[Tensor, Tensor], rows: slice, columns: slice, among: tuple[int, ...]
+) -> tuple[Tensor, Tensor]:
+    """The window of maps [n, 4, rows, columns, channels] and [n, rows, columns, channels], flat, with axes
+    `among` behind the first.
+    """
+    places, out = (share[..., rows, columns, :] for share in shares)
+    return places.reshape(len(places), *among, 4, -1), out.reshape(len(out), *among, -1)
 
 
 def _impulses(channels: int, side: int, like: Tensor) -> Tensor:

@@ -249,3 +249,15 @@ def test_a_model_whose_first_layer_works_in_place_leaves_the_images_alone():
 def test_pixels_are_pixels_of_the_image(pixels):
     with pytest.raises(ValueError, match="pixels are indices from 0 to 2, one at least"):
         intervene(Tiny(), ROWS, GRID, pixels=torch.tensor(pixels, dtype=torch.long))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_a_pixel_without_effect_has_effect_zero_in_the_table_to_the_last_digit(dtype, classes):
+    model = lenet(size=12, classes=classes).to(dtype)
+    for parameter in model.parameters():
+        parameter.data *= 3
+    rows = torch.rand(7, 1, 12, 12, generator=torch.Generator().manual_seed(0)).to(dtype)
+    model.conv1.weight.data.zero_()
+    table = interventional_table(model, rows, ALPHAS.to(dtype), method="propagate")
+    assert not table.effect.any() and not table.error.any()
