@@ -17,7 +17,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import fork, forked
+from forking import fork, forked
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -180,7 +180,7 @@ def test_a_measurement_whose_number_names_nothing_is_refused_in_a_sentence(tmp_p
     with pytest.raises(UserError) as error:
         record.read(file)
     assert (
-        str(error.value).startswith(f"{file} is not a record of schema 2: ")
+        str(error.value).startswith(f"{file} is not a record of schema 3: ")
         and len(str(error.value).splitlines()) == 1
     )
 
@@ -205,13 +205,13 @@ def test_a_measurement_whose_number_names_nothing_is_refused_in_a_sentence(tmp_p
 def test_a_file_of_another_shape_is_refused_in_a_sentence(tmp_path, damage):
     file = a_record({"a": measured(1.0)}).write(tmp_path / "record.json")
     file.write_text(json.dumps(json.loads(file.read_text()) | damage if isinstance(damage, dict) else damage))
-    with pytest.raises(UserError, match="is not a record of schema 2: "):
+    with pytest.raises(UserError, match="is not a record of schema 3: "):
         record.read(file)
 
 
 def test_what_is_no_record_is_refused_in_a_sentence(tmp_path):
     (tmp_path / "record.json").write_text("{}")
-    with pytest.raises(UserError, match="is not a record of schema 2"):
+    with pytest.raises(UserError, match="is not a record of schema 3"):
         record.read(tmp_path)
     with pytest.raises(UserError, match="No record is at"):
         record.read(tmp_path / "absent.json")

@@ -136,7 +136,7 @@ def _packed(value: Any, hint: Any) -> dict[str, Tensor]:
 
 
 def _unpacked(kept: dict[str, Tensor], hint: Any) -> Any:
-    tree = json.loads(bytes(kept.pop(TREE).tolist()))
+    tree = json.loads(bytes(kept[TREE].tolist()))
     return values.put_together(tree, hint, {name.removeprefix("value."): one for name, one in kept.items()})
 
 

@@ -302,6 +302,12 @@ class ConformanceCase:
             Subject(Constant(self.trial.classes), self.network.images[:5], torch.zeros(5, dtype=torch.int64))
         )
 
+    @property
+    def wide(self) -> float:
+        """Five times the trial's budget; in L-inf no more than the box."""
+        eps = 5 * self.trial.eps
+        return min(eps, 1.0) if self.trial.norm == "linf" else eps
+
     def on(
         self,
         subject: Subject,

@@ -164,7 +164,7 @@ def aim(case: ConformanceCase) -> Outcome:
     if not case.attack.targeted:
         return _aimless(case, five)
     targets = (five.labels + 1) % 5
-    result = case.on(five, eps=5 * case.trial.eps, free=case.attack.minimum_norm, targets=targets)
+    result = case.on(five, eps=case.wide, free=case.attack.minimum_norm, targets=targets)
     with torch.no_grad():
         missed = int((five.model(result.images).argmax(dim=1) != targets)[result.found].sum())
     return Outcome(
@@ -176,7 +176,7 @@ def aim(case: ConformanceCase) -> Outcome:
 
 def _aimless(case: ConformanceCase, five: Subject) -> Outcome:
     settings: dict[str, Any] = {"version": "rand"} if case.name == "autoattack" else {}
-    result = case.on(five, eps=5 * case.trial.eps, **settings)
+    result = case.on(five, eps=case.wide, **settings)
     try:
         case.on(five, targets=(five.labels + 1) % 5)
         said = "targets are taken although it has none"

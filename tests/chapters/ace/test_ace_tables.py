@@ -6,16 +6,31 @@ import torch
 
 from causalnb.chapters.ace import maps as m
 from causalnb.chapters.ace import seed_spread, strength, tables
+from causalnb.chapters.ace.claims import claim_id
 from causalnb.chapters.ace.experiments import DETECTORS, WEIGHTS
+from causalnb.chapters.ace.measurements import cell_id
 from causalnb.chapters.ace.networks import Latents, Trained
 from causalnb.chapters.ace.strength import Point
 from causalnb.fragments import Tile, explorer
 from causalnb.statistics import Estimate
+from causalnb.training import Recipe
 
 RISES, FALLS, OPEN, ZERO, ALONE = (
     Estimate(0.0, low, high)
     for low, high in ((0.1, 0.3), (-0.3, -0.1), (-0.1, 0.1), (0.0, 0.2), (None, None))
 )
+
+
+def cell(text):
+    """table.DATA.SET.COLUMN.READING.SCORE.OF[.SCALE]"""
+    _, data, which, column, *key = text.split(".")
+    return cell_id(data, which, column, ".".join(key[:3]), *key[3:])
+
+
+def claim(text):
+    """claim.CLAIM.DATA.ATTACK.READING.SCORE.OF[.SCALE]"""
+    kind, name, data, attack, *key = text.split(".")
+    return claim_id(kind, ".".join([name, *key[3:]]), data, attack, ".".join(key[:3]))
 
 
 def test_class_by_scale_counts_whole_intervals_above_and_below_nothing():
@@ -36,6 +51,7 @@ def test_class_by_scale_counts_whole_intervals_above_and_below_nothing():
         "placebo.T6.mnist.fgsm.R1.logit.true": RISES,
         "claim.T6.fashion_mnist.fgsm.R1.logit.true": FALLS,
     }
+    found = {claim(text): one for text, one in found.items()}
     none = "0 rises, 0 open, 0 falls"
     assert tables.two_by_two(["mnist", "fashion_mnist"], found) == [
         (
@@ -51,7 +67,8 @@ def test_class_by_scale_counts_whole_intervals_above_and_below_nothing():
 
 
 def training(*curve, seed=0):
-    return Trained("", seed, torch.nn.Identity(), None, None, torch.tensor(curve, dtype=torch.float64), {})
+    recipe, values = Recipe(seed=seed), torch.tensor(curve, dtype=torch.float64)
+    return Trained("", recipe, torch.nn.Identity(), None, None, values)
 
 
 def test_trainings_say_when_each_seed_first_reaches_what_is_printed():
@@ -113,7 +130,7 @@ def test_spreads_between_trainings_stand_beside_those_over_images_and_the_printe
 
 def test_a_column_of_the_table_has_every_set_and_of_total_variation_the_scaled_readings():
     found = {
-        f"table.mnist.{id}": Estimate(value)
+        cell(f"table.mnist.{id}"): Estimate(value)
         for id, value in {
             "clean.S_mean.R1.logit.true": 0.1,
             "cw.S_mean.R1.logit.true": 0.2,
@@ -140,10 +157,10 @@ def test_an_attack_stands_beside_its_noise_with_their_intervals():
         for reading in ("R1", "R3", "R3m")
         for attack in ("fgsm", "pgd", "cw")
     ]
-    found = {f"claim.T8.mnist.{id}": Estimate(0.01 * i, -1.0, 1.0) for i, id in enumerate(ids)} | {
-        f"noise.T8.mnist.{id}": Estimate(5.0) for id in ids
+    found = {claim(f"claim.T8.mnist.{id}"): Estimate(0.01 * i, -1.0, 1.0) for i, id in enumerate(ids)} | {
+        claim(f"noise.T8.mnist.{id}"): Estimate(5.0) for id in ids
     }
-    made = tables.against_noise(found, "mnist", "T8", ".scaled")
+    made = tables.against_noise(found, "mnist", "T8", "scaled")
     assert list(made) == [
         f"{reading} {attack}" for reading in ("R1", "R3", "R3m") for attack in ("FGSM", "PGD", "C&W")
     ]

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from causalnb.chapters.ace import measurements
+from causalnb.chapters.ace import claims, measurements
 from causalnb.chapters.ace.networks import Latents
 from causalnb.chapters.ace.seed_spread import spreads
 from causalnb.statistics import Estimate
@@ -56,18 +56,27 @@ def test_a_direction_holds_over_the_whole_interval(low, high, word):
     assert measurements.direction(Estimate((low + high) / 2, low, high)) == word
 
 
+def claim_of(text):
+    """The id spelled claim.CLAIM.DATA.ATTACK.READING.SCORE.OF[.SCALE]."""
+    kind, name, data, attack, *key = text.split(".")
+    return claims.claim_id(kind, ".".join([name, *key[3:]]), data, attack, ".".join(key[:3]))
+
+
 def test_directions_are_counted_by_kind_class_and_scale():
     up, down = Estimate(1.0, 0.5, 1.5), Estimate(-1.0, -1.5, -0.5)
     found = measurements.directions(
         {
-            "claim.T6.mnist.fgsm.R1.logit.true": up,
-            "claim.T6.mnist.pgd.R1.logit.true": up,
-            "claim.T6.mnist.fgsm.R1.logit.predicted": down,
-            "claim.T6.mnist.cw-clipped.R1.logit.true": down,
-            "claim.T7.mnist.fgsm.R1.logit.true": down,
-            "claim.T8.mnist.fgsm.R1.logit.true.raw": down,
-            "claim.T8.mnist.fgsm.R1.logit.true.scaled": up,
-            "placebo.T6.mnist.fgsm.R1.logit.true": down,
+            claim_of(text): one
+            for text, one in {
+                "claim.T6.mnist.fgsm.R1.logit.true": up,
+                "claim.T6.mnist.pgd.R1.logit.true": up,
+                "claim.T6.mnist.fgsm.R1.logit.predicted": down,
+                "claim.T6.mnist.cw-clipped.R1.logit.true": down,
+                "claim.T7.mnist.fgsm.R1.logit.true": down,
+                "claim.T8.mnist.fgsm.R1.logit.true.raw": down,
+                "claim.T8.mnist.fgsm.R1.logit.true.scaled": up,
+                "placebo.T6.mnist.fgsm.R1.logit.true": down,
+            }.items()
         }
     )
     rises = {

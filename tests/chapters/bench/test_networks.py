@@ -134,5 +134,5 @@ def test_the_weights_that_the_book_carries_are_those_the_chapter_asks_for_on_mni
     assert (
         len(curve) == sum(epochs for _, epochs in networks.STAGES["mnist"])
         and curve[-1] > 0.95
-        and layer.verify() == []
+        and lab.store.verify() == []
     )
