@@ -639,7 +639,7 @@ def test_a_copied_command_is_read_back_word_for_word(name, value):
     *start, flag, pair = shlex.split(command)
     assert (start, flag) == (["causalnb", "run", "ace", "--profile", "laptop"], "-p")
     if console.plain(name) == name:
-        (read,) = cli._values([pair], None).items()
+        read = (name, cli._values([pair], None)[name])
         assert read == (name, value) and type(read[1]) is type(value)
 
 
@@ -655,7 +655,7 @@ def test_a_shell_runs_nothing_that_a_copied_command_holds(tmp_path):
         check=True,
     )
     pairs = [word for word in done.stdout.split("\0") if word[:1] == "p"]
-    assert cli._values(pairs, None) == changed
+    assert cli._values(pairs, None) == {"profile": "quick", **changed}
     assert done.stderr == "" and not list(tmp_path.iterdir())
 
 

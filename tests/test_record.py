@@ -378,7 +378,7 @@ WRONG = {
     ("measurements", "a", "draws"): [1, [], True],
     ("measurements", "a", "surprise"): [1],
     ("shared", "0", "what"): TEXTS,
-    ("shared", "0", "data"): TEXTS,
+    ("shared", "0", "data"): [1, "mnist", {"a": 1}, [1], [None]],
     ("shared", "0", "section"): TEXTS,
     ("shared", "0", "rows"): [*KEYED, {"T1": 1}],
     ("shared", "0", "surprise"): [1],

@@ -18,16 +18,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from causalnb import UserError, console
 from causalnb.attacks import autoattack_adapter, ball, foolbox_adapter
+from causalnb.attacks.checked import TOLERANCE, boxed, criterion_of, logits_of, recorded, right, ticks
 from causalnb.attacks.flags import probabilities
 from causalnb.attacks.foolbox_adapter import Case
 from causalnb.attacks.noise import NORMS as NOISE_NORMS
 from causalnb.attacks.noise import noise
 from causalnb.attacks.stadv import stadv
-from causalnb.attacks.watch import ROWS, Criterion, WatchedModel, device_of, preserved_state, score, whole
-
-TOLERANCE = 1e-6
+from causalnb.attacks.watch import ROWS, Criterion, WatchedModel, device_of, preserved_state
 
 
 @dataclass(frozen=True)
@@ -221,14 +219,14 @@ def run(
         attack,
         settings | {key: value for key, value in (("step", step), ("steps", steps)) if value is not None},
     )
-    clean, finite = _boxed(images)
+    clean, finite = boxed(images)
     if eps is not None:
         ball.refuse_budget(eps, clean, norm)
-    criterion = _criterion(clean, labels, targets)
+    criterion = criterion_of(clean, labels, targets)
     start, device = time.perf_counter(), device_of(model, images)
     with preserved_state(model, device, int(seed)):
-        logits = _logits(model, clean, device, chunk)
-        correct = _right(logits, criterion, finite)
+        logits = logits_of(model, clean, device, chunk)
+        correct = right(logits, criterion, finite)
         rows = correct.nonzero().flatten()
         whole = (
             clean.clone(),
@@ -236,8 +234,8 @@ def run(
             logits.argmax(dim=1),
             torch.full(correct.shape, torch.nan, dtype=torch.float64, device=clean.device),
         )
-        with closing(_ticks(name, len(rows), chunk, settings)) as ticks:
-            watched = WatchedModel(model, device, ticks, rows=1 if attack.batchwise else ROWS)
+        with closing(ticks(name, len(rows), chunk, settings)) as passes:
+            watched = WatchedModel(model, device, passes, rows=1 if attack.batchwise else ROWS)
             for part in torch.split(rows, chunk) if len(rows) else ():
                 case = Case(
                     watched,
@@ -252,7 +250,7 @@ def run(
                 ):
                     values[part] = some.to(clean.device)
     attacked, found, predicted, distance = whole
-    asked = _recorded(settings) | {"seed": int(seed), "chunk": chunk} | ({"stop": True} if stop else {})
+    asked = recorded(settings) | {"seed": int(seed), "chunk": chunk} | ({"stop": True} if stop else {})
     return AttackResult(
         name=name,
         norm=norm,
@@ -323,22 +321,6 @@ def _of(rows: Tensor, settings: dict[str, Any], device: torch.device) -> dict[st
     }
 
 
-def _recorded(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings for a record: without tensors, another model by its name."""
-    return {
-        key: getattr(value, "__qualname__", type(value).__qualname__) if callable(value) else value
-        for key, value in settings.items()
-        if not isinstance(value, Tensor)
-    }
-
-
-def _ticks(name: str, n: int, chunk: int, settings: dict[str, Any]) -> Any:
-    passes = math.prod(
-        settings.get(key, 1) for key in ("restarts", "steps", "queries", "n_targets", "binary_search_steps")
-    ) * math.ceil(n / chunk)
-    return console.progress(range(passes), what=name, total=passes)
-
-
 def _known(name: str, norm: str, eps: float | None, targets: Tensor | None) -> Attack:
     """The table's row of that name, or a sentence that says what is possible."""
     if name not in ATTACKS:
@@ -388,65 +370,6 @@ def _settings(name: str, attack: Attack, given: dict[str, Any]) -> dict[str, Any
         ):
             raise ValueError(f"{key} = {value} is not possible for {name}: it is a number above 0.")
     return known | given
-
-
-def _boxed(images: Tensor) -> tuple[Tensor, Tensor]:
-    """The images clipped to [0, 1] where they miss it by rounding, and [n] whether all their pixels are
-    finite.
-    """
-    if not images.is_floating_point() or images.dim() < 2 or not len(images):
-        raise ValueError(
-            f"images must be floating point [n, ...] with n at least 1, got {images.dtype} "
-            f"{tuple(images.shape)}."
-        )
-    finite = images.isfinite().flatten(1).all(dim=1)
-    outside = ((images < -TOLERANCE) | (images > 1 + TOLERANCE)) & ball.aligned(finite, images)
-    if outside.any():
-        index = outside.nonzero()[0].tolist()
-        usable = images[finite]
-        raise UserError(
-            f"images[{', '.join(map(str, index))}] = {images[tuple(index)]:.7g} lies outside [0, 1] (these "
-            f"images reach from {usable.min():.4g} to "
-            f"{usable.max():.4g}): give pixels in [0, 1] and keep normalisation inside the model."
-        )
-    return images.detach().clamp(0, 1), finite
-
-
-def _criterion(images: Tensor, labels: Tensor, targets: Tensor | None) -> Criterion:
-    for what, classes in (("labels", labels), ("targets", targets)):
-        if classes is not None and (classes.shape != (len(images),) or not whole(classes)):
-            raise ValueError(
-                f"{what} must be whole numbers [{len(images)}], one for each image, got {classes.dtype} "
-                f"{tuple(classes.shape)}."
-            )
-    if targets is not None and (targets.to(labels.device) == labels).any():
-        raise ValueError(
-            f"targets[{int((targets.to(labels.device) == labels).nonzero()[0])}] is the image's own label: a "
-            "target is another class."
-        )
-    return Criterion(labels.long(), None if targets is None else targets.long()).to(images.device)
-
-
-@torch.no_grad()
-def _logits(model: Callable[[Tensor], Tensor], images: Tensor, device: torch.device, chunk: int) -> Tensor:
-    return torch.cat([score(model, part.to(device)) for part in torch.split(images, chunk)]).to(images.device)
-
-
-def _right(logits: Tensor, criterion: Criterion, finite: Tensor) -> Tensor:
-    """[n] whether the image is usable and its clean prediction right."""
-    for what, classes in (("labels", criterion.labels), ("targets", criterion.targets)):
-        if classes is not None and not 0 <= int(classes.min()) <= int(classes.max()) < logits.shape[1]:
-            raise ValueError(
-                f"{what} run from {int(classes.min())} to {int(classes.max())}, the model has classes 0 to "
-                f"{logits.shape[1] - 1}."
-            )
-    usable = finite & logits.isfinite().all(dim=1)
-    if finite.any() and not usable.any():
-        raise UserError(
-            f"the model's outputs are not finite for any of the {int(finite.sum())} images: look at its "
-            "weights and its normalisation."
-        )
-    return usable & (logits.argmax(dim=1) == criterion.labels)
 
 
 def _flags(

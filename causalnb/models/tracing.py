@@ -1,7 +1,6 @@
 """The forward passes around a layer as a graph (torch.fx), and that graph in two at the layer.
 
-Only these are traced; every other module is a step that is called as it is. Nothing here knows images:
-whether the two graphs do what the model does is comparing.py's question.
+Only these are traced; any other module is a step that is called. What the graphs do is comparing.py's.
 """
 
 import contextlib

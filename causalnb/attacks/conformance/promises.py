@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from causalnb.attacks import ball
+from causalnb.attacks.checked import TOLERANCE
 from causalnb.attacks.conformance.bench import SEED, Breaks, ConformanceCase, Outcome, Subject, network, some
-from causalnb.attacks.contract import TOLERANCE
 from causalnb.attacks.suites import Step, evaluate
 from causalnb.store import Store
 

@@ -23,7 +23,7 @@ from causalnb.attacks import (
     rescore,
     run,
 )
-from causalnb.attacks.contract import TOLERANCE
+from causalnb.attacks.checked import TOLERANCE
 from causalnb.attacks.flags import margins
 from causalnb.attacks.planted import Control, planted_control
 from causalnb.attacks.suites import Evaluation, steps_of

@@ -113,7 +113,9 @@ def test_an_exclusive_or_has_no_average_effect_and_an_effect_in_every_image(maps
 def test_no_reading_finds_anything_where_nothing_acts(maps):
     found = shares(maps)
     assert {key.split(".")[0] for key in found} >= WRITTEN_OUT
-    assert all(of["none"] == 0 and sum(of.values()) == pytest.approx(1) for of in found.values())
+    # Batches of other sizes may round otherwise in the last place: whole networks are compared across batches.
+    assert all(of["none"] < 1e-13 and sum(of.values()) == pytest.approx(1) for of in found.values())
+    assert all(found[key]["none"] == 0 for key in found if key.startswith(("R1.", "R1e.", "R1d.")))
     assert (
         found["R1.logit.2"]["linear"] == 1
         and found["R3m.logit.0"]["and"] > 0.05

@@ -197,9 +197,9 @@ def _factored(measurements: dict[str, Any]) -> tuple[dict[str, Any], dict[str, A
     own = {}
     for id, item in sorted(measurements.items()):
         estimate = {k: v for k, v in item["estimate"].items() if v not in (None, "", [])}
-        rest = {k: v for k, v in item.items() if k != "estimate" and (v or k == "data")} | {
-            "estimate": {k: v for k, v in estimate.items() if k not in OWN}
-        }
+        rest = {
+            k: v for k, v in item.items() if k != "estimate" and (v or (k == "data" and v is not None))
+        } | {"estimate": {k: v for k, v in estimate.items() if k not in OWN}}
         number = numbers.setdefault(json.dumps(rest, sort_keys=True), str(len(numbers)))
         own[id] = {k: estimate[k] for k in OWN if k in estimate} | {"of": number}
     return own, {number: json.loads(rest) for rest, number in numbers.items()}
@@ -278,19 +278,6 @@ def _undocumented(tree: ast.Module) -> ast.Module:
     return tree
 
 
-def module_digest(*names: str) -> str:
-    """The digest of the source files of modules or packages, e.g. `module_digest("causalnb.training")`, for a
-    store key.
-    """
-    root = Path(causalnb.__file__).parent.parent
-    files = [f for name in names for f in _files(root / name.replace(".", "/"))]
-    return digest("".join(file_digest(f) for f in files))
-
-
-def _files(stem: Path) -> list[Path]:
-    return sorted(stem.glob("**/*.py")) if stem.is_dir() else [stem.with_suffix(".py")]
-
-
 def computing_sources() -> dict[str, str]:
     """Package files imported so far that can change a number, all but `NOT_COMPUTING`, each with its
     digest.
@@ -360,68 +347,6 @@ def stale_because(record: Record, cells: str) -> list[str]:
     return reasons
 
 
-# Two records side by side ---------------------------------------------------------------------------------
-
-
-class Comparison(_Frozen):
-    """One measurement in two records. `word`: same, different, or not comparable; `expected`: inside the 95 %
-    prediction interval.
-    """
-
-    id: str
-    first: Estimate | None
-    second: Estimate | None
-    difference: float | None
-    word: str
-    expected: bool | None
-
-
-def compare(first: Record, second: Record, *, tolerance: float = 1e-6) -> list[Comparison]:
-    """Every measurement of either record: both values, their difference, and whether they are the same.
-
-    "same" means equal within `tolerance` (relative, absolute below 1). "not comparable": only one record has
-    it, or the data it came from differ. `expected` says whether the second lies where the first's interval
-    predicts it.
-    """
-    return [
-        _compare(key, first, second, tolerance)
-        for key in sorted(first.measurements.keys() | second.measurements.keys())
-    ]
-
-
-def _compare(key: str, first: Record, second: Record, tolerance: float) -> Comparison:
-    a, b = first.measurements.get(key), second.measurements.get(key)
-    x, y = a.estimate if a else None, b.estimate if b else None
-    if not (a and b and x and y) or not _same_data(a, b, first, second):
-        return Comparison(id=key, first=x, second=y, difference=None, word="not comparable", expected=None)
-    difference = y.value - x.value
-    same = abs(difference) <= tolerance * max(1.0, abs(x.value))
-    return Comparison(
-        id=key,
-        first=x,
-        second=y,
-        difference=difference,
-        word="same" if same else "different",
-        expected=same or _expected(x, y),
-    )
-
-
-def _same_data(a: Measurement, b: Measurement, first: Record, second: Record) -> bool:
-    """Whether two measurements were taken on the same data; where a record does not say, values are
-    compared.
-    """
-    if a.data is None or b.data is None:
-        return True
-    return [first.data.get(name) for name in a.data] == [second.data.get(name) for name in b.data]
-
-
-def _expected(x: Estimate, y: Estimate) -> bool:
-    """Whether the second value lies where two draws of these intervals' widths may lie: their half-widths on
-    the facing sides, in quadrature.
-    """
-    if x.low is None or x.high is None or y.low is None or y.high is None:
-        return False
-    half_widths = (
-        (x.value - x.low, y.high - y.value) if y.value < x.value else (x.high - x.value, y.value - y.low)
-    )
-    return abs(y.value - x.value) <= math.hypot(*half_widths)
+# What compares records stands above nothing that it needs.
+from causalnb.record.comparison import Comparison as Comparison  # noqa: E402
+from causalnb.record.comparison import compare as compare  # noqa: E402
