@@ -25,6 +25,7 @@ FEW = (2, 7, 2)  # images, pixels and values of each that are held against whole
 ROUNDING = 1000  # how far from these, in units of the precision of the largest logit
 
 
+@torch.no_grad()
 def obstacle(model: nn.Module, images: Tensor, values: Tensor, pixels: Tensor) -> str:
     """Why `blocks` cannot take these, as the end of a sentence, or "" where it can.
 
@@ -71,6 +72,7 @@ def _full_precision() -> AbstractContextManager[None]:
     )
 
 
+@torch.no_grad()
 def blocks(
     model: LeNet, images: Tensor, values: Tensor, pixels: Tensor, *, chunk: int
 ) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
@@ -168,9 +170,12 @@ class _Rule:
         return places, out
 
     def change(self, moved: Tensor, out: Tensor, *, pools: bool) -> Tensor:
-        """The change of what comes out; `moved` is the change of what goes in, with the images' own added."""
+        """The change of what comes out; `moved`, the change of what goes in with the images' own added, may
+        be written over.
+        """
         if self.relu and (self.largest or not pools):
-            return torch.maximum(_largest(moved) if pools else moved, out)
+            moved = _largest(moved) if pools else moved
+            return torch.maximum(moved, out, out=moved)
         return (self.pooled(moved) if pools else self.activation(moved)) - out
 
 
@@ -256,8 +261,11 @@ class _Network:
 
 def _largest(places: Tensor) -> Tensor:
     """[..., 4, inputs] -> [..., inputs]."""
-    half = torch.maximum(places[..., :2, :], places[..., 2:, :])
-    return torch.maximum(half[..., 0, :], half[..., 1, :])
+    first, second, *others = places.unbind(-2)
+    largest = torch.maximum(first, second)
+    for other in others:
+        torch.maximum(largest, other, out=largest)
+    return largest
 
 
 def _cut(
