@@ -106,9 +106,9 @@ def inline(monkeypatch):
     return execute
 
 
-def forked(work, *, before=lambda: None):
-    """What `work` does in a child process, after `before`: "done", the sentence of a UserError, or None where it
-    was killed; anything else is an error here.
+def fork(work, *, before=lambda: None):
+    """Start `work` in a child process, after `before`; a function that waits for its end and says how that was:
+    "done", the sentence of a UserError, or None where it was killed. Anything else is an error here.
     """
     read, write = os.pipe()
     child = os.fork()
@@ -124,8 +124,17 @@ def forked(work, *, before=lambda: None):
         os.write(write, said.encode())
         os._exit(0)
     os.close(write)
-    with os.fdopen(read) as pipe:
-        said = pipe.read()
-    os.waitpid(child, 0)
-    assert not said.startswith("TRACEBACK"), said
-    return said or None
+
+    def end():
+        with os.fdopen(read) as pipe:
+            said = pipe.read()
+        os.waitpid(child, 0)
+        assert not said.startswith("TRACEBACK"), said
+        return said or None
+
+    return end
+
+
+def forked(work, *, before=lambda: None):
+    """`fork`, and wait."""
+    return fork(work, before=before)()

@@ -6,16 +6,18 @@ import json
 import os
 import random
 import resource
+import runpy
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import forked
+from conftest import fork, forked
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -50,24 +52,16 @@ def hidden():
 
 def together(works):
     """What each of some functions does in a process of its own, all let go at one moment."""
-    go_read, go_write = os.pipe()
-    said = [None] * len(works)
+    wait, go = os.pipe()
 
-    def wait():
-        os.close(go_write)
-        os.read(go_read, 1)
+    def until_all_are_there():
+        os.close(go)
+        os.read(wait, 1)
 
-    def start(k):
-        said[k] = forked(works[k], before=wait)
-
-    threads = [threading.Thread(target=start, args=(k,)) for k in range(len(works))]
-    for thread in threads:
-        thread.start()
-    os.close(go_write)
-    for thread in threads:
-        thread.join()
-    os.close(go_read)
-    return said
+    ends = [fork(work, before=until_all_are_there) for work in works]
+    os.close(go)
+    os.close(wait)
+    return [end() for end in ends]
 
 
 @pytest.mark.parametrize("asked", [{}, {"seed": 3}])
@@ -459,6 +453,32 @@ def test_publishing_replaces_the_one_there_and_leaves_nothing_else(one):
 # ----------------------------------------------------------------------------------------
 
 
+def command(*arguments):
+    """Exit code, stdout and stderr of `python -m causalnb ARGUMENTS`, in a process that imported it already."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as error:
+        child = os.fork()
+        if not child:
+            os._exit(main(out, error, *arguments))
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        out.seek(0), error.seek(0)
+        return code, out.read(), error.read()
+
+
+def main(out, error, *arguments):
+    sys.argv, sys.stdout, sys.stderr = ["causalnb", *arguments], out, error
+    try:
+        os.dup2(out.fileno(), 1), os.dup2(error.fileno(), 2)
+        runpy.run_module("causalnb", run_name="__main__", alter_sys=False)
+        return 0
+    except SystemExit as end:
+        return int(end.code or 0)
+    except BaseException:
+        traceback.print_exc()
+        return 99
+    finally:
+        out.flush(), error.flush()
+
+
 def test_ten_bad_inputs_are_one_line_each_by_the_real_command(book):
     book()
     Path("mine.ipynb").write_text("{}")
@@ -477,19 +497,9 @@ def test_ten_bad_inputs_are_one_line_each_by_the_real_command(book):
         (["convert", "01", "mine.ipynb"], "mine.ipynb is there already"),
         (["convert", "01", "mine.ipynb/deep/out.ipynb"], "mine.ipynb/deep"),
     ]
-    begun = [
-        subprocess.Popen(
-            [sys.executable, "-m", "causalnb", *arguments],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for arguments, _ in wrong
-    ]
-    for (arguments, sentence), process in zip(wrong, begun, strict=True):
-        out, error = process.communicate()
-        assert (process.returncode, out, len(error.splitlines())) == (1, "", 1), (arguments, error)
+    for arguments, sentence in wrong:
+        code, out, error = command(*arguments)
+        assert (code, out, len(error.splitlines())) == (1, "", 1), (arguments, error)
         assert sentence in error
     assert not Path("runs").exists() and Path("mine.ipynb").read_text() == "{}"
 
