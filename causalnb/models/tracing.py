@@ -1,7 +1,7 @@
-"""The forward passes around a layer as a graph (torch.fx), and that graph in two at the layer.
+"""The forward passes around a layer as a graph (torch.fx).
 
-Only these are traced; every other module is a step that is called as it is. Nothing here knows images:
-whether the two graphs do what the model does is comparing.py's question.
+Only these are traced; every other module is a step that is called as it is. What a trace cannot follow is
+refused here where it shows; whether the graph does what the model does is comparing.py's question.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import os
 import random
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -160,13 +160,27 @@ class _Tracer(fx.Tracer):
 
 def _unknown(name: str) -> Any:
     def method(self: Any, *args: object) -> NoReturn:
-        self.tracer.refuse(TypeError(f"{name} needs a value that is not there yet"))
+        error = TypeError(f"{name} needs a value that is not there yet")
+        self.tracer.broken.append(error)
+        raise error
+
+    return method
+
+
+def _in_place(step: Callable[[Any, Any], Any]) -> Any:
+    def method(self: Any, other: object) -> Any:
+        return self.tracer.create_proxy("call_function", step, (self, other), {})
 
     return method
 
 
 class _Value(fx.Proxy):
-    """A value of a trace, which notices what a trace cannot answer."""
+    """A value of a trace, which notices what a trace cannot answer, and that `+=` changes a tensor."""
+
+    __iadd__, __isub__, __imul__ = map(_in_place, (operator.iadd, operator.isub, operator.imul))
+    __itruediv__, __ifloordiv__ = map(_in_place, (operator.itruediv, operator.ifloordiv))
+    __imod__, __ipow__, __iand__ = map(_in_place, (operator.imod, operator.ipow, operator.iand))
+    __ior__, __ixor__ = map(_in_place, (operator.ior, operator.ixor))
 
     __len__, __int__, __float__ = _unknown("len"), _unknown("int"), _unknown("float")
     __setitem__, __delitem__, __array__ = _unknown("setting items"), _unknown("del"), _unknown("numpy")
@@ -262,112 +276,3 @@ def _place(frames: traceback.StackSummary) -> str:
 def _construct(error: BaseException) -> str:
     place = _place(traceback.extract_tb(error.__traceback__))
     return f"a forward pass cannot be traced{place} ({first_sentence(error)})"
-
-
-# Splitting
-# -------------------------------------------------------------------------------------------------------
-
-
-def split(whole: Whole, graph: fx.Graph, seam: fx.Node) -> tuple[fx.Graph, fx.Graph]:
-    """The graph up to a node, which gives (features, batch sizes ...), and the graph from there on."""
-    order, after = list(graph.nodes), list[fx.Node]()
-    place = order.index(seam)
-    before = order[:place]
-    for node in order[place + 1 :]:
-        early = _reads_size(node) and set(before).issuperset(node.all_input_nodes)
-        (before if early else after).append(node)
-    tail, sizes = _tail(before, seam, after, copied=any(_may_write(whole, node) for node in after))
-    head, made = fx.Graph(), dict[fx.Node, fx.Node]()
-    for node in (*before, seam):
-        made[node] = head.node_copy(node, made.__getitem__)
-    head.output(tuple(made[node] for node in (seam, *sizes)))
-    return head, tail
-
-
-def _tail(
-    before: list[fx.Node], seam: fx.Node, after: list[fx.Node], *, copied: bool
-) -> tuple[fx.Graph, list[fx.Node]]:
-    """The second graph, and the batch sizes of the first that it takes from the features; `copied`: it works
-    on a copy of them.
-    """
-    tail, sizes = fx.Graph(), list[fx.Node]()
-    fed, numbers = _fed(before)
-    given = tail.placeholder("features")
-    made = {seam: tail.call_method("clone", (given,)) if copied else given}
-
-    def of(node: fx.Node) -> fx.Node:
-        if node not in made:
-            if node in fed:
-                raise Uncuttable(f"{_what(node)} past it")
-            if node in numbers:
-                sizes.append(node)
-                made[node] = tail.call_method("size", (given, 0))
-            else:
-                made[node] = tail.node_copy(node, of)
-        return made[node]
-
-    for node in after:
-        made[node] = tail.node_copy(node, of)
-    return tail, sizes
-
-
-def _fed(nodes: list[fx.Node]) -> tuple[set[fx.Node], set[fx.Node]]:
-    """The nodes that depend on the images, and those that know of them only how many they are."""
-    fed, numbers = set[fx.Node](), set[fx.Node]()
-    for node in nodes:
-        if node.op == "placeholder" or fed.intersection(node.all_input_nodes):
-            (numbers if _is_batch_size(node) else fed).add(node)
-    return fed, numbers
-
-
-def _reads_size(node: fx.Node) -> bool:
-    """Whether a node is `x.shape`, `x.size(...)`, or an item of one of them."""
-    source = node.args[0] if node.target is operator.getitem else node
-    return isinstance(source, fx.Node) and (
-        source.target == "size" or (source.target is getattr and source.args[1] == "shape")
-    )
-
-
-def _is_batch_size(node: fx.Node) -> bool:
-    """Whether a node is `x.shape[0]`, `x.size(0)` or `x.size()[0]`."""
-    return _reads_size(node) and (*node.args[1:], *node.kwargs.values()) == (0,)
-
-
-def divides(whole: Whole, graph: fx.Graph, node: fx.Node) -> bool:
-    """Whether nothing flows past a node."""
-    try:
-        split(whole, graph, node)
-    except Uncuttable:
-        return False
-    return True
-
-
-def _may_write(whole: Whole, node: fx.Node) -> bool:
-    """Whether a step might change a tensor that it is given: one that says so, and any module that is not
-    torch's own.
-    """
-    if node.op == "call_module":
-        return any(
-            getattr(module, "inplace", False) or not type(module).forward.__module__.startswith("torch.nn")
-            for module in whole.get_submodule(str(node.target)).modules()
-        )
-    name = str(getattr(node.target, "__name__", node.target))
-    home = str(getattr(node.target, "__module__", None) or "torch").partition(".")[0]
-    return (
-        home not in _KNOWN
-        or "out" in node.kwargs
-        or (name.endswith("_") and not name.endswith("__"))
-        or f"__{name}__" in _IN_PLACE
-        or any(value is True for value in (*node.args, *node.kwargs.values()))
-    )
-
-
-_KNOWN = frozenset(("torch", "builtins", "operator", "_operator", "math"))
-_IN_PLACE = frozenset(name for name in vars(operator) if name.startswith("__i"))
-
-
-def _what(node: fx.Node) -> str:
-    if node.op == "placeholder":
-        return "the images flow"
-    source = str(node.target).removeprefix("model.") if node.op == "call_module" else f"the step {node.name}"
-    return f"the output of {source} flows"
