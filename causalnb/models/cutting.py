@@ -15,18 +15,8 @@ from torch import Tensor, fx, nn
 from causalnb import UserError
 from causalnb.models.comparing import difference
 from causalnb.models.copies import undone
-from causalnb.models.tracing import (
-    Trace,
-    Uncuttable,
-    Untraceable,
-    Whole,
-    around,
-    divides,
-    module,
-    split,
-    to_trace,
-    trace,
-)
+from causalnb.models.splitting import divides, split
+from causalnb.models.tracing import Trace, Uncuttable, Untraceable, Whole, around, module, to_trace, trace
 
 
 class Cut(NamedTuple):
