@@ -23,7 +23,7 @@ site: .venv/.book   ## render the site from the runs that are there
 	@$(BIN)/causalnb book --no-execute
 
 test: .venv/.test   ## the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 edition: .venv/.book   ## execute every chapter at the laptop profile (real data, hours) and publish it
 	@for file in notebooks/[0-9]*.md; do $(BIN)/causalnb run $$(basename $$file | cut -c1-2) --profile laptop --publish || exit 1; done

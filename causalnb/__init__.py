@@ -6,7 +6,7 @@ models and ledger, 2 store and places, 1 record and kernel, 0 statistics, parame
 files, kinds, paths, processes, randomness and vision.
 """
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 
 class UserError(Exception):
