@@ -223,7 +223,7 @@ def test_damaged_files_are_the_users_to_mend(mnist):
         data.load("mnist", "test")
 
 
-def test_an_unknown_name_is_met_with_the_nearest_and_all_names():
+def test_an_unknown_name_is_met_with_the_nearest_and_all_names(tmp_path):
     with pytest.raises(
         UserError,
         match=r"mnits is neither a data set nor a folder \(did you mean mnist\?\): give one of digits, .*, "
@@ -231,7 +231,7 @@ def test_an_unknown_name_is_met_with_the_nearest_and_all_names():
     ):
         data.require("mnits")
     with pytest.raises(UserError, match="neither a data set nor a folder"):
-        data.require("/nowhere")
+        data.require(str(tmp_path / "nowhere"))
 
 
 def test_describe_tells_what_is_there(root):

@@ -125,7 +125,7 @@ def test_what_measurements_have_in_common_stands_in_the_file_once(tmp_path):
     }
     others = {
         change: one.model_copy(
-            update={change: {"what": "v", "section": "s", "data": "d", "rows": {"T1": "abd"}}[change]}
+            update={change: {"what": "v", "section": "s", "data": ("d",), "rows": {"T1": "abd"}}[change]}
         )
         for change, one in zip(("what", "section", "data", "rows"), alike.values(), strict=False)
     }
