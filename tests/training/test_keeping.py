@@ -322,14 +322,14 @@ def asked_for(monkeypatch, digests):
         pixels, labels = torch.zeros(1, 1, 28, 28).expand(n, 1, 28, 28), torch.arange(n) % 10
         return Images(name, split, pixels, labels, tuple("0123456789"), digests[name])
 
-    def lab(chapter):
+    def run(chapter):
         p = chapter.Parameters.resolve({"profile": "laptop"})
         return SimpleNamespace(p=p, store=None, device=torch.device("cpu"), load=load)
 
-    bench_networks.networks(lab(bench_parameters))
+    bench_networks.networks(run(bench_parameters))
     for name in digests:
-        ace_networks.trained(lab(ace_parameters), name)
-        ace_networks.others(lab(ace_parameters), name)
+        ace_networks.trained(run(ace_parameters), name)
+        ace_networks.others(run(ace_parameters), name)
     return keys
 
 

@@ -22,7 +22,7 @@ from causalnb.chapters.ace.interventions import (
     interventional_table,
     look_up,
 )
-from causalnb.chapters.ace.networks import Lab, Trained, generator, samples
+from causalnb.chapters.ace.networks import Run, Trained, generator, samples
 from causalnb.chapters.ace.parameters import Parameters
 from causalnb.chapters.ace.taylor import taylor_table
 from causalnb.models import lenet
@@ -59,26 +59,26 @@ def attack_settings(p: Parameters, *, eps: float | None = None) -> dict[str, dic
     }
 
 
-def attacked(lab: Lab, net: Trained) -> dict[str, AttackResult]:
+def attacked(run: Run, net: Trained) -> dict[str, AttackResult]:
     """The three attacks on the drawn images, and "cw-clipped": C&W minimises the L2 norm, here it is held to
     `eps` in it.
     """
     found = {
-        name: attack(lab, net, name, settings, net.test) for name, settings in attack_settings(lab.p).items()
+        name: attack(run, net, name, settings, net.test) for name, settings in attack_settings(run.p).items()
     }
     if (right := int(found["fgsm"].correct.sum())) < 2:
         raise UserError(
             f"The network on {net.name} gets {right} of {len(net.test)} images right, and an attack begins "
             "at those: train longer (epochs)."
         )
-    return found | {"cw-clipped": found["cw"].within(lab.p.eps)}
+    return found | {"cw-clipped": found["cw"].within(run.p.eps)}
 
 
-def attack(lab: Lab, net: Trained, name: str, settings: Mapping[str, Any], on: data.Images) -> AttackResult:
+def attack(run: Run, net: Trained, name: str, settings: Mapping[str, Any], on: data.Images) -> AttackResult:
     """One attack on the given images, kept in the store."""
-    images, labels = on.images.to(lab.device), on.labels.to(lab.device)
-    asked = {"seed": lab.p.seed, **settings}
-    return memo(lab.store, f"{name} on {net.name}", attacks.run, name, net.model, images, labels, **asked)
+    images, labels = on.images.to(run.device), on.labels.to(run.device)
+    asked = {"seed": run.p.seed, **settings}
+    return memo(run.store, f"{name} on {net.name}", attacks.run, name, net.model, images, labels, **asked)
 
 
 def image_sets(net: Trained, found: Mapping[str, AttackResult]) -> dict[str, Tensor]:
@@ -92,7 +92,7 @@ def image_sets(net: Trained, found: Mapping[str, AttackResult]) -> dict[str, Ten
     }
 
 
-def placebo_sets(lab: Lab, sets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def placebo_sets(run: Run, sets: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """For each attack harmless noise of its size: its own perturbation with the pixels shuffled, for C&W
     noise of its own L2 length.
     """
@@ -105,7 +105,7 @@ def placebo_sets(lab: Lab, sets: Mapping[str, Tensor]) -> dict[str, Tensor]:
             kind=kind,
             norm="l2" if kind == "gauss" else "linf",
             eps=size,
-            seed=lab.p.seed,
+            seed=run.p.seed,
             perturbation=change if kind == "shuffle" else None,
         )
     return made
@@ -119,36 +119,36 @@ def alphas(p: Parameters) -> Tensor:
     return torch.linspace(0, 1, p.n_alphas)
 
 
-def drawn_rows(lab: Lab, net: Trained, n: int | None = None) -> data.Images:
+def drawn_rows(run: Run, net: Trained, n: int | None = None) -> data.Images:
     """Training images for a table, `n_rows` of them or n."""
-    return data.draw(net.train, min(n or lab.p.n_rows, len(net.train)), seed=lab.p.seed)
+    return data.draw(net.train, min(n or run.p.n_rows, len(net.train)), seed=run.p.seed)
 
 
-def table(lab: Lab, net: Trained, rows: Tensor | None = None) -> Table:
+def table(run: Run, net: Trained, rows: Tensor | None = None) -> Table:
     """The interventional table over rows [n, 1, h, w], by default over rows drawn from the training set."""
-    images = drawn_rows(lab, net).images if rows is None else rows
-    what, grid = f"interventional table of {net.name}", alphas(lab.p)
-    return memo(lab.store, what, interventional_table, net.model, images.to(lab.device), grid)
+    images = drawn_rows(run, net).images if rows is None else rows
+    what, grid = f"interventional table of {net.name}", alphas(run.p)
+    return memo(run.store, what, interventional_table, net.model, images.to(run.device), grid)
 
 
-def class_tables(lab: Lab, net: Trained, rows: Tensor, labels: Tensor) -> Table:
+def class_tables(run: Run, net: Trained, rows: Tensor, labels: Tensor) -> Table:
     """Class c's column from the rows of class c alone."""
     if (fewest := int(labels.bincount(minlength=len(net.train.classes)).min())) < 2:
         raise UserError(
-            f"n_rows = {lab.p.n_rows} is not possible: it leaves {fewest} rows of a class of {net.name}, and "
+            f"n_rows = {run.p.n_rows} is not possible: it leaves {fewest} rows of a class of {net.name}, and "
             "a table needs 2. Give more."
         )
-    return by_class([table(lab, net, rows[labels == c]) for c in range(len(net.train.classes))])
+    return by_class([table(run, net, rows[labels == c]) for c in range(len(net.train.classes))])
 
 
-def second_order_table(lab: Lab, net: Trained) -> Table:
+def second_order_table(run: Run, net: Trained) -> Table:
     """Eq. (8) at the training mean with the training covariance; order 0 for a network whose logits are
     curved.
     """
-    order = 2 if lab.p.variant == "relu-max" else 0
-    what, grid = f"Taylor table of {net.name}", alphas(lab.p)
-    asked: dict[str, Any] = {"device": lab.device, "order": order}
-    return memo(lab.store, what, taylor_at_mean, net.model, net.train, grid, **asked)
+    order = 2 if run.p.variant == "relu-max" else 0
+    what, grid = f"Taylor table of {net.name}", alphas(run.p)
+    asked: dict[str, Any] = {"device": run.device, "order": order}
+    return memo(run.store, what, taylor_at_mean, net.model, net.train, grid, **asked)
 
 
 def taylor_at_mean(
@@ -168,18 +168,18 @@ def moments(images: Tensor) -> tuple[Tensor, Tensor]:
 # Maps -----------------------------------------------------------------------------------------------------
 
 
-def effect_maps(lab: Lab, net: Trained, images: Tensor, labels: Tensor) -> readings.Maps:
+def effect_maps(run: Run, net: Trained, images: Tensor, labels: Tensor) -> readings.Maps:
     """Every reading's map of each image, for the class predicted on that image and for the true one.
 
     Readings that need forwards of their own take the first `n_individual` images; the others take all.
     """
-    images, labels = images.to(lab.device), labels.to(lab.device)
+    images, labels = images.to(run.device), labels.to(run.device)
     of = readings.classes_of(net.model, images, labels)
-    few = slice(min(lab.p.n_individual, len(images)))
+    few = slice(min(run.p.n_individual, len(images)))
     first, fill = {name: classes[few] for name, classes in of.items()}, net.train.images.mean(0)
     return {
-        **_looked_up(lab, net, images, of),
-        **readings.individual(net.model, images[few], first, alphas=alphas(lab.p), fill=fill),
+        **_looked_up(run, net, images, of),
+        **readings.individual(net.model, images[few], first, alphas=alphas(run.p), fill=fill),
         **readings.integrated_gradients(net.model, images[few], first),
         **{
             key: maps
@@ -190,60 +190,60 @@ def effect_maps(lab: Lab, net: Trained, images: Tensor, labels: Tensor) -> readi
     }
 
 
-def main_maps(lab: Lab, net: Trained, images: Tensor, labels: Tensor) -> readings.Maps:
+def main_maps(run: Run, net: Trained, images: Tensor, labels: Tensor) -> readings.Maps:
     """R1 and R3 with what comes with them, of all the given images: cheap enough for every training and every
     budget.
     """
-    images, labels = images.to(lab.device), labels.to(lab.device)
+    images, labels = images.to(run.device), labels.to(run.device)
     of = readings.classes_of(net.model, images, labels)
     return {
-        **readings.population(table(lab, net).to(lab.device), images, of),
-        **readings.individual(net.model, images, of, alphas=alphas(lab.p), fill=net.train.images.mean(0)),
+        **readings.population(table(run, net).to(run.device), images, of),
+        **readings.individual(net.model, images, of, alphas=alphas(run.p), fill=net.train.images.mean(0)),
     }
 
 
-def _looked_up(lab: Lab, net: Trained, images: Tensor, of: Mapping[str, Tensor]) -> readings.Maps:
+def _looked_up(run: Run, net: Trained, images: Tensor, of: Mapping[str, Tensor]) -> readings.Maps:
     """The readings that look a pixel's value up in a table, over each kind of rows, and the decoder's own
     map.
     """
-    rows, model = drawn_rows(lab, net), generator(lab, net, beta=lab.p.vae_beta, seed=lab.p.seed)
-    made, their = samples(lab, net, model, n=lab.p.n_rows)
+    rows, model = drawn_rows(run, net), generator(run, net, beta=run.p.vae_beta, seed=run.p.seed)
+    made, their = samples(run, net, model, n=run.p.n_rows)
     frequencies = net.train.labels.bincount(minlength=len(net.train.classes))
     tables = {
-        "R1c": class_tables(lab, net, rows.images, rows.labels),
-        "R2": second_order_table(lab, net),
-        "R4": table(lab, net, images[: lab.p.n_rows]),
-        "R5": table(lab, net, made),
-        "R5c": class_tables(lab, net, made, their),
+        "R1c": class_tables(run, net, rows.images, rows.labels),
+        "R2": second_order_table(run, net),
+        "R4": table(run, net, images[: run.p.n_rows]),
+        "R5": table(run, net, made),
+        "R5c": class_tables(run, net, made, their),
     }
-    found = readings.population(table(lab, net), images, of)
+    found = readings.population(table(run, net), images, of)
     for reading, one in tables.items():
         found |= readings.at_own_values(one, images, of, {reading: "uniform"})
-    return found | readings.decoded(vae.decoder_maps(model, frequencies=frequencies, seed=lab.p.seed), of)
+    return found | readings.decoded(vae.decoder_maps(model, frequencies=frequencies, seed=run.p.seed), of)
 
 
-def again(lab: Lab, net: Trained) -> dict[str, readings.Maps]:
+def again(run: Run, net: Trained) -> dict[str, readings.Maps]:
     """Table I's sets and their main maps for any training, on the first `n_strength` drawn images."""
-    few = replace(net, test=net.test.take(slice(lab.p.n_strength)))
-    found = attacked(lab, few)
+    few = replace(net, test=net.test.take(slice(run.p.n_strength)))
+    found = attacked(run, few)
     labels, sets = few.test.labels[found["fgsm"].correct.cpu()], image_sets(few, found)
-    return {which: main_maps(lab, few, sets[which], labels) for which in SETS}
+    return {which: main_maps(run, few, sets[which], labels) for which in SETS}
 
 
-def untrained_maps(lab: Lab, net: Trained, images: Tensor, labels: Tensor) -> readings.Maps:
+def untrained_maps(run: Run, net: Trained, images: Tensor, labels: Tensor) -> readings.Maps:
     """The main maps of the first `n_individual` images in a network of the same kind with drawn weights."""
-    few = slice(lab.p.n_individual)
+    few = slice(run.p.n_individual)
     model = (
-        lenet(variant=lab.p.variant, classes=len(net.train.classes), seed=lab.p.seed).to(lab.device).eval()
+        lenet(variant=run.p.variant, classes=len(net.train.classes), seed=run.p.seed).to(run.device).eval()
     )
-    return main_maps(lab, replace(net, model=model), images[few], labels[few])
+    return main_maps(run, replace(net, model=model), images[few], labels[few])
 
 
-def degenerate(lab: Lab, net: Trained) -> dict[str, float]:
+def degenerate(run: Run, net: Trained) -> dict[str, float]:
     """R9 to R11 over the training rows, probabilities: the greatest |sum over the classes|, the least maximum
     over alpha, the greatest |mean over alpha|.
     """
-    effects = average_effects(table(lab, net))[1]
+    effects = average_effects(table(run, net))[1]
     return {
         "R9": effects.sum(-1).abs().max().item(),
         "R10": effects.amax(1).min().item(),
@@ -251,16 +251,16 @@ def degenerate(lab: Lab, net: Trained) -> dict[str, float]:
     }
 
 
-def by_rows(lab: Lab, net: Trained, sizes: Sequence[int]) -> Iterator[tuple[int, dict[str, Tensor]]]:
+def by_rows(run: Run, net: Trained, sizes: Sequence[int]) -> Iterator[tuple[int, dict[str, Tensor]]]:
     """S of the clean images in the reading R1, true class, against the number of rows: for each size, by
     score, [n] each.
 
     "logit" counts a pixel as positive where its effect is above 0, "logit.resolved" where it is above two
     standard errors.
     """
-    images, labels = net.test.images.to(lab.device), net.test.labels.to(lab.device)
+    images, labels = net.test.images.to(run.device), net.test.labels.to(run.device)
     for size in sizes:
-        one, found = table(lab, net, drawn_rows(lab, net, size).images), {}
+        one, found = table(run, net, drawn_rows(run, net, size).images), {}
         effects = average_effects(one)
         for name, values in (("", effects), (".resolved", effects - 2 * one.error)):
             for score, maps in zip(
@@ -279,12 +279,12 @@ def centred(one: Table) -> dict[str, Tensor]:
     }
 
 
-def idea(lab: Lab, net: Trained) -> dict[str, Any]:
+def idea(run: Run, net: Trained) -> dict[str, Any]:
     """What `figures.idea` draws: the first drawn image, its most effective pixel, and every pixel's effect on
     its class.
     """
     one, of = net.test.images[0, 0], int(net.test.labels[0])
-    sampled = table(lab, net)
+    sampled = table(run, net)
     effects = readings.population(sampled.to("cpu"), one[None, None], {"true": torch.tensor([of])})[
         "R1.probability.true"
     ][0]
@@ -305,7 +305,7 @@ WEIGHTS = (0.0, 3.0, 10.0)  # of smoothness in the attack on a detector
 
 
 def detected(
-    lab: Lab,
+    run: Run,
     net: Trained,
     labels: Tensor,
     sets: Mapping[str, Tensor],
@@ -320,7 +320,7 @@ def detected(
     too few for that. Kinds: fgsm, pgd, cw; noise, FGSM's own changes shuffled; evading.W, a PGD that weighs
     smoothness by W.
     """
-    few = slice(min(lab.p.n_individual, len(labels)))
+    few = slice(min(run.p.n_individual, len(labels)))
     broken = {name: one.found.cpu()[one.correct.cpu()][few] for name, one in found.items()}
     made: dict[str, dict[str, Tensor]] = {}
     for reading in DETECTORS if detector.enough(broken["fgsm"]) else ():
@@ -330,10 +330,10 @@ def detected(
         }
         misled = broken | {"noise": torch.ones_like(broken["fgsm"])}
         for weight in WEIGHTS:
-            images = _evading(lab, net, reading, sets["clean"][few], labels[few], weight)
-            of = {"predicted": training.predict(net.model, images.to(lab.device)).argmax(1)}
+            images = _evading(run, net, reading, sets["clean"][few], labels[few], weight)
+            of = {"predicted": training.predict(net.model, images.to(run.device)).argmax(1)}
             asked[f"evading.{weight:g}"], misled[f"evading.{weight:g}"] = (
-                _one_map(lab, net, images, of, key),
+                _one_map(run, net, images, of, key),
                 of["predicted"].cpu() != labels[few],
             )
         features = {name: detector.features(maps.cpu()) for name, maps in asked.items()}
@@ -346,20 +346,20 @@ def detected(
     return made
 
 
-def _evading(lab: Lab, net: Trained, reading: str, images: Tensor, labels: Tensor, weight: float) -> Tensor:
-    settings = {name: attack_settings(lab.p)["pgd"][name] for name in ("eps", "step", "steps")}
-    fill = net.train.images.mean(0).to(lab.device)
-    effects = detector.Effects(reading, net.model, table(lab, net).to(lab.device), fill)
-    what, few = f"PGD on {net.name} and a detector", (images.to(lab.device), labels.to(lab.device))
-    asked = {"weight": weight, "seed": lab.p.seed, **settings}
-    return memo(lab.store, what, detector.evade, net.model, effects, *few, **asked).cpu()
+def _evading(run: Run, net: Trained, reading: str, images: Tensor, labels: Tensor, weight: float) -> Tensor:
+    settings = {name: attack_settings(run.p)["pgd"][name] for name in ("eps", "step", "steps")}
+    fill = net.train.images.mean(0).to(run.device)
+    effects = detector.Effects(reading, net.model, table(run, net).to(run.device), fill)
+    what, few = f"PGD on {net.name} and a detector", (images.to(run.device), labels.to(run.device))
+    asked = {"weight": weight, "seed": run.p.seed, **settings}
+    return memo(run.store, what, detector.evade, net.model, effects, *few, **asked).cpu()
 
 
-def _one_map(lab: Lab, net: Trained, images: Tensor, of: Mapping[str, Tensor], key: str) -> Tensor:
+def _one_map(run: Run, net: Trained, images: Tensor, of: Mapping[str, Tensor], key: str) -> Tensor:
     """One reading's maps of new images."""
-    images = images.to(lab.device)
+    images = images.to(run.device)
     made = {
-        "R1": lambda: readings.population(table(lab, net).to(lab.device), images, of),
+        "R1": lambda: readings.population(table(run, net).to(run.device), images, of),
         "R7x": lambda: readings.gradients(net.model, images, of),
         "R3m": lambda: readings.individual(
             net.model, images, of, alphas=torch.zeros(1), fill=net.train.images.mean(0)

@@ -17,7 +17,7 @@ from causalnb.chapters.ace import claims
 from causalnb.chapters.ace import maps as m
 from causalnb.chapters.ace.controls import kinked, slopes_along
 from causalnb.chapters.ace.errata import ERRATA, pixels_are_correlated
-from causalnb.chapters.ace.networks import Lab, Latents, Trained
+from causalnb.chapters.ace.networks import Latents, Run, Trained
 from causalnb.chapters.ace.readings import Maps, individual, key_parts
 from causalnb.chapters.ace.strength import Point
 from causalnb.chapters.ace.truth import Corner
@@ -30,7 +30,7 @@ PRINTED_SETS = ("mnist", "fashion_mnist")
 
 
 def accuracies(
-    lab: Lab, nets: Mapping[str, Trained], others: Mapping[str, Mapping[str, Sequence[Trained]]]
+    run: Run, nets: Mapping[str, Trained], others: Mapping[str, Mapping[str, Sequence[Trained]]]
 ) -> Estimates:
     """Test accuracy of the attacked network, as printed number and as the control of the rows that its
     attacks decide; of all other trainings.
@@ -39,7 +39,7 @@ def accuracies(
     """
     found: Estimates = {}
     for name, net in nets.items():
-        n, own = len(lab.load(name)), "momentum" if lab.p.momentum else "plain"
+        n, own = len(run.load(name)), "momentum" if run.p.momentum else "plain"
         each = {
             own: [net, *others[name]["plain"]],
             **{
@@ -54,13 +54,13 @@ def accuracies(
             for one in trainings[1:]:
                 ids[MeasurementId.of("training", data=name, recipe=recipe, seed=one.seed)] = one
         found |= {
-            id: proportion(round(one.curve[-1].item() * n), n, level=lab.level(id), seeds=(one.seed,))
+            id: proportion(round(one.curve[-1].item() * n), n, level=run.level(id), seeds=(one.seed,))
             for id, one in ids.items()
         }
     return found
 
 
-def successes(lab: Lab, found: Mapping[str, Mapping[str, AttackResult]]) -> Estimates:
+def successes(run: Run, found: Mapping[str, Mapping[str, AttackResult]]) -> Estimates:
     """Images broken, of those that were right before; PGD's count is the control of the attacks' strength."""
     made = {}
     for name, attacks in found.items():
@@ -69,16 +69,16 @@ def successes(lab: Lab, found: Mapping[str, Mapping[str, AttackResult]]) -> Esti
             ids = [MeasurementId.of("success", data=name, attack=whose[0], among=whose[1])]
             for id in ids + [MeasurementId.of("control", what="strength", data=name)] * (attack == "pgd"):
                 made[id] = proportion(
-                    int(one.found.sum()), int(one.correct.sum()), level=lab.level(id), seeds=(lab.p.seed,)
+                    int(one.found.sum()), int(one.correct.sum()), level=run.level(id), seeds=(run.p.seed,)
                 )
     return made
 
 
-def settings(lab: Lab) -> Estimates:
+def settings(run: Run) -> Estimates:
     """The budget of C&W's search: its steps over the constant, and the gradient steps of each."""
     return {
         MeasurementId.of("settings", attack="cw", what=what): exact(value)
-        for what, value in (("searches", lab.p.cw_searches), ("steps", lab.p.cw_steps))
+        for what, value in (("searches", run.p.cw_searches), ("steps", run.p.cw_steps))
     }
 
 
@@ -88,7 +88,7 @@ def degenerate(net: Trained, found: Mapping[str, float]) -> Estimates:
     return {id: exact(found[reading]) for id, reading in ids.items()}
 
 
-def table_cells(lab: Lab, name: str, effects: Mapping[str, Maps]) -> Estimates:
+def table_cells(run: Run, name: str, effects: Mapping[str, Maps]) -> Estimates:
     """Every reading of every cell of Table I for one data set: mean and sd over images of S, and of TV raw
     and scaled.
     """
@@ -98,12 +98,12 @@ def table_cells(lab: Lab, name: str, effects: Mapping[str, Maps]) -> Estimates:
             columns = {(k, scale): of(values) for k, values in maps.items() for scale, of in scales.items()}
             for summary, word in (("mean", "mean"), ("sd", "std")):
                 cells = {cell_id(name, which, f"{what}_{word}", *key): one for key, one in columns.items()}
-                found |= _summarised(lab, cells, summary)
+                found |= _summarised(run, cells, summary)
     return found
 
 
 def claimed(
-    lab: Lab,
+    run: Run,
     net: Trained,
     effects: Mapping[str, Maps],
     images: Mapping[str, Tensor],
@@ -114,15 +114,15 @@ def claimed(
     placebo.
     """
     broken = {attack: one.found.cpu()[one.correct.cpu()] for attack, one in attacks.items()}
-    counts, by_chance = claims.undone(net.model, images, labels, effects, broken, net.name, seed=lab.p.seed)
+    counts, by_chance = claims.undone(net.model, images, labels, effects, broken, net.name, seed=run.p.seed)
     found = _summarised(
-        lab,
-        claims.columns(net.name, effects, images, seed=lab.p.seed)
+        run,
+        claims.columns(net.name, effects, images, seed=run.p.seed)
         | claims.orders(net.name, effects)
         | by_chance,
     )
     return found | {
-        id: proportion(*of, level=lab.level(id), seeds=(lab.p.seed,)) for id, of in counts.items()
+        id: proportion(*of, level=run.level(id), seeds=(run.p.seed,)) for id, of in counts.items()
     }
 
 
@@ -170,7 +170,7 @@ def directions(found: Mapping[MeasurementId, Estimate]) -> Estimates:
 
 
 def placebos(
-    lab: Lab,
+    run: Run,
     net: Trained,
     effects: Mapping[str, Maps],
     noisy: Mapping[str, Maps],
@@ -182,8 +182,8 @@ def placebos(
     `drawn`, an untrained network's maps.
     """
     return _summarised(
-        lab,
-        claims.placebos(net.name, effects, noisy, images, noise, seed=lab.p.seed)
+        run,
+        claims.placebos(net.name, effects, noisy, images, noise, seed=run.p.seed)
         | claims.untrained(net.name, effects["clean"], drawn, images["clean"]),
     )
 
@@ -206,7 +206,7 @@ def between(name: str, each: Mapping[int, Mapping[str, Maps]]) -> Estimates:
     return found
 
 
-def latents(lab: Lab, found: Sequence[Latents]) -> Estimates:
+def latents(run: Run, found: Sequence[Latents]) -> Estimates:
     """How many latents of a beta-VAE are active, over trainings where there are several; what all carry; and
     how many samples pass for their label.
     """
@@ -214,12 +214,12 @@ def latents(lab: Lab, found: Sequence[Latents]) -> Estimates:
     for beta in dict.fromkeys(one.beta for one in found):
         those = [one for one in found if one.beta == beta]
         ids, seeds = (
-            ("vae.active" if beta == lab.p.vae_beta else f"vae.latents.{beta:g}"),
+            ("vae.active" if beta == run.p.vae_beta else f"vae.latents.{beta:g}"),
             tuple(one.seed for one in those),
         )
-        made[ids] = mean([one.active for one in those], level=lab.level(ids), seed=lab.p.seed, seeds=seeds)
+        made[ids] = mean([one.active for one in those], level=run.level(ids), seed=run.p.seed, seeds=seeds)
         made[f"vae.nats.{beta:g}"] = mean(
-            [one.kl.sum().item() for one in those], seed=lab.p.seed, seeds=seeds
+            [one.kl.sum().item() for one in those], seed=run.p.seed, seeds=seeds
         )
         made[f"vae.labels.{beta:g}"] = proportion(
             sum(one.labels[0] for one in those), sum(one.labels[1] for one in those), seeds=seeds
@@ -227,30 +227,30 @@ def latents(lab: Lab, found: Sequence[Latents]) -> Estimates:
     return made
 
 
-def rows(lab: Lab, found: Mapping[int, Mapping[str, Tensor]]) -> Estimates:
+def rows(run: Run, found: Mapping[int, Mapping[str, Tensor]]) -> Estimates:
     """Mean S over images against the number of rows, plain and with unresolved signs left out."""
     return {
-        f"rows.{size}.{name}": mean(values.numpy(), seed=lab.p.seed, seeds=(lab.p.seed,))
+        f"rows.{size}.{name}": mean(values.numpy(), seed=run.p.seed, seeds=(run.p.seed,))
         for size, of in found.items()
         for name, values in of.items()
     }
 
 
-def strengths(lab: Lab, points: Sequence[Point]) -> Estimates:
+def strengths(run: Run, points: Sequence[Point]) -> Estimates:
     """Each statistic of the maps, and the share misled, at each budget."""
     found: Estimates = {}
     for one in points:
-        found[f"{one.id}.misled"] = proportion(int(one.broken.sum()), len(one.broken), seeds=(lab.p.seed,))
-        found |= _summarised(lab, {f"{one.id}.{name}": values for name, values in one.statistics()})
+        found[f"{one.id}.misled"] = proportion(int(one.broken.sum()), len(one.broken), seeds=(run.p.seed,))
+        found |= _summarised(run, {f"{one.id}.{name}": values for name, values in one.statistics()})
     return found
 
 
-def detections(lab: Lab, name: str, found: Mapping[str, Mapping[str, Tensor]]) -> Estimates:
+def detections(run: Run, name: str, found: Mapping[str, Mapping[str, Tensor]]) -> Estimates:
     """The AUC of each detector for each kind of image; found: reading -> kind -> a number an image whose mean
     is the AUC.
     """
     return _summarised(
-        lab,
+        run,
         {
             MeasurementId.of("detector", data=name, reading=reading, kind=kind): values
             for reading, kinds in found.items()
@@ -259,11 +259,11 @@ def detections(lab: Lab, name: str, found: Mapping[str, Mapping[str, Tensor]]) -
     )
 
 
-def alike(lab: Lab, name: str, maps: Maps, readings: Sequence[str]) -> Estimates:
+def alike(run: Run, name: str, maps: Maps, readings: Sequence[str]) -> Estimates:
     """The mean correlation, over images, of two readings' maps of the same image."""
     pairs = {(a, b): min(len(maps[a]), len(maps[b])) for a, b in combinations(readings, 2)}
     return _summarised(
-        lab,
+        run,
         {
             MeasurementId.of(
                 "alike", data=name, pair="-".join(key_parts(key)["reading"] for key in (a, b))
@@ -273,7 +273,7 @@ def alike(lab: Lab, name: str, maps: Maps, readings: Sequence[str]) -> Estimates
     )
 
 
-def corners(lab: Lab, found: Sequence[Corner]) -> Estimates:
+def corners(run: Run, found: Sequence[Corner]) -> Estimates:
     """What each network does with the corner of `shapes`; the claim's row takes rho 0.9, its control rho
     0.
     """
@@ -283,7 +283,7 @@ def corners(lab: Lab, found: Sequence[Corner]) -> Estimates:
             id = {("pixel", 0.9): "claim.T15.shapes", ("pixel", 0.0): "control.T15"}.get(
                 (what, one.rho), f"shapes.{what}.{one.rho}"
             )
-            made[id] = mean(values.numpy(), level=lab.level(id), seed=lab.p.seed, seeds=(lab.p.seed,))
+            made[id] = mean(values.numpy(), level=run.level(id), seed=run.p.seed, seeds=(run.p.seed,))
         made |= {
             f"shapes.accuracy.{one.rho}": proportion(*one.accuracy),
             f"shapes.without.{one.rho}": proportion(*one.without),
@@ -319,16 +319,16 @@ def agreement(sampled: Mapping[str, Tensor], formula: Mapping[str, Tensor]) -> E
     }
 
 
-def precision(lab: Lab, net: Trained, images: Tensor, labels: Tensor) -> Estimates:
+def precision(run: Run, net: Trained, images: Tensor, labels: Tensor) -> Estimates:
     """Mean S of clean images in the reading R3m, logit of the true class, with the forwards in float32 and in
     float64.
     """
-    few = slice(min(lab.p.n_individual, len(images)))
-    of, found = {"true": labels[few].to(lab.device)}, {}
+    few = slice(min(run.p.n_individual, len(images)))
+    of, found = {"true": labels[few].to(run.device)}, {}
     for dtype in (torch.float32, torch.float64):
         maps = individual(
             net.model,
-            images[few].to(lab.device),
+            images[few].to(run.device),
             of,
             alphas=torch.zeros(1),
             fill=net.train.images.mean(0),
@@ -336,7 +336,7 @@ def precision(lab: Lab, net: Trained, images: Tensor, labels: Tensor) -> Estimat
         )
         parts = key_parts("R3m.logit.true") | {"dtype": str(dtype).removeprefix("torch.")}
         found[MeasurementId.of("precision", data=net.name, statistic="S_mean", **parts)] = mean(
-            m.sparsity(maps["R3m.logit.true"]).cpu().numpy(), seed=lab.p.seed, seeds=(lab.p.seed,)
+            m.sparsity(maps["R3m.logit.true"]).cpu().numpy(), seed=run.p.seed, seeds=(run.p.seed,)
         )
     return found
 
@@ -365,18 +365,18 @@ def _greatest(attack: str, printed: Mapping[str, float]) -> bool:
     )
 
 
-def _summarised(lab: Lab, columns: Mapping[Any, Tensor], statistic: Any = "mean") -> Estimates:
+def _summarised(run: Run, columns: Mapping[Any, Tensor], statistic: Any = "mean") -> Estimates:
     """One bootstrap for all columns of a length and a level; an image that is NaN is left out, and a column
     without an image has no estimate.
     """
     groups: dict[tuple[int, float], dict[str, Any]] = {}
     for id, column in columns.items():
         values = column[~column.isnan()]
-        groups.setdefault((len(values), lab.level(id)), {})[id] = values.cpu().numpy()
+        groups.setdefault((len(values), run.level(id)), {})[id] = values.cpu().numpy()
     found: Estimates = {}
     for (n, level), part in groups.items():
         found |= (
-            summaries(part, statistic=statistic, level=level, seed=lab.p.seed, seeds=(lab.p.seed,))
+            summaries(part, statistic=statistic, level=level, seed=run.p.seed, seeds=(run.p.seed,))
             if n
             else {}
         )

@@ -19,7 +19,7 @@ PLAIN = "relu-max"  # the variant whose weights the book carries
 BETAS = (1.0, 4.0)  # beside the one in the parameters
 
 
-class Lab(Protocol):
+class Run(Protocol):
     """What a run offers to an experiment."""
 
     p: Parameters
@@ -52,13 +52,13 @@ class Trained:
         return self.recipe.seed
 
 
-def trained(lab: Lab, name: str, *, seed: int | None = None, momentum: float | None = None) -> Trained:
+def trained(run: Run, name: str, *, seed: int | None = None, momentum: float | None = None) -> Trained:
     """A LeNet trained on a data set by the recipe in the parameters, its accuracy after each epoch, and the
     test images that the run draws.
 
     seed, momentum   other than the parameters say, for the trainings beside the first
     """
-    p = lab.p
+    p = run.p
     recipe = training.Recipe(
         optimiser=p.optimiser,
         rate=p.rate,
@@ -67,44 +67,44 @@ def trained(lab: Lab, name: str, *, seed: int | None = None, momentum: float | N
         batch=p.batch,
         seed=p.seed if seed is None else seed,
     )
-    train, test = lab.load(name, "train"), lab.load(name, "test")
+    train, test = run.load(name, "train"), run.load(name, "test")
     model = lenet(variant=p.variant, classes=len(train.classes), seed=recipe.seed)
     network = f"LeNet on {name}" if p.variant == PLAIN else f"LeNet ({p.variant}) on {name}"
     stages = [(training.cross_entropy, recipe)]
-    curve = training.train_or_load(lab.store, network, model, stages, train, test=test, device=lab.device)
+    curve = training.train_or_load(run.store, network, model, stages, train, test=test, device=run.device)
     drawn = data.draw(test, min(p.n_images, len(test)), seed=p.image_seed)
     return Trained(name, recipe, model, train, drawn, curve)
 
 
-def others(lab: Lab, name: str) -> dict[str, list[Trained]]:
+def others(run: Run, name: str) -> dict[str, list[Trained]]:
     """The trainings beside the first: the printed recipe again with the next seeds, and the recipe with
     momentum with each seed.
 
     Returns {"plain": those of the printed recipe without the first, "momentum": all with momentum}; the
     latter empty where the parameters ask for none.
     """
-    p = lab.p
+    p = run.p
     seeds = range(p.seed, p.seed + p.n_trainings)
     with_momentum = [
-        trained(lab, name, seed=seed, momentum=p.other_momentum) for seed in seeds if p.other_momentum
+        trained(run, name, seed=seed, momentum=p.other_momentum) for seed in seeds if p.other_momentum
     ]
-    return {"plain": [trained(lab, name, seed=seed) for seed in seeds[1:]], "momentum": with_momentum}
+    return {"plain": [trained(run, name, seed=seed) for seed in seeds[1:]], "momentum": with_momentum}
 
 
-def generator(lab: Lab, net: Trained, *, beta: float, seed: int) -> vae.BetaVAE:
+def generator(run: Run, net: Trained, *, beta: float, seed: int) -> vae.BetaVAE:
     """A beta-VAE trained on the network's training images (III-B3)."""
     train, batch = net.train, 64
     recipe = training.Recipe(
         optimiser="adam",
         rate=1e-3,
-        epochs=max(1, round(lab.p.vae_steps * batch / len(train))),
+        epochs=max(1, round(run.p.vae_steps * batch / len(train))),
         batch=batch,
         seed=seed,
     )
     model = vae.beta_vae(classes=len(train.classes), size=train.images.shape[-1], seed=seed)
     stages = [(vae.elbo_loss(beta=beta), recipe)]
     training.train_or_load(
-        lab.store, f"beta-VAE ({beta:g}) on {net.name}", model, stages, train, device=lab.device
+        run.store, f"beta-VAE ({beta:g}) on {net.name}", model, stages, train, device=run.device
     )
     return model
 
@@ -130,24 +130,24 @@ class Latents:
         return int((self.kl > vae.ACTIVE).sum())
 
 
-def latents(lab: Lab, net: Trained) -> list[Latents]:
+def latents(run: Run, net: Trained) -> list[Latents]:
     """The printed beta with each seed, then the others with the first; on a thousand test images, and a
     hundred samples.
     """
-    p, found = lab.p, []
-    test = lab.load(net.name).take(slice(1000))
+    p, found = run.p, []
+    test = run.load(net.name).take(slice(1000))
     for beta, seed in [(p.vae_beta, p.seed + i) for i in range(p.n_trainings)] + [
         (beta, p.seed) for beta in BETAS if beta != p.vae_beta
     ]:
-        model = generator(lab, net, beta=beta, seed=seed)
-        images, labels = samples(lab, net, model, n=100)
+        model = generator(run, net, beta=beta, seed=seed)
+        images, labels = samples(run, net, model, n=100)
         right = int((training.predict(net.model, images).argmax(1) == labels).sum())
-        kl = vae.latent_kl(model, test.images.to(lab.device), test.labels.to(lab.device)).cpu()
+        kl = vae.latent_kl(model, test.images.to(run.device), test.labels.to(run.device)).cpu()
         found.append(Latents(beta, seed, kl, (right, len(labels)), images[: len(test.classes)].cpu()))
     return found
 
 
-def samples(lab: Lab, net: Trained, model: vae.BetaVAE, *, n: int) -> tuple[Tensor, Tensor]:
+def samples(run: Run, net: Trained, model: vae.BetaVAE, *, n: int) -> tuple[Tensor, Tensor]:
     """Images [n, 1, h, w] from the decoder, the labels in turn, z from N(0, 1); and their labels [n]."""
-    labels = (torch.arange(n) % len(net.train.classes)).to(lab.device)
-    return vae.sample(model, labels, seed=lab.p.seed), labels
+    labels = (torch.arange(n) % len(net.train.classes)).to(run.device)
+    return vae.sample(model, labels, seed=run.p.seed), labels

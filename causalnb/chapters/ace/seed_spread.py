@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from causalnb import console
 from causalnb.chapters.ace import experiments, measurements
-from causalnb.chapters.ace.networks import Lab, trained
+from causalnb.chapters.ace.networks import Run, trained
 
 SEEDS = (101, 102, 103)
 SETS = ("mnist", "fashion_mnist")
@@ -19,7 +19,7 @@ FEWER = {"n_images": 300, "n_individual": 100}
 Spreads = dict[str, dict[str, float]]
 
 
-def measured(begin: Callable[..., Lab]) -> Spreads:
+def measured(begin: Callable[..., Run]) -> Spreads:
     """The spread of every reading of every cell; `begin` starts a run of this chapter with the given
     parameters.
     """
@@ -33,13 +33,13 @@ def measured(begin: Callable[..., Lab]) -> Spreads:
     return found
 
 
-def cells(lab: Lab, name: str) -> dict[str, float]:
+def cells(run: Run, name: str) -> dict[str, float]:
     """The value of every reading of every cell on one data set, by measurement id."""
-    net, with_momentum = trained(lab, name), trained(lab, name, momentum=lab.p.other_momentum)
-    found = experiments.attacked(lab, net)
+    net, with_momentum = trained(run, name), trained(run, name, momentum=run.p.other_momentum)
+    found = experiments.attacked(run, net)
     labels = net.test.labels[found["fgsm"].correct.cpu()]
     effects = {
-        which: experiments.effect_maps(lab, net, images, labels)
+        which: experiments.effect_maps(run, net, images, labels)
         for which, images in experiments.image_sets(net, found).items()
     }
     accuracies = {
@@ -47,7 +47,7 @@ def cells(lab: Lab, name: str) -> dict[str, float]:
         for recipe, one in (("plain", net), ("momentum", with_momentum))
     }
     return accuracies | {
-        id: estimate.value for id, estimate in measurements.table_cells(lab, name, effects).items()
+        id: estimate.value for id, estimate in measurements.table_cells(run, name, effects).items()
     }
 
 

@@ -12,7 +12,7 @@ from causalnb import attacks, training
 from causalnb.attacks import AttackResult
 from causalnb.chapters.ace import maps as m
 from causalnb.chapters.ace.experiments import attack, attack_settings, main_maps
-from causalnb.chapters.ace.networks import Lab, Trained
+from causalnb.chapters.ace.networks import Run, Trained
 from causalnb.chapters.ace.readings import Maps
 
 LINF = (0.1, 0.2, 0.3, 0.4)  # budgets of FGSM, PGD and sign noise, pixel units
@@ -57,13 +57,13 @@ class Point:
                 yield f"{name}.{key}", statistic(self.maps[key].cpu())
 
 
-def curves(lab: Lab, net: Trained, found: Mapping[str, AttackResult]) -> list[Point]:
+def curves(run: Run, net: Trained, found: Mapping[str, AttackResult]) -> list[Point]:
     """The clean images, FGSM, PGD and sign noise over L-inf budgets, C&W and Gaussian noise over L2 budgets.
 
     found   the attacks on all drawn images; the first `n_strength` that the network gets right are taken
     """
     right = found["fgsm"].correct.cpu()
-    clean = net.test.take(right).take(slice(lab.p.n_strength))
+    clean = net.test.take(right).take(slice(run.p.n_strength))
     made = [("clean", "", 0.0, clean.images)]
     for eps in LINF:
         made += [
@@ -71,7 +71,7 @@ def curves(lab: Lab, net: Trained, found: Mapping[str, AttackResult]) -> list[Po
                 name,
                 "linf",
                 eps,
-                attack(lab, net, name, attack_settings(lab.p, eps=eps)[name], clean).images.cpu(),
+                attack(run, net, name, attack_settings(run.p, eps=eps)[name], clean).images.cpu(),
             )
             for name in ("fgsm", "pgd")
         ]
@@ -80,7 +80,7 @@ def curves(lab: Lab, net: Trained, found: Mapping[str, AttackResult]) -> list[Po
                 "noise",
                 "linf",
                 eps,
-                attacks.noise(clean.images, kind="sign", norm="linf", eps=eps, seed=lab.p.seed),
+                attacks.noise(clean.images, kind="sign", norm="linf", eps=eps, seed=run.p.seed),
             )
         )
     for eps in L2:
@@ -90,14 +90,14 @@ def curves(lab: Lab, net: Trained, found: Mapping[str, AttackResult]) -> list[Po
                 "noise",
                 "l2",
                 eps,
-                attacks.noise(clean.images, kind="gauss", norm="l2", eps=eps, seed=lab.p.seed),
+                attacks.noise(clean.images, kind="gauss", norm="l2", eps=eps, seed=run.p.seed),
             ),
         ]
-    return [_point(lab, net, *one, clean.labels) for one in made]
+    return [_point(run, net, *one, clean.labels) for one in made]
 
 
-def _point(lab: Lab, net: Trained, kind: str, norm: str, eps: float, images: Tensor, labels: Tensor) -> Point:
+def _point(run: Run, net: Trained, kind: str, norm: str, eps: float, images: Tensor, labels: Tensor) -> Point:
     maps = {
-        key: values.cpu() for key, values in main_maps(lab, net, images, labels).items() if key in READINGS
+        key: values.cpu() for key, values in main_maps(run, net, images, labels).items() if key in READINGS
     }
     return Point(kind, norm, eps, images, maps, training.predict(net.model, images).argmax(1), labels)

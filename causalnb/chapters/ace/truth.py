@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from causalnb import data, training
 from causalnb.chapters.ace.interventions import intervene, single_and_joint
-from causalnb.chapters.ace.networks import Lab
+from causalnb.chapters.ace.networks import Run
 from causalnb.data import Images
 from causalnb.models import lenet
 
@@ -31,25 +31,25 @@ class Corner:
     pixel: Tensor
 
 
-def corner(lab: Lab, rho: float, *, images: int = 100) -> Corner:
+def corner(run: Run, rho: float, *, images: int = 100) -> Corner:
     """Train on `shapes` with a corner that follows the content with probability rho; intervene on the corner
     of new images.
     """
-    train = data.shapes(lab.p.n_shapes, rho=rho, seed=lab.p.seed)
-    new, free = (data.shapes(1000, rho=r, seed=lab.p.seed + 1) for r in (rho, 0.0))
+    train = data.shapes(run.p.n_shapes, rho=rho, seed=run.p.seed)
+    new, free = (data.shapes(1000, rho=r, seed=run.p.seed + 1) for r in (rho, 0.0))
     recipe = training.Recipe(
-        optimiser="adam", rate=2e-3, batch=50, epochs=4 if lab.p.n_shapes >= 4000 else 8, seed=lab.p.seed
+        optimiser="adam", rate=2e-3, batch=50, epochs=4 if run.p.n_shapes >= 4000 else 8, seed=run.p.seed
     )
     model = lenet(classes=len(train.classes), seed=recipe.seed)
     stages = [(training.cross_entropy, recipe)]
-    training.train_or_load(lab.store, f"LeNet on shapes, rho {rho}", model, stages, train, device=lab.device)
+    training.train_or_load(run.store, f"LeNet on shapes, rho {rho}", model, stages, train, device=run.device)
     some = free.take(slice(images))
     without = data.do(some, corner=some.labels, strength=0.0)
     with_patch = data.do(some, corner=some.labels)
     single, joint = single_and_joint(
-        model, without.images.to(lab.device), with_patch.images.to(lab.device), some.labels.to(lab.device)
+        model, without.images.to(run.device), with_patch.images.to(run.device), some.labels.to(run.device)
     )
-    pixel = own_corner_effect(model, some.images.to(lab.device), some.labels)
+    pixel = own_corner_effect(model, some.images.to(run.device), some.labels)
     return Corner(rho, _right(model, new), _right(model, free), single[0].cpu(), joint[0].cpu(), pixel)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from causalnb import data
+from causalnb import attacks, data
 from causalnb.attacks import (
     AttackResult,
     Draws,
@@ -21,14 +21,13 @@ from causalnb.attacks import (
     ball,
     evaluate,
     rescore,
-    run,
 )
 from causalnb.attacks.checked import TOLERANCE
 from causalnb.attacks.flags import margins
 from causalnb.attacks.planted import Control, planted_control
 from causalnb.attacks.suites import Evaluation, steps_of
 from causalnb.chapters.bench import toys
-from causalnb.chapters.bench.networks import Lab, Net
+from causalnb.chapters.bench.networks import Net, Run
 from causalnb.data import Images
 from causalnb.store import memo
 
@@ -48,33 +47,33 @@ class Attacked:
     results: Mapping[str, AttackResult]
 
 
-def drawn(lab: Lab, n: int | None = None) -> Images:
+def drawn(run: Run, n: int | None = None) -> Images:
     """Test images, balanced over the classes."""
-    test = lab.load(lab.p.data, "test")
-    return data.draw(test, min(n or lab.p.n_images, len(test)), seed=lab.p.seed)
+    test = run.load(run.p.data, "test")
+    return data.draw(test, min(n or run.p.n_images, len(test)), seed=run.p.seed)
 
 
-def in_linf(lab: Lab, net: Net, twin: Net) -> Attacked:
+def in_linf(run: Run, net: Net, twin: Net) -> Attacked:
     """Noise, a transfer from the twin, the suite's attacks, DeepFool, and HopSkipJump on fewer images: each
     on all its images.
     """
-    some, eps = drawn(lab), net.eps
-    walk = {"steps": lab.p.steps, "step": 2.5 * eps / lab.p.steps}
-    suite = steps_of(lab.p.suite, norm="linf", eps=eps, classes=len(some.classes))
+    some, eps = drawn(run), net.eps
+    walk = {"steps": run.p.steps, "step": 2.5 * eps / run.p.steps}
+    suite = steps_of(run.p.suite, norm="linf", eps=eps, classes=len(some.classes))
     found = {
-        "noise": _attack(lab, net, some, "noise", "linf", eps, kind="sign"),
-        "transfer": _attack(lab, net, some, "transfer", "linf", eps, source=twin.model, **walk),
+        "noise": _attack(run, net, some, "noise", "linf", eps, kind="sign"),
+        "transfer": _attack(run, net, some, "transfer", "linf", eps, source=twin.model, **walk),
     }
-    found |= _each(lab, net, some, "linf", eps, suite)
-    found["deepfool"] = _attack(lab, net, some, "deepfool", "linf", eps, steps=50)
-    few = drawn(lab, lab.p.n_decisions)
-    found["hsj"] = _attack(lab, net, few, "hsj", "linf", eps, steps=20 if lab.p.suite == "full" else 5)
+    found |= _each(run, net, some, "linf", eps, suite)
+    found["deepfool"] = _attack(run, net, some, "deepfool", "linf", eps, steps=50)
+    few = drawn(run, run.p.n_decisions)
+    found["hsj"] = _attack(run, net, few, "hsj", "linf", eps, steps=20 if run.p.suite == "full" else 5)
     return Attacked("linf", eps, found)
 
 
-def in_l2(lab: Lab, net: Net) -> Attacked:
+def in_l2(run: Run, net: Net) -> Attacked:
     """The attacks that minimise an L2 norm, beside APGD-T at the budget in L2; on 200 images at most."""
-    some, eps, full = drawn(lab, min(lab.p.n_images, 200)), lab.p.eps_l2, lab.p.suite == "full"
+    some, eps, full = drawn(run, min(run.p.n_images, 200)), run.p.eps_l2, run.p.suite == "full"
     searches = {
         "steps": 100 if full else 30,
         "binary_search_steps": 6 if full else 3,
@@ -85,53 +84,53 @@ def in_l2(lab: Lab, net: Net) -> Attacked:
         Step("apgd-t", {"steps": 100 if full else 20, "n_targets": 9 if full else 3}),
         Step("ddn", {"steps": 200 if full else 50}),
     )
-    found = _each(lab, net, some, "l2", eps, suite)
-    found["cw"] = _attack(lab, net, some, "cw", "l2", eps, **searches)
+    found = _each(run, net, some, "l2", eps, suite)
+    found["cw"] = _attack(run, net, some, "cw", "l2", eps, **searches)
     return Attacked("l2", eps, found)
 
 
-def dropping(lab: Lab, net: Net) -> Evaluation:
+def dropping(run: Run, net: Net) -> Evaluation:
     """The same suite as the book would evaluate a model: the cheap attacks first, broken images dropped."""
-    some = drawn(lab)
+    some = drawn(run)
     return evaluate(
         net.model,
-        some.images.to(lab.device),
-        some.labels.to(lab.device),
+        some.images.to(run.device),
+        some.labels.to(run.device),
         norm="linf",
         eps=net.eps,
-        suite=lab.p.suite,
-        seed=lab.p.seed,
-        store=lab.store,
+        suite=run.p.suite,
+        seed=run.p.seed,
+        store=run.store,
     )
 
 
-def budgets(lab: Lab, net: Net) -> dict[float, tuple[int, int]]:
+def budgets(run: Run, net: Net) -> dict[float, tuple[int, int]]:
     """Robust images by PGD at each budget; an image broken within a smaller budget is broken within every
     larger one.
     """
-    some = drawn(lab, lab.p.n_panel)
+    some = drawn(run, run.p.n_panel)
     robust = torch.ones(len(some), dtype=torch.bool)
     found = {}
     for factor in BUDGETS:
         eps = min(factor * net.eps, 1.0)
         result = _attack(
-            lab, net, some, "pgd", "linf", eps, steps=lab.p.steps, step=max(2.5 * eps / lab.p.steps, 1e-12)
+            run, net, some, "pgd", "linf", eps, steps=run.p.steps, step=max(2.5 * eps / run.p.steps, 1e-12)
         )
         robust &= (result.correct & ~result.found).cpu()
         found[eps] = int(robust.sum()), len(some)
     return found
 
 
-def line(lab: Lab, net: Net, models: Mapping[str, nn.Module], *, places: int = 41) -> dict[str, Any]:
+def line(run: Run, net: Net, models: Mapping[str, nn.Module], *, places: int = 41) -> dict[str, Any]:
     """What `figures.line` draws: the way from the first drawn image that PGD breaks to its attacked
     version.
     """
-    some = drawn(lab, lab.p.n_panel)
+    some = drawn(run, run.p.n_panel)
     result = _attack(
-        lab, net, some, "pgd", "linf", net.eps, steps=lab.p.steps, step=2.5 * net.eps / lab.p.steps
+        run, net, some, "pgd", "linf", net.eps, steps=run.p.steps, step=2.5 * net.eps / run.p.steps
     )
     row = int(result.found.nonzero()[0])
-    shares = torch.linspace(0, 1, places, device=lab.device)
+    shares = torch.linspace(0, 1, places, device=run.device)
     way = torch.lerp(result.clean[row], result.images[row], shares[:, None, None, None])
     label = result.criterion.labels[row].expand(places)
     with torch.no_grad():
@@ -150,99 +149,99 @@ def _slopes(model: nn.Module, images: Tensor, labels: Tensor) -> list[float]:
     return sizes
 
 
-def planted(lab: Lab, net: Net) -> dict[str, Control]:
+def planted(run: Run, net: Net) -> dict[str, Control]:
     """The planted control of the attacks that the book relies on, each with the settings of its table."""
-    some = drawn(lab, lab.p.n_planted)
-    images = some.images.to(lab.device)
-    walk = {"steps": lab.p.steps, "step": 2.5 * net.eps / lab.p.steps}
-    given: dict[str, dict[str, Any]] = {"pgd": walk, "cw-linf": walk, "apgd-ce": {"steps": lab.p.steps}}
+    some = drawn(run, run.p.n_planted)
+    images = some.images.to(run.device)
+    walk = {"steps": run.p.steps, "step": 2.5 * net.eps / run.p.steps}
+    given: dict[str, dict[str, Any]] = {"pgd": walk, "cw-linf": walk, "apgd-ce": {"steps": run.p.steps}}
     return {
         name: planted_control(
-            partial(run, name, norm="linf", eps=net.eps, seed=lab.p.seed, **settings),
+            partial(attacks.run, name, norm="linf", eps=net.eps, seed=run.p.seed, **settings),
             net.model,
             images,
             norm="linf",
             eps=net.eps,
-            seed=lab.p.seed,
+            seed=run.p.seed,
         )
         for name, settings in given.items()
     }
 
 
 def drawing(
-    lab: Lab, *, n: int = 64, eps: float = 0.1, mean_over: int = 64, steps: int = 20
+    run: Run, *, n: int = 64, eps: float = 0.1, mean_over: int = 64, steps: int = 20
 ) -> dict[str, Draws]:
     """A line behind a random wave, scored over fresh draws: clean images, attacked by one draw's gradient,
     and by that of the mean of many.
 
     Every image lies within 0.6 eps of the line, so that an attack that sees it breaks all.
     """
-    line = toys.Line(seed=lab.p.seed).to(lab.device)
+    line = toys.Line(seed=run.p.seed).to(run.device)
     model = toys.Shattered(line).eval()
-    images, labels = toys.halfway(line, n, eps, seed=lab.p.seed)
+    images, labels = toys.halfway(line, n, eps, seed=run.p.seed)
     attack = partial(
-        ascend, images=images, labels=labels, norm="linf", eps=eps, steps=steps, step=eps / 4, seed=lab.p.seed
+        ascend, images=images, labels=labels, norm="linf", eps=eps, steps=steps, step=eps / 4, seed=run.p.seed
     )
     shown = {
         "clean": images,
         "gradient of one draw": attack(model),
         f"gradient of the mean of {mean_over}": attack(Expectation(model, mean_over)),
     }
-    return {name: rescore(model, some, labels, draws=DRAWS, seed=lab.p.seed) for name, some in shown.items()}
+    return {name: rescore(model, some, labels, draws=DRAWS, seed=run.p.seed) for name, some in shown.items()}
 
 
 def _attack(
-    lab: Lab, net: Net, some: Images, name: str, norm: str, eps: float | None, **settings: Any
+    run: Run, net: Net, some: Images, name: str, norm: str, eps: float | None, **settings: Any
 ) -> AttackResult:
     """One attack on the images that are right, kept in the store."""
-    images, labels = some.images.to(lab.device), some.labels.to(lab.device)
-    asked = {"norm": norm, "eps": eps, "seed": lab.p.seed, **settings}
-    return memo(lab.store, f"{name} on {net.name}", run, name, net.model, images, labels, **asked)
+    images, labels = some.images.to(run.device), some.labels.to(run.device)
+    asked = {"norm": norm, "eps": eps, "seed": run.p.seed, **settings}
+    return memo(run.store, f"{name} on {net.name}", attacks.run, name, net.model, images, labels, **asked)
 
 
 def _each(
-    lab: Lab, net: Net, some: Images, norm: str, eps: float, suite: tuple[Step, ...]
+    run: Run, net: Net, some: Images, norm: str, eps: float, suite: tuple[Step, ...]
 ) -> dict[str, AttackResult]:
     """Each attack of a suite by its name."""
-    return {step.name: _attack(lab, net, some, step.name, norm, eps, **step.settings) for step in suite}
+    return {step.name: _attack(run, net, some, step.name, norm, eps, **step.settings) for step in suite}
 
 
 # Called directly ------------------------------------------------------------------------------------------
 
 
-def directly(lab: Lab, net: Net) -> dict[str, tuple[int, int]]:
+def directly(run: Run, net: Net) -> dict[str, tuple[int, int]]:
     """Images on which `run` and the libraries called as their manuals say differ in the verdict, and of how
     many.
 
     pyautoattack draws alike for the same seed, order and chunk. foolbox's PGD draws from a stream of its own:
     an image on which it differs counts only where APGD-T, which is stronger, leaves it standing.
     """
-    some = drawn(lab, min(lab.p.n_images, 50))
-    images, labels = some.images.to(lab.device), some.labels.to(lab.device)
-    calls = {**_pyautoattack(lab, net), **_foolbox(lab, net)}
+    some = drawn(run, min(run.p.n_images, 50))
+    images, labels = some.images.to(run.device), some.labels.to(run.device)
+    calls = {**_pyautoattack(run, net), **_foolbox(run, net)}
     found = {}
     for name, (norm, eps, settings, call) in calls.items():
-        ours = _attack(lab, net, some, name, norm, eps, **settings)
+        ours = _attack(run, net, some, name, norm, eps, **settings)
         rows = ours.correct.nonzero().flatten()
         theirs = torch.cat([call(images[part], labels[part]) for part in torch.split(rows, 128)])
         with torch.no_grad():
             differ = (net.model(theirs).argmax(dim=1) != labels[rows]) != ours.found[rows]
         if name in ("pgd", "ddn"):
-            differ &= ~_attack(lab, net, some, "apgd-t", norm, eps, **calls["apgd-t"][2]).found[rows]
+            differ &= ~_attack(run, net, some, "apgd-t", norm, eps, **calls["apgd-t"][2]).found[rows]
         found[name] = int(differ.sum()), len(rows)
     return found
 
 
-def _pyautoattack(lab: Lab, net: Net) -> dict[str, Call]:
+def _pyautoattack(run: Run, net: Net) -> dict[str, Call]:
     import pyautoattack
 
-    full = lab.p.suite == "full"
+    full = run.p.suite == "full"
     attack = pyautoattack.AutoAttack(
-        net.model, norm="Linf", eps=net.eps, seed=lab.p.seed, device=lab.device, version="standard"
+        net.model, norm="Linf", eps=net.eps, seed=run.p.seed, device=run.device, version="standard"
     )
     steps = attack.fab.n_iter = 100 if full else 10
     attack.apgd_targeted = type(attack.apgd_targeted)(
-        net.model, n_iter=steps, norm="Linf", eps=net.eps, seed=lab.p.seed, device=lab.device
+        net.model, n_iter=steps, norm="Linf", eps=net.eps, seed=run.p.seed, device=run.device
     )
     attack.square.n_queries, attack.square.rescale_schedule = (5000, False) if full else (100, True)
     attack.fab.targeted = True
@@ -258,26 +257,26 @@ def _pyautoattack(lab: Lab, net: Net) -> dict[str, Call]:
     }
 
 
-def _foolbox(lab: Lab, net: Net) -> dict[str, Call]:
+def _foolbox(run: Run, net: Net) -> dict[str, Call]:
     import foolbox
 
     library: Any = foolbox
-    steps, restarts = (200, 5) if lab.p.suite == "full" else (20, 2)
+    steps, restarts = (200, 5) if run.p.suite == "full" else (20, 2)
     pgd = library.attacks.LinfPGD(steps=steps, abs_stepsize=2.5 * net.eps / steps).repeat(restarts)
     ddn = library.attacks.DDNAttack(steps=steps)
 
     def called(
         attack: Any, norm: str, eps: float, epsilons: float | None, images: Tensor, labels: Tensor
     ) -> Tensor:
-        model = library.PyTorchModel(deepcopy(net.model), bounds=(0, 1), device=lab.device)
+        model = library.PyTorchModel(deepcopy(net.model), bounds=(0, 1), device=run.device)
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(lab.p.seed)
+            torch.default_generator.manual_seed(run.p.seed)
             attacked: Tensor = attack(model, images, labels, epsilons=epsilons)[1]
         near = ball.distance(images, attacked, norm) <= eps + TOLERANCE
         return torch.where(ball.aligned(near, images), attacked, images)
 
     walk = {"steps": steps, "step": 2.5 * net.eps / steps, "restarts": restarts}
-    l2 = lab.p.eps_l2
+    l2 = run.p.eps_l2
     return {
         "pgd": ("linf", net.eps, walk, partial(called, pgd, "linf", net.eps, net.eps)),
         "ddn": ("l2", l2, {"steps": steps}, partial(called, ddn, "l2", l2, None)),

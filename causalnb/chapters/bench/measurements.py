@@ -11,18 +11,18 @@ from causalnb.attacks.conformance import Line
 from causalnb.attacks.panel import Panel
 from causalnb.attacks.planted import Control
 from causalnb.chapters.bench.experiments import Attacked
-from causalnb.chapters.bench.networks import Lab, Net
+from causalnb.chapters.bench.networks import Net, Run
 from causalnb.chapters.bench.traps import Trap
 from causalnb.statistics import Estimate, exact, logic, proportion
 
 Estimates = dict[str, Estimate]
 
 
-def accuracies(lab: Lab, nets: Mapping[str, Net]) -> Estimates:
+def accuracies(run: Run, nets: Mapping[str, Net]) -> Estimates:
     """Clean test accuracy of each network after its last epoch."""
-    n = len(lab.load(lab.p.data))
+    n = len(run.load(run.p.data))
     return {
-        f"accuracy.{name}": proportion(round(net.curve[-1].item() * n), n, seeds=(lab.p.seed,))
+        f"accuracy.{name}": proportion(round(net.curve[-1].item() * n), n, seeds=(run.p.seed,))
         for name, net in nets.items()
     }
 
@@ -41,16 +41,16 @@ def panels(found: Mapping[str, Panel]) -> Estimates:
     return rows | whole | {"masked.noticed": logic(bool(found["masked"].failed))}
 
 
-def robustness(lab: Lab, name: str, attacked: Attacked) -> Estimates:
+def robustness(run: Run, name: str, attacked: Attacked) -> Estimates:
     """Robust accuracy by each attack alone, and of the worst case of each image over those that saw all
     images.
     """
     found = {
-        attack: proportion(*one.robust_accuracy, seeds=(lab.p.seed,))
+        attack: proportion(*one.robust_accuracy, seeds=(run.p.seed,))
         for attack, one in attacked.results.items()
     }
     robust = worst_case(on_all(attacked))
-    found["worst"] = proportion(int(robust.sum()), len(robust), seeds=(lab.p.seed,))
+    found["worst"] = proportion(int(robust.sum()), len(robust), seeds=(run.p.seed,))
     return {f"robust.{name}.{attacked.norm}.{attack}": estimate for attack, estimate in found.items()}
 
 
@@ -85,24 +85,24 @@ def _only(first: Tensor, second: Tensor) -> int:
     return int((first & ~second).sum())
 
 
-def budgets(lab: Lab, curves: Mapping[str, Mapping[float, tuple[int, int]]]) -> Estimates:
+def budgets(run: Run, curves: Mapping[str, Mapping[float, tuple[int, int]]]) -> Estimates:
     """Robust accuracy by budget; what is left at the largest."""
     found: Estimates = {}
     for name, points in curves.items():
         found |= {
-            f"budget.{name}.{eps:.3f}": proportion(*of, seeds=(lab.p.seed,)) for eps, of in points.items()
+            f"budget.{name}.{eps:.3f}": proportion(*of, seeds=(run.p.seed,)) for eps, of in points.items()
         }
-        found[f"unbounded.{name}"] = proportion(*points[max(points)], seeds=(lab.p.seed,))
+        found[f"unbounded.{name}"] = proportion(*points[max(points)], seeds=(run.p.seed,))
     return found
 
 
-def planted(lab: Lab, controls: Mapping[str, Control]) -> Estimates:
+def planted(run: Run, controls: Mapping[str, Control]) -> Estimates:
     """Planted examples found, by each attack and, with as many queries, by random search: where that found
     most.
     """
     luckiest = max((control.random for control in controls.values()), key=lambda of: of[0])
     found = {**{name: control.attack for name, control in controls.items()}, "random": luckiest}
-    return {f"planted.{name}": proportion(*of, seeds=(lab.p.seed,)) for name, of in found.items()}
+    return {f"planted.{name}": proportion(*of, seeds=(run.p.seed,)) for name, of in found.items()}
 
 
 def directly(found: Mapping[str, Mapping[str, tuple[int, int]]]) -> Estimates:

@@ -17,7 +17,7 @@ STAGES = {"mnist": ((0.1, 1), (0.2, 1), (0.3, 4)), "digits": ((0.05, 1), (0.1, 3
 STEPS = 4
 
 
-class Lab(Protocol):
+class Run(Protocol):
     """What a run offers to an experiment."""
 
     p: Parameters
@@ -41,53 +41,53 @@ class Net:
     curve: Tensor
 
 
-def networks(lab: Lab) -> dict[str, Net]:
+def networks(run: Run) -> dict[str, Net]:
     """Both networks by name; on MNIST the second is the `small_cnn` whose weights the book carries."""
-    plain, robust = (make(lab) for make in (_plain, _robust))
-    architecture = "small_cnn" if lab.p.data == "mnist" else "LeNet"
+    plain, robust = (make(run) for make in (_plain, _robust))
+    architecture = "small_cnn" if run.p.data == "mnist" else "LeNet"
     return {
-        "plain": Net("plain", "LeNet, plain", *plain[:1], lab.p.eps, plain[1]),
+        "plain": Net("plain", "LeNet, plain", *plain[:1], run.p.eps, plain[1]),
         "robust": Net(
-            "robust", f"{architecture}, adversarially trained", *robust[:1], lab.p.eps_robust, robust[1]
+            "robust", f"{architecture}, adversarially trained", *robust[:1], run.p.eps_robust, robust[1]
         ),
     }
 
 
-def _plain(lab: Lab) -> tuple[nn.Module, Tensor]:
-    train, test = lab.load(lab.p.data, "train"), lab.load(lab.p.data, "test")
+def _plain(run: Run) -> tuple[nn.Module, Tensor]:
+    train, test = run.load(run.p.data, "train"), run.load(run.p.data, "test")
     large = len(train) > 10_000
     recipe = Recipe(
-        optimiser="adam", rate=2e-3, batch=128 if large else 50, epochs=3 if large else 4, seed=lab.p.seed
+        optimiser="adam", rate=2e-3, batch=128 if large else 50, epochs=3 if large else 4, seed=run.p.seed
     )
-    model = models.lenet(classes=len(train.classes), seed=lab.p.seed)
+    model = models.lenet(classes=len(train.classes), seed=run.p.seed)
     stages = [(training.cross_entropy, recipe)]
-    name = f"LeNet on {lab.p.data}, plain"
-    curve = training.train_or_load(lab.store, name, model, stages, train, test=test, device=lab.device)
+    name = f"LeNet on {run.p.data}, plain"
+    curve = training.train_or_load(run.store, name, model, stages, train, test=test, device=run.device)
     return model, curve
 
 
-def _robust(lab: Lab) -> tuple[nn.Module, Tensor]:
-    train, test, mnist = lab.load(lab.p.data, "train"), lab.load(lab.p.data, "test"), lab.p.data == "mnist"
+def _robust(run: Run) -> tuple[nn.Module, Tensor]:
+    train, test, mnist = run.load(run.p.data, "train"), run.load(run.p.data, "test"), run.p.data == "mnist"
     budgets = STAGES["mnist" if len(train) > 10_000 else "digits"]
     model = (
-        models.small_cnn(seed=lab.p.seed)
+        models.small_cnn(seed=run.p.seed)
         if mnist
-        else models.lenet(classes=len(train.classes), seed=lab.p.seed)
+        else models.lenet(classes=len(train.classes), seed=run.p.seed)
     )
     recipe = Recipe(
         optimiser="adam",
         rate=1e-3 if mnist else 2e-3,
         batch=128 if mnist else 50,
         schedule="cosine",
-        seed=lab.p.seed,
+        seed=run.p.seed,
     )
-    name = f"{'small_cnn' if mnist else 'LeNet'} on {lab.p.data} against PGD"
+    name = f"{'small_cnn' if mnist else 'LeNet'} on {run.p.data} against PGD"
     stages = [
         (
             attacks.adversarial(norm="linf", eps=eps, step=2 * eps / STEPS, steps=STEPS),
-            recipe.model_copy(update={"epochs": epochs, "seed": lab.p.seed + number}),
+            recipe.model_copy(update={"epochs": epochs, "seed": run.p.seed + number}),
         )
         for number, (eps, epochs) in enumerate(budgets)
     ]
-    curve = training.train_or_load(lab.store, name, model, stages, train, test=test, device=lab.device)
+    curve = training.train_or_load(run.store, name, model, stages, train, test=test, device=run.device)
     return model, curve

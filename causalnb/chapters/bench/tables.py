@@ -8,7 +8,7 @@ from causalnb.attacks.conformance import Line
 from causalnb.attacks.panel import Panel
 from causalnb.attacks.suites import renamed, steps_of
 from causalnb.chapters.bench.experiments import Attacked
-from causalnb.chapters.bench.networks import Lab, Net
+from causalnb.chapters.bench.networks import Net, Run
 
 Lines = list[Sequence[str]]
 SIGNS = {"pass": "✓", "fail": "✕", "exempt": "–", "not applicable": "–"}
@@ -90,12 +90,12 @@ def demands() -> Lines:
     return [(str(number), demand, where) for number, (demand, where) in enumerate(DEMANDS, 1)]
 
 
-def threats(lab: Lab, nets: Mapping[str, Net]) -> Lines:
+def threats(run: Run, nets: Mapping[str, Net]) -> Lines:
     """One line for each network and norm."""
     knows = "everything: weights, preprocessing, gradients"
     lines: Lines = []
     for net in nets.values():
-        for norm, eps in (("L-inf", net.eps), ("L2", lab.p.eps_l2)):
+        for norm, eps in (("L-inf", net.eps), ("L2", run.p.eps_l2)):
             lines.append(
                 (
                     net.title,
@@ -108,11 +108,11 @@ def threats(lab: Lab, nets: Mapping[str, Net]) -> Lines:
     return lines
 
 
-def settings(lab: Lab, net: Net) -> Lines:
+def settings(run: Run, net: Net) -> Lines:
     """Every attack of the contract: kind, norms, what it was asked in this page's suite, where it comes
     from.
     """
-    suite = {step.name: step.settings for step in steps_of(lab.p.suite, norm="linf", eps=net.eps, classes=10)}
+    suite = {step.name: step.settings for step in steps_of(run.p.suite, norm="linf", eps=net.eps, classes=10)}
     return [
         (
             name,
@@ -141,11 +141,11 @@ def panels(found: Mapping[str, Panel]) -> Lines:
     ]
 
 
-def attacked(lab: Any, name: str, of: Attacked) -> Lines:
+def attacked(run: Any, name: str, of: Attacked) -> Lines:
     """A line for each attack on one network, and the worst case."""
     lines: Lines = []
     for attack, result in of.results.items():
-        value, low, high = lab.interval(f"robust.{name}.{of.norm}.{attack}")
+        value, low, high = run.interval(f"robust.{name}.{of.norm}.{attack}")
         lines.append(
             (
                 renamed(result),
@@ -157,7 +157,7 @@ def attacked(lab: Any, name: str, of: Attacked) -> Lines:
                 f"{result.seconds:.1f}",
             )
         )
-    value, low, high = lab.interval(f"robust.{name}.{of.norm}.worst")
+    value, low, high = run.interval(f"robust.{name}.{of.norm}.worst")
     return [*lines, ("worst case", f"{value:.1%} [{low:.1%}, {high:.1%}]", "", "", "", "", "")]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from causalnb.attacks import run
+from causalnb import attacks
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def black_images(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Trap
         labels,
         epsilons=None,
     )
-    ours = run("cw", model, images, labels, norm="l2", eps=None, step=0.01, seed=0, **settings)
+    ours = attacks.run("cw", model, images, labels, norm="l2", eps=None, step=0.01, seed=0, **settings)
     right = ours.correct
     return Trap("F1", "foolbox", int((success & right).sum()), int(ours.found.sum()), int(right.sum())), int(
         (found == 0).flatten(1).all(dim=1).sum()
@@ -80,7 +80,7 @@ def short_steps(model: nn.Module, images: Tensor, labels: Tensor, *, eps: float,
     """
     import foolbox
 
-    short = run(
+    short = attacks.run(
         "pgd",
         model,
         images,
@@ -91,7 +91,7 @@ def short_steps(model: nn.Module, images: Tensor, labels: Tensor, *, eps: float,
         steps=steps,
         seed=0,
     )
-    long = run(
+    long = attacks.run(
         "pgd", model, images, labels, norm="linf", eps=eps, step=2.5 * eps / steps, steps=steps, seed=0
     )
     return Trap("F13", "foolbox", short.robust_accuracy[0], long.robust_accuracy[0], len(images))
@@ -129,8 +129,10 @@ def saturated(
     """
     return {
         name: (
-            run("apgd-ce", one, images, labels, norm="linf", eps=eps, steps=steps, seed=0).robust_accuracy[0],
-            run(
+            attacks.run(
+                "apgd-ce", one, images, labels, norm="linf", eps=eps, steps=steps, seed=0
+            ).robust_accuracy[0],
+            attacks.run(
                 "apgd-t", one, images, labels, norm="linf", eps=eps, steps=steps, n_targets=3, seed=0
             ).robust_accuracy[0],
         )

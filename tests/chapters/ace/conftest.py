@@ -7,7 +7,7 @@ from causalnb.notebook import begin
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory):
+def run(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAUSALNB_STORE", str(tmp_path_factory.mktemp("store")))
         patch.setenv("CAUSALNB_QUIET", "")
@@ -31,13 +31,13 @@ def lab(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def net(lab):
-    return networks.trained(lab, "digits")
+def net(run):
+    return networks.trained(run, "digits")
 
 
 @pytest.fixture(scope="session")
-def found(lab, net):
-    return experiments.attacked(lab, net)
+def found(run, net):
+    return experiments.attacked(run, net)
 
 
 @pytest.fixture(scope="session")
@@ -52,5 +52,5 @@ def sets(net, found):
 
 
 @pytest.fixture(scope="session")
-def points(lab, net, found):
-    return strength.curves(lab, net, found)
+def points(run, net, found):
+    return strength.curves(run, net, found)

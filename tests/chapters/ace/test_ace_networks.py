@@ -18,25 +18,25 @@ from causalnb.store import Store
 WEIGHTS = Path(__file__).parents[3] / "weights"
 
 
-def test_a_trained_network_comes_with_its_accuracies_and_balanced_drawn_images(lab, net):
-    test = lab.load("digits", "test")
+def test_a_trained_network_comes_with_its_accuracies_and_balanced_drawn_images(run, net):
+    test = run.load("digits", "test")
     assert net.curve.shape == (2,) and net.curve[-1].item() == pytest.approx(
         training.accuracy(net.model, test), abs=1e-12
     )
     assert (len(net.test), net.seed, net.model.training) == (14, 0, False)
     assert sorted(net.test.labels.bincount().tolist()) == [1] * 6 + [2] * 4
-    assert torch.equal(net.test.images, data.draw(test, 14, seed=lab.p.image_seed).images)
+    assert torch.equal(net.test.images, data.draw(test, 14, seed=run.p.image_seed).images)
 
 
-def test_the_seed_of_the_images_is_not_that_of_the_weights(lab, net):
-    other = networks.trained(lab, "digits", seed=1)
+def test_the_seed_of_the_images_is_not_that_of_the_weights(run, net):
+    other = networks.trained(run, "digits", seed=1)
     assert other.seed == 1 and torch.equal(other.test.images, net.test.images)
     assert not torch.equal(other.model.fc3.weight, net.model.fc3.weight) and other.recipe != net.recipe
 
 
-def test_a_network_is_trained_once(monkeypatch, lab, net):
+def test_a_network_is_trained_once(monkeypatch, run, net):
     monkeypatch.setattr(training.keeping, "fit", None)
-    again = networks.trained(lab, "digits")
+    again = networks.trained(run, "digits")
     assert again.recipe == net.recipe and torch.equal(again.curve, net.curve)
     assert all(
         torch.equal(a, b) for a, b in zip(again.model.parameters(), net.model.parameters(), strict=True)
@@ -47,13 +47,13 @@ def test_a_network_is_trained_once(monkeypatch, lab, net):
 def test_beside_the_first_training_stand_the_next_seeds_and_every_seed_with_momentum(
     monkeypatch, momentum, with_momentum
 ):
-    monkeypatch.setattr(networks, "trained", lambda lab, name, *, seed=None, momentum=None: (seed, momentum))
-    lab = SimpleNamespace(p=SimpleNamespace(seed=5, n_trainings=3, other_momentum=momentum))
-    assert networks.others(lab, "digits") == {"plain": [(6, None), (7, None)], "momentum": with_momentum}
+    monkeypatch.setattr(networks, "trained", lambda run, name, *, seed=None, momentum=None: (seed, momentum))
+    run = SimpleNamespace(p=SimpleNamespace(seed=5, n_trainings=3, other_momentum=momentum))
+    assert networks.others(run, "digits") == {"plain": [(6, None), (7, None)], "momentum": with_momentum}
 
 
 def test_one_training_has_none_beside_it(monkeypatch):
-    monkeypatch.setattr(networks, "trained", lambda lab, name, *, seed=None, momentum=None: (seed, momentum))
+    monkeypatch.setattr(networks, "trained", lambda run, name, *, seed=None, momentum=None: (seed, momentum))
     assert networks.others(
         SimpleNamespace(p=SimpleNamespace(seed=0, n_trainings=1, other_momentum=0.0)), "digits"
     ) == {"plain": [], "momentum": []}
@@ -64,7 +64,7 @@ def test_one_training_has_none_beside_it(monkeypatch):
     [(None, None, (3, 0.5)), (4, None, (4, 0.5)), (None, 0.9, (3, 0.9)), (0, 0.0, (0, 0.0))],
 )
 def test_a_training_takes_the_seed_and_momentum_that_are_given_else_the_parameters(
-    monkeypatch, lab, seed, momentum, recipe
+    monkeypatch, run, seed, momentum, recipe
 ):
     walks = []
     monkeypatch.setattr(
@@ -73,10 +73,10 @@ def test_a_training_takes_the_seed_and_momentum_that_are_given_else_the_paramete
         lambda store, name, model, stages, data, **rest: walks.append(stages[0][1]) or torch.zeros(2),
     )
     asked = SimpleNamespace(
-        p=lab.p.model_copy(update={"seed": 3, "momentum": 0.5, "optimiser": "sgd"}),
-        store=lab.store,
-        device=lab.device,
-        load=lab.load,
+        p=run.p.model_copy(update={"seed": 3, "momentum": 0.5, "optimiser": "sgd"}),
+        store=run.store,
+        device=run.device,
+        load=run.load,
     )
     one = networks.trained(asked, "digits", seed=seed, momentum=momentum)
     assert (
@@ -87,15 +87,15 @@ def test_a_training_takes_the_seed_and_momentum_that_are_given_else_the_paramete
     assert torch.equal(one.model.fc3.weight, lenet(seed=recipe[0]).fc3.weight)
 
 
-def test_only_networks_that_the_book_carries_outlive_a_change_of_code(monkeypatch, lab, tmp_path):
+def test_only_networks_that_the_book_carries_outlive_a_change_of_code(monkeypatch, run, tmp_path):
     """Those of the weights folder are found by name, recipe and data; the others by the code too."""
-    own = Store(tmp_path, layers=(lab.store.root, WEIGHTS))
-    asked = SimpleNamespace(p=lab.p, store=own, device=lab.device, load=lab.load)
+    own = Store(tmp_path, layers=(run.store.root, WEIGHTS))
+    asked = SimpleNamespace(p=run.p, store=own, device=run.device, load=run.load)
     networks.trained(asked, "digits")
     mnist = next(one for one in Store(WEIGHTS).entries() if one.what == "LeNet on mnist")
     laptop = Parameters.resolve({"profile": "laptop"})
-    some = replace(lab.load("digits", "test"), digest=mnist.key["data"])
-    carried = SimpleNamespace(p=laptop, store=own, device=lab.device, load=lambda name, split="test": some)
+    some = replace(run.load("digits", "test"), digest=mnist.key["data"])
+    carried = SimpleNamespace(p=laptop, store=own, device=run.device, load=lambda name, split="test": some)
     plain = record.code_digest
     monkeypatch.setattr(record, "code_digest", lambda path: f"edited {plain(path)}")
     networks.trained(carried, "mnist")
@@ -111,27 +111,27 @@ def test_only_networks_that_the_book_carries_outlive_a_change_of_code(monkeypatc
 
 
 @pytest.fixture(scope="module")
-def found_latents(lab, net):
-    return networks.latents(lab, net)
+def found_latents(run, net):
+    return networks.latents(run, net)
 
 
-def test_the_printed_beta_has_every_seed_and_the_others_the_first(lab, found_latents):
+def test_the_printed_beta_has_every_seed_and_the_others_the_first(run, found_latents):
     assert [(one.beta, one.seed) for one in found_latents] == [
-        (lab.p.vae_beta, 0),
-        (lab.p.vae_beta, 1),
+        (run.p.vae_beta, 0),
+        (run.p.vae_beta, 1),
         (1.0, 0),
         (4.0, 0),
     ]
 
 
-def test_latents_are_measured_on_test_images_and_samples_shown_to_the_network(lab, net, found_latents):
-    test, labels = lab.load("digits", "test").take(slice(1000)), torch.arange(100) % 10
+def test_latents_are_measured_on_test_images_and_samples_shown_to_the_network(run, net, found_latents):
+    test, labels = run.load("digits", "test").take(slice(1000)), torch.arange(100) % 10
     for one in found_latents[1:3]:
-        model = networks.generator(lab, net, beta=one.beta, seed=one.seed)
+        model = networks.generator(run, net, beta=one.beta, seed=one.seed)
         assert torch.allclose(one.kl, vae.latent_kl(model, test.images, test.labels)) and one.kl.shape == (
             10,
         )
-        drawn = vae.sample(model, labels, seed=lab.p.seed)
+        drawn = vae.sample(model, labels, seed=run.p.seed)
         assert one.labels == (int((net.model(drawn).argmax(1) == labels).sum()), 100)
         assert torch.equal(one.images, drawn[:10])
     assert not torch.equal(found_latents[0].kl, found_latents[1].kl) and not torch.equal(
@@ -139,7 +139,7 @@ def test_latents_are_measured_on_test_images_and_samples_shown_to_the_network(la
     )
 
 
-def test_a_generator_is_trained_for_about_the_steps_that_are_asked_for(monkeypatch, lab, net):
+def test_a_generator_is_trained_for_about_the_steps_that_are_asked_for(monkeypatch, run, net):
     walks = []
     monkeypatch.setattr(
         training,
@@ -148,7 +148,7 @@ def test_a_generator_is_trained_for_about_the_steps_that_are_asked_for(monkeypat
     )
     for steps in (1, 300, 10_000):
         asked = SimpleNamespace(
-            p=lab.p.model_copy(update={"vae_steps": steps}), store=lab.store, device=lab.device
+            p=run.p.model_copy(update={"vae_steps": steps}), store=run.store, device=run.device
         )
         networks.generator(asked, net, beta=4.0, seed=2)
         what, recipe, n = walks[-1]
@@ -160,8 +160,8 @@ def test_a_generator_is_trained_for_about_the_steps_that_are_asked_for(monkeypat
         )
 
 
-def test_samples_have_their_labels_in_turn(lab, net):
-    images, labels = networks.samples(lab, net, vae.beta_vae(), n=23)
+def test_samples_have_their_labels_in_turn(run, net):
+    images, labels = networks.samples(run, net, vae.beta_vae(), n=23)
     assert images.shape == (23, 1, 28, 28) and labels.tolist() == [i % 10 for i in range(23)]
 
 
@@ -177,7 +177,7 @@ def test_the_effect_of_the_own_corner_is_the_mean_weight_of_its_pixels_where_the
     assert own.unique().numel() == 4
 
 
-def test_the_corner_is_lit_alone_and_together_on_images_whose_corners_say_nothing(monkeypatch, lab):
+def test_the_corner_is_lit_alone_and_together_on_images_whose_corners_say_nothing(monkeypatch, run):
     """With the network as it is drawn: all numbers again, from the images."""
     seen = []
     monkeypatch.setattr(
@@ -185,7 +185,7 @@ def test_the_corner_is_lit_alone_and_together_on_images_whose_corners_say_nothin
         "train_or_load",
         lambda store, name, model, stages, data, **rest: seen.append((name, data, model.eval())),
     )
-    one = truth.corner(lab, 0.9, images=12)
+    one = truth.corner(run, 0.9, images=12)
     what, train, model = seen[0]
     assert "0.9" in what and len(train) == 200 and one.rho == 0.9
     assert (train.factors["corner"] == train.labels).double().mean() > 0.85  # 0.9 and a quarter of the rest
@@ -212,8 +212,8 @@ def test_the_corner_is_lit_alone_and_together_on_images_whose_corners_say_nothin
     )
 
 
-def test_a_network_uses_a_corner_that_goes_with_the_label_and_not_one_that_does_not(lab):
-    asked = SimpleNamespace(p=lab.p.model_copy(update={"n_shapes": 400}), store=lab.store, device=lab.device)
+def test_a_network_uses_a_corner_that_goes_with_the_label_and_not_one_that_does_not(run):
+    asked = SimpleNamespace(p=run.p.model_copy(update={"n_shapes": 400}), store=run.store, device=run.device)
     none, always = (truth.corner(asked, rho, images=40) for rho in (0.0, 0.99))
     assert always.joint.mean() > none.joint.mean().abs() + 1 and always.pixel.mean() > none.pixel.mean().abs()
     assert always.accuracy[0] / 1000 > 0.9 > always.without[0] / 1000

@@ -350,7 +350,7 @@ def test_spreads_come_from_trainings_set_apart_at_the_laptop_profile(monkeypatch
         asked.append(parameters)
         return SimpleNamespace(**parameters)
 
-    monkeypatch.setattr(seed_spread, "cells", lambda lab, name: {f"accuracy.{name}.plain": float(lab.seed)})
+    monkeypatch.setattr(seed_spread, "cells", lambda run, name: {f"accuracy.{name}.plain": float(run.seed)})
     found = seed_spread.measured(begin)
     assert found == {f"accuracy.{name}.plain": {"sd": 1.0, "k": 3} for name in ("mnist", "fashion_mnist")}
     assert [(one["data"], one["seed"]) for one in asked] == [

@@ -22,26 +22,26 @@ MAIN = {
 
 
 @pytest.fixture(scope="module")
-def effects(lab, net, right, sets):
+def effects(run, net, right, sets):
     """All readings of the clean images, the main ones and the gradients of the others."""
 
     def some(images):
         of = readings.classes_of(net.model, images, right.labels)
-        return experiments.main_maps(lab, net, images, right.labels) | readings.gradients(
+        return experiments.main_maps(run, net, images, right.labels) | readings.gradients(
             net.model, images, of
         )
 
-    return {"clean": experiments.effect_maps(lab, net, sets["clean"], right.labels)} | {
+    return {"clean": experiments.effect_maps(run, net, sets["clean"], right.labels)} | {
         name: some(sets[name]) for name in ("fgsm", "pgd", "cw")
     }
 
 
 @pytest.fixture(scope="module")
-def noisy(lab, net, right, sets):
-    noise = experiments.placebo_sets(lab, sets)["fgsm"]
+def noisy(run, net, right, sets):
+    noise = experiments.placebo_sets(run, sets)["fgsm"]
     of = readings.classes_of(net.model, noise, right.labels)
     return {
-        "fgsm": experiments.main_maps(lab, net, noise, right.labels)
+        "fgsm": experiments.main_maps(run, net, noise, right.labels)
         | readings.gradients(net.model, noise, of)
     }
 
@@ -62,17 +62,17 @@ def by_hand(*, effect, error):
 # Attacks --------------------------------------------------------------------------------------------------
 
 
-def test_attacks_have_the_budget_that_is_asked_for_and_the_runs_own_without_one(lab):
-    own, other = experiments.attack_settings(lab.p), experiments.attack_settings(lab.p, eps=0.1)
+def test_attacks_have_the_budget_that_is_asked_for_and_the_runs_own_without_one(run):
+    own, other = experiments.attack_settings(run.p), experiments.attack_settings(run.p, eps=0.1)
     assert {name: of["eps"] for name, of in own.items()} == {"fgsm": 0.3, "pgd": 0.3, "cw": None}
     assert {name: of["eps"] for name, of in other.items()} == {"fgsm": 0.1, "pgd": 0.1, "cw": None}
     assert own["cw"] == other["cw"] and own["pgd"]["steps"] == other["pgd"]["steps"] == 5
-    assert experiments.attack_settings(lab.p, eps=0.0)["fgsm"]["eps"] == 0
+    assert experiments.attack_settings(run.p, eps=0.0)["fgsm"]["eps"] == 0
 
 
 @pytest.mark.parametrize(("steps", "step"), [(5, 0.4 * 0.1), (60, 0.1 / 30), (200, 0.1 / 30)])
-def test_pgds_steps_cross_the_ball_and_are_no_shorter_than_foolboxs(lab, steps, step):
-    of = experiments.attack_settings(lab.p.model_copy(update={"pgd_steps": steps}), eps=0.1)["pgd"]
+def test_pgds_steps_cross_the_ball_and_are_no_shorter_than_foolboxs(run, steps, step):
+    of = experiments.attack_settings(run.p.model_copy(update={"pgd_steps": steps}), eps=0.1)["pgd"]
     assert of["step"] == pytest.approx(step) and of["steps"] * of["step"] >= 0.2 - 1e-12
 
 
@@ -88,7 +88,7 @@ def test_sets_are_the_images_that_are_right_when_clean(net, found, right, sets):
     assert changed["cw-clipped"].norm(dim=1).max() <= 0.3 + 1e-6 < changed["cw"].norm(dim=1).max()
 
 
-def test_a_network_that_is_right_too_seldom_is_refused_in_a_sentence(lab, net):
+def test_a_network_that_is_right_too_seldom_is_refused_in_a_sentence(run, net):
     with_one = replace(net.test.take(slice(10)), labels=torch.tensor([3] + [4] * 9))
     constant = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
     constant[1].weight.data.zero_()
@@ -96,11 +96,11 @@ def test_a_network_that_is_right_too_seldom_is_refused_in_a_sentence(lab, net):
     with pytest.raises(
         UserError, match=r"The network on digits gets 1 of 10 images right, .* train longer \(epochs\)"
     ):
-        experiments.attacked(lab, replace(net, model=constant, test=with_one))
+        experiments.attacked(run, replace(net, model=constant, test=with_one))
 
 
-def test_noise_has_the_size_of_its_attack(lab, sets):
-    made = experiments.placebo_sets(lab, sets)
+def test_noise_has_the_size_of_its_attack(run, sets):
+    made = experiments.placebo_sets(run, sets)
     assert set(made) == {"fgsm", "pgd", "cw"}
     change = {name: (images - sets["clean"]).flatten(1) for name, images in made.items()}
     attack = {name: (sets[name] - sets["clean"]).flatten(1) for name in made}
@@ -115,41 +115,41 @@ def test_noise_has_the_size_of_its_attack(lab, sets):
 # Tables ---------------------------------------------------------------------------------------------------
 
 
-def test_rows_are_as_many_as_asked_for_and_no_more_than_there_are(lab, net):
-    assert [len(experiments.drawn_rows(lab, net, n)) for n in (None, 7, len(net.train), 10**6)] == [
+def test_rows_are_as_many_as_asked_for_and_no_more_than_there_are(run, net):
+    assert [len(experiments.drawn_rows(run, net, n)) for n in (None, 7, len(net.train), 10**6)] == [
         20,
         7,
         len(net.train),
         len(net.train),
     ]
-    assert experiments.drawn_rows(lab, net).labels.bincount().tolist() == [2] * 10
+    assert experiments.drawn_rows(run, net).labels.bincount().tolist() == [2] * 10
 
 
-def test_each_class_has_a_table_of_its_own_rows(lab, net):
-    rows = experiments.drawn_rows(lab, net)
-    one = experiments.class_tables(lab, net, rows.images, rows.labels)
+def test_each_class_has_a_table_of_its_own_rows(run, net):
+    rows = experiments.drawn_rows(run, net)
+    one = experiments.class_tables(run, net, rows.images, rows.labels)
     for c in (0, 7):
-        own = interventional_table(net.model, rows.images[rows.labels == c], experiments.alphas(lab.p))
+        own = interventional_table(net.model, rows.images[rows.labels == c], experiments.alphas(run.p))
         assert torch.equal(one.effect[..., c], own.effect[..., c]) and torch.equal(
             one.natural[:, c], own.natural[:, c]
         )
-        assert not torch.equal(one.effect[..., c], experiments.table(lab, net).effect[..., c])
+        assert not torch.equal(one.effect[..., c], experiments.table(run, net).effect[..., c])
 
 
-def test_what_is_empty_for_every_network_is_empty_for_this_one(lab, net):
-    found = experiments.degenerate(lab, net)
+def test_what_is_empty_for_every_network_is_empty_for_this_one(run, net):
+    found = experiments.degenerate(run, net)
     assert set(found) == {"R9", "R10", "R11"}
     assert found["R9"] < 1e-12 and found["R11"] < 1e-12 and found["R10"] >= 0
 
 
-def test_a_table_that_is_of_no_probabilities_would_show(monkeypatch, lab, net):
+def test_a_table_that_is_of_no_probabilities_would_show(monkeypatch, run, net):
     """Effects 1 and 3 at the first pixel, 0 and -4 at the second, in each of ten classes; against their mean
     -1, 1 and 2, -2.
     """
     monkeypatch.setattr(
-        experiments, "table", lambda lab, net: by_hand(effect=[[1, 3], [0, -4]], error=[[0, 0], [0, 0]])
+        experiments, "table", lambda run, net: by_hand(effect=[[1, 3], [0, -4]], error=[[0, 0], [0, 0]])
     )
-    assert experiments.degenerate(lab, net) == {"R9": 20.0, "R10": 1.0, "R11": 0.0}
+    assert experiments.degenerate(run, net) == {"R9": 20.0, "R10": 1.0, "R11": 0.0}
 
 
 # S against the number of rows -----------------------------------------------------------------------------
@@ -164,19 +164,19 @@ def two_pixels(net):
 @pytest.mark.parametrize(
     ("error", "resolved"), [(0.0, [0.5, 0, 0.5, 1]), (0.49, [0.5, 0, 0.5, 1]), (0.51, [1, 1, 1, 1])]
 )
-def test_a_sign_is_resolved_beyond_two_standard_errors(monkeypatch, lab, two_pixels, error, resolved):
+def test_a_sign_is_resolved_beyond_two_standard_errors(monkeypatch, run, two_pixels, error, resolved):
     """Effects -1, 1 at the first pixel and 1, -1 at the second; halfway they are 0, which is not positive."""
     one = by_hand(effect=[[1, 3], [0, -2]], error=[[error, error], [error, error]])
-    monkeypatch.setattr(experiments, "table", lambda lab, net, rows: one)
-    ((size, found),) = experiments.by_rows(lab, two_pixels, [30])
+    monkeypatch.setattr(experiments, "table", lambda run, net, rows: one)
+    ((size, found),) = experiments.by_rows(run, two_pixels, [30])
     assert size == 30 and set(found) == {"logit", "probability", "logit.resolved", "probability.resolved"}
     for score in readings.SCORES:
         assert found[score].tolist() == [0.5, 0, 0.5, 1] and found[f"{score}.resolved"].tolist() == resolved
 
 
-def test_s_by_rows_is_that_of_r1_and_no_smaller_where_signs_must_be_resolved(lab, net):
-    by_rows = dict(experiments.by_rows(lab, net, [20, 40]))
-    maps = readings.population(experiments.table(lab, net), net.test.images, {"true": net.test.labels})
+def test_s_by_rows_is_that_of_r1_and_no_smaller_where_signs_must_be_resolved(run, net):
+    by_rows = dict(experiments.by_rows(run, net, [20, 40]))
+    maps = readings.population(experiments.table(run, net), net.test.images, {"true": net.test.labels})
     for score in readings.SCORES:
         assert torch.allclose(by_rows[20][score], m.sparsity(maps[f"R1.{score}.true"]).double(), atol=1e-6)
         assert all(
@@ -191,10 +191,10 @@ def test_s_by_rows_is_that_of_r1_and_no_smaller_where_signs_must_be_resolved(lab
 # Maps -----------------------------------------------------------------------------------------------------
 
 
-def test_every_reading_is_made_for_both_classes(lab, right, effects):
+def test_every_reading_is_made_for_both_classes(run, right, effects):
     assert {key.split(".")[0] for key in effects["clean"]} == set(readings.READINGS)
     assert {key.split(".")[2] for key in effects["clean"]} == {"predicted", "true"}
-    few = min(lab.p.n_individual, len(right))
+    few = min(run.p.n_individual, len(right))
     for key, maps in effects["clean"].items():
         reading, size = key.split(".")[0], 28 // (int(key[4]) if key.startswith("R12x") else 1)
         needs = readings.READINGS[reading].needs
@@ -202,17 +202,17 @@ def test_every_reading_is_made_for_both_classes(lab, right, effects):
         assert maps.dtype == torch.float32 and maps.isfinite().all()
 
 
-def test_readings_by_look_up_have_the_rows_that_they_name(lab, net, sets, right, effects):
-    images, rows, grid = sets["clean"], experiments.drawn_rows(lab, net), experiments.alphas(lab.p)
-    model, few = experiments.generator(lab, net, beta=lab.p.vae_beta, seed=lab.p.seed), slice(lab.p.n_rows)
-    made, their = experiments.samples(lab, net, model, n=lab.p.n_rows)
+def test_readings_by_look_up_have_the_rows_that_they_name(run, net, sets, right, effects):
+    images, rows, grid = sets["clean"], experiments.drawn_rows(run, net), experiments.alphas(run.p)
+    model, few = experiments.generator(run, net, beta=run.p.vae_beta, seed=run.p.seed), slice(run.p.n_rows)
+    made, their = experiments.samples(run, net, model, n=run.p.n_rows)
     tables = {
         "R1": interventional_table(net.model, rows.images, grid),
         "R4": interventional_table(net.model, images[few], grid),
-        "R1c": experiments.class_tables(lab, net, rows.images, rows.labels),
-        "R2": experiments.second_order_table(lab, net),
+        "R1c": experiments.class_tables(run, net, rows.images, rows.labels),
+        "R2": experiments.second_order_table(run, net),
         "R5": interventional_table(net.model, made, grid),
-        "R5c": experiments.class_tables(lab, net, made, their),
+        "R5c": experiments.class_tables(run, net, made, their),
     }
     for reading, one in tables.items():
         wanted = readings.at_own_values(one, images, {"true": right.labels}, {reading: "uniform"})
@@ -225,8 +225,8 @@ def test_readings_by_look_up_have_the_rows_that_they_name(lab, net, sets, right,
         ), (a, b)
 
 
-def test_the_main_maps_are_those_of_all_readings_on_every_image(lab, net, right, sets, effects):
-    maps = experiments.main_maps(lab, net, sets["clean"], right.labels)
+def test_the_main_maps_are_those_of_all_readings_on_every_image(run, net, right, sets, effects):
+    maps = experiments.main_maps(run, net, sets["clean"], right.labels)
     assert set(maps) == MAIN and {len(values) for values in maps.values()} == {len(right)}
     for key, values in maps.items():
         known = effects["clean"][key]
@@ -234,11 +234,11 @@ def test_the_main_maps_are_those_of_all_readings_on_every_image(lab, net, right,
 
 
 def test_another_training_has_its_own_attacks_and_main_maps_on_the_first_drawn_images(
-    lab, net, right, sets, effects
+    run, net, right, sets, effects
 ):
-    maps = experiments.again(lab, net)
+    maps = experiments.again(run, net)
     first = int(
-        (training.predict(net.model, net.test.images).argmax(1) == net.test.labels)[: lab.p.n_strength].sum()
+        (training.predict(net.model, net.test.images).argmax(1) == net.test.labels)[: run.p.n_strength].sum()
     )
     assert tuple(maps) == experiments.SETS and first < len(right)
     for which, of in maps.items():
@@ -250,14 +250,14 @@ def test_another_training_has_its_own_attacks_and_main_maps_on_the_first_drawn_i
 
 
 def test_the_maps_of_drawn_weights_are_those_of_an_untrained_network_in_the_store_as_well(
-    lab, net, sets, right, effects
+    run, net, sets, right, effects
 ):
-    few = slice(lab.p.n_individual)
-    images, of, untrained = sets["clean"][few], {"true": right.labels[few]}, lenet(seed=lab.p.seed).eval()
+    few = slice(run.p.n_individual)
+    images, of, untrained = sets["clean"][few], {"true": right.labels[few]}, lenet(seed=run.p.seed).eval()
     for _ in range(2):  # made, then found
-        maps = experiments.untrained_maps(lab, net, sets["clean"], right.labels)
+        maps = experiments.untrained_maps(run, net, sets["clean"], right.labels)
         table = interventional_table(
-            untrained, experiments.drawn_rows(lab, net).images, experiments.alphas(lab.p)
+            untrained, experiments.drawn_rows(run, net).images, experiments.alphas(run.p)
         )
         assert torch.allclose(
             maps["R1.logit.true"], readings.population(table, images, of)["R1.logit.true"], atol=1e-7
@@ -266,8 +266,8 @@ def test_the_maps_of_drawn_weights_are_those_of_an_untrained_network_in_the_stor
     assert not torch.allclose(maps["R3m.logit.true"], effects["clean"]["R3m.logit.true"], atol=1e-2)
 
 
-def test_the_picture_of_the_idea_shows_the_pixel_with_the_greatest_effect(lab, net):
-    found, table = experiments.idea(lab, net), experiments.table(lab, net)
+def test_the_picture_of_the_idea_shows_the_pixel_with_the_greatest_effect(run, net):
+    found, table = experiments.idea(run, net), experiments.table(run, net)
     of, (row, column) = int(net.test.labels[0]), found["pixel"]
     assert found["effects"].abs().max() == found["effects"][row, column].abs() and torch.equal(
         found["image"], net.test.images[0, 0]
@@ -295,14 +295,14 @@ def failing(found):
 
 
 @pytest.fixture(scope="module")
-def detected(lab, net, right, sets, effects, noisy, failing):
-    return experiments.detected(lab, net, right.labels, sets, effects, noisy, failing)
+def detected(run, net, right, sets, effects, noisy, failing):
+    return experiments.detected(run, net, right.labels, sets, effects, noisy, failing)
 
 
-def test_each_detector_has_a_number_for_each_image_that_was_misled(lab, net, detected, failing):
+def test_each_detector_has_a_number_for_each_image_that_was_misled(run, net, detected, failing):
     kinds = {"fgsm", "pgd", "cw", "noise", "evading.0", "evading.3", "evading.10"}
     right = failing["fgsm"].correct
-    few = min(lab.p.n_individual, int(right.sum()))
+    few = min(run.p.n_individual, int(right.sum()))
     assert set(detected) == {"R1", "R3m", "R7x"} and all(set(of) == kinds for of in detected.values())
     misled = {name: int(failing[name].found[right][:few].sum()) for name in ("fgsm", "pgd", "cw")} | {
         "noise": few
@@ -323,11 +323,11 @@ def test_each_kind_of_image_decides_one_row_of_the_ledger(detected):
 
 
 @pytest.mark.parametrize("places", [[], [2], [2, 7]])
-def test_where_fgsm_broke_too_few_there_is_no_detector(lab, net, right, sets, effects, noisy, found, places):
+def test_where_fgsm_broke_too_few_there_is_no_detector(run, net, right, sets, effects, noisy, found, places):
     broken = torch.zeros_like(found["fgsm"].found)
     broken[found["fgsm"].correct.nonzero().flatten()[places]] = True
     few = found | {"fgsm": replace(found["fgsm"], found=broken)}
-    assert experiments.detected(lab, net, right.labels, sets, effects, noisy, few) == {}
+    assert experiments.detected(run, net, right.labels, sets, effects, noisy, few) == {}
 
 
 # Against the size of a perturbation -----------------------------------------------------------------------
@@ -351,8 +351,8 @@ def test_a_point_has_the_name_that_its_measurements_begin_with(points):
     ]
 
 
-def test_every_point_has_the_same_right_images_within_its_budget(lab, net, right, points):
-    n, clean = min(lab.p.n_strength, len(right)), points[0]
+def test_every_point_has_the_same_right_images_within_its_budget(run, net, right, points):
+    n, clean = min(run.p.n_strength, len(right)), points[0]
     assert torch.equal(clean.images, right.images[:n]) and not clean.broken.any()
     for one in points:
         change = (one.images - clean.images).flatten(1)
@@ -395,11 +395,11 @@ def test_the_statistics_of_a_point_are_those_of_its_maps(points):
         assert torch.allclose(found[f"positive.{key}"], maps.clamp_min(0).sum((1, 2)))
 
 
-def test_only_the_first_right_images_are_taken(monkeypatch, lab, net, found, right):
+def test_only_the_first_right_images_are_taken(monkeypatch, run, net, found, right):
     asked = []
     monkeypatch.setattr(
-        strength, "_point", lambda lab, net, kind, norm, eps, images, labels: asked.append(len(images))
+        strength, "_point", lambda run, net, kind, norm, eps, images, labels: asked.append(len(images))
     )
-    few = SimpleNamespace(p=lab.p.model_copy(update={"n_strength": 3}), store=lab.store, device=lab.device)
+    few = SimpleNamespace(p=run.p.model_copy(update={"n_strength": 3}), store=run.store, device=run.device)
     strength.curves(few, net, found)
     assert set(asked) == {3} and len(right) > 3

@@ -8,7 +8,7 @@ from causalnb.chapters.ace.networks import Latents
 from causalnb.chapters.ace.seed_spread import spreads
 from causalnb.statistics import Estimate
 
-LAB = SimpleNamespace(p=SimpleNamespace(seed=0, vae_beta=10.0, momentum=0.0), level=lambda id: 0.95)
+RUN = SimpleNamespace(p=SimpleNamespace(seed=0, vae_beta=10.0, momentum=0.0), level=lambda id: 0.95)
 
 
 def trained(name, seed, right, n=10):
@@ -17,14 +17,14 @@ def trained(name, seed, right, n=10):
 
 
 def test_every_training_has_its_accuracy_and_the_first_decides_the_rows():
-    lab = SimpleNamespace(**vars(LAB), load=lambda name: range(10))
+    run = SimpleNamespace(**vars(RUN), load=lambda name: range(10))
     others = {
         "mnist": {
             "plain": [trained("mnist", 1, 8)],
             "momentum": [trained("mnist", 0, 9), trained("mnist", 1, 7)],
         }
     }
-    found = measurements.accuracies(lab, {"mnist": trained("mnist", 0, 6)}, others)
+    found = measurements.accuracies(run, {"mnist": trained("mnist", 0, 6)}, others)
     assert {id: (one.value, one.seeds) for id, one in found.items()} == {
         "control.accuracy.mnist": (0.6, (0,)),
         "accuracy.mnist.plain": (0.6, (0,)),
@@ -35,9 +35,9 @@ def test_every_training_has_its_accuracy_and_the_first_decides_the_rows():
 
 
 def test_without_a_second_recipe_there_is_one_accuracy():
-    lab = SimpleNamespace(**vars(LAB), load=lambda name: range(10))
+    run = SimpleNamespace(**vars(RUN), load=lambda name: range(10))
     found = measurements.accuracies(
-        lab, {"digits": trained("digits", 0, 6)}, {"digits": {"plain": [], "momentum": []}}
+        run, {"digits": trained("digits", 0, 6)}, {"digits": {"plain": [], "momentum": []}}
     )
     assert set(found) == {"control.accuracy.digits", "accuracy.digits.plain"}
 
@@ -113,7 +113,7 @@ def test_the_spread_between_trainings_is_that_of_the_means_over_images():
 def test_the_printed_betas_latents_rest_on_every_seed():
     images = torch.zeros(10, 1, 2, 2)
     found = measurements.latents(
-        LAB,
+        RUN,
         [Latents(10.0, seed, torch.tensor([0.5, 0.02 * seed]), (9, 10), images) for seed in (0, 1, 2)]
         + [Latents(1.0, 0, torch.tensor([1.0, 2.0]), (5, 10), images)],
     )
@@ -128,7 +128,7 @@ def test_the_printed_betas_latents_rest_on_every_seed():
 
 def test_an_image_that_is_no_number_is_left_out_of_its_column_alone():
     found = measurements.detections(
-        LAB,
+        RUN,
         "mnist",
         {"R1": {"pgd": torch.tensor([0.5, float("nan"), 1.0]), "cw": torch.tensor([0.0, 0.5, 1.0])}},
     )
@@ -136,12 +136,12 @@ def test_an_image_that_is_no_number_is_left_out_of_its_column_alone():
         "detector.mnist.R1.pgd": (0.75, 2),
         "detector.mnist.R1.cw": (0.5, 3),
     }
-    assert measurements.detections(LAB, "mnist", {"R1": {"pgd": torch.tensor([float("nan")])}}) == {}
+    assert measurements.detections(RUN, "mnist", {"R1": {"pgd": torch.tensor([float("nan")])}}) == {}
 
 
 def test_maps_of_unequal_numbers_of_images_are_compared_on_the_first():
     one = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 1.0], [0.0, 0.0]]])
     found = measurements.alike(
-        LAB, "mnist", {"R1.logit.true": one, "R8.logit.true": one[:1]}, ["R1.logit.true", "R8.logit.true"]
+        RUN, "mnist", {"R1.logit.true": one, "R8.logit.true": one[:1]}, ["R1.logit.true", "R8.logit.true"]
     )
     assert found["alike.mnist.R1-R8"].value == pytest.approx(1) and found["alike.mnist.R1-R8"].n == 1

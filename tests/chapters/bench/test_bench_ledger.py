@@ -60,7 +60,7 @@ class Above(nn.Module):
 @pytest.fixture(scope="module")
 def measured(attacked):
     """Everything that the functions of measurements.py put into a record, of toy results, by id."""
-    lab = SimpleNamespace(p=Parameters.resolve({}), load=lambda name: range(50))
+    run = SimpleNamespace(p=Parameters.resolve({}), load=lambda name: range(50))
     good, bad = Row(5, "a row", "pass", 0.0, ""), Row(5, "a row", "fail", 1.0, "")
     panels = {
         "plain": Panel((good, replace(good, name="not here", word="not applicable")), 9),
@@ -72,7 +72,7 @@ def measured(attacked):
         for k, (name, share) in enumerate({"clean": 0.95, "once": 0.9, "mean": 0.05}.items())
     }
     found = measurements.accuracies(
-        lab,
+        run,
         {
             name: Net(name, "", nn.Identity(), 0.1, torch.tensor([0.1, 0.96], dtype=torch.float64))
             for name in NETS
@@ -80,13 +80,13 @@ def measured(attacked):
     )
     found |= measurements.panels(panels)
     for name in NETS:
-        found |= measurements.robustness(lab, name, attacked[0]) | measurements.robustness(
-            lab, name, replace(attacked[0], norm="l2")
+        found |= measurements.robustness(run, name, attacked[0]) | measurements.robustness(
+            run, name, replace(attacked[0], norm="l2")
         )
         found |= measurements.comparisons(name, *attacked)
-    found |= measurements.budgets(lab, {name: {0.0: (38, 40), 0.1: (20, 40), 0.3: (0, 40)} for name in NETS})
+    found |= measurements.budgets(run, {name: {0.0: (38, 40), 0.1: (20, 40), 0.3: (0, 40)} for name in NETS})
     found |= measurements.planted(
-        lab,
+        run,
         {
             name: Control((49, 50), (by_chance, 50), 50, 40)
             for by_chance, name in enumerate(("pgd", "cw-linf", "apgd-ce"))

@@ -20,7 +20,7 @@ def images(n, seed):
 
 
 @pytest.fixture
-def lab(tmp_path):
+def run(tmp_path):
     sets = {"train": images(30, 1), "test": images(12, 2)}
     return SimpleNamespace(
         p=Parameters.resolve({}),
@@ -34,11 +34,11 @@ def never(*arguments, **settings):
     raise AssertionError
 
 
-def test_there_are_two_networks_each_with_its_budget_and_its_curve(lab):
-    nets = networks.networks(lab)
+def test_there_are_two_networks_each_with_its_budget_and_its_curve(run):
+    nets = networks.networks(run)
     assert {name: (net.name, net.title, net.eps) for name, net in nets.items()} == {
-        "plain": ("plain", "LeNet, plain", lab.p.eps),
-        "robust": ("robust", "LeNet, adversarially trained", lab.p.eps_robust),
+        "plain": ("plain", "LeNet, plain", run.p.eps),
+        "robust": ("robust", "LeNet, adversarially trained", run.p.eps_robust),
     }
     assert [len(net.curve) for net in nets.values()] == [
         4,
@@ -46,15 +46,15 @@ def test_there_are_two_networks_each_with_its_budget_and_its_curve(lab):
     ]
     for net in nets.values():
         assert not any(module.training for module in net.model.modules()) and net.model(
-            lab.load("").images
+            run.load("").images
         ).shape == (12, 3)
-        assert net.curve[-1] == training.accuracy(net.model, lab.load(""))
+        assert net.curve[-1] == training.accuracy(net.model, run.load(""))
 
 
-def test_the_second_call_trains_nothing(lab, monkeypatch):
-    first = networks.networks(lab)
+def test_the_second_call_trains_nothing(run, monkeypatch):
+    first = networks.networks(run)
     monkeypatch.setattr(networks.training.keeping, "fit", never)
-    second = networks.networks(lab)
+    second = networks.networks(run)
     for name, net in first.items():
         assert torch.equal(second[name].curve, net.curve)
         assert all(
@@ -65,7 +65,7 @@ def test_the_second_call_trains_nothing(lab, monkeypatch):
         )
 
 
-def test_the_robust_one_sees_the_budgets_of_its_stages_in_turn(lab, monkeypatch):
+def test_the_robust_one_sees_the_budgets_of_its_stages_in_turn(run, monkeypatch):
     seen, losses = [], networks.attacks.adversarial
 
     def adversarial(**walk):
@@ -76,26 +76,26 @@ def test_the_robust_one_sees_the_budgets_of_its_stages_in_turn(lab, monkeypatch)
         return loss
 
     monkeypatch.setattr(networks.attacks, "adversarial", adversarial)
-    networks._robust(lab)
+    networks._robust(run)
     assert seen == [eps for eps, epochs in networks.STAGES["digits"] for _ in range(epochs)]
 
 
 @pytest.mark.parametrize("stages", networks.STAGES.values())
-def test_every_stage_s_steps_can_cross_its_ball(stages, lab, monkeypatch):
+def test_every_stage_s_steps_can_cross_its_ball(stages, run, monkeypatch):
     walks = []
     monkeypatch.setattr(networks.attacks, "adversarial", lambda **walk: walks.append(walk))
     monkeypatch.setitem(networks.STAGES, "digits", stages)
     monkeypatch.setattr(networks.training, "train_or_load", lambda *given, **rest: torch.zeros(1))
-    networks._robust(lab)
+    networks._robust(run)
     assert [walk["eps"] for walk in walks] == [eps for eps, _ in stages]
     assert all(
         walk["norm"] == "linf" and walk["steps"] * walk["step"] >= 2 * walk["eps"] - 1e-9 for walk in walks
     )
 
 
-def test_a_killed_training_goes_on_where_it_was(lab, monkeypatch, capsys):
-    whole = networks._robust(lab)[0].state_dict()
-    lab.store = Store(lab.store.root / "another")
+def test_a_killed_training_goes_on_where_it_was(run, monkeypatch, capsys):
+    whole = networks._robust(run)[0].state_dict()
+    run.store = Store(run.store.root / "another")
     fit, stages = training.fit, iter(range(1))
 
     def dies(*arguments, **settings):
@@ -105,14 +105,14 @@ def test_a_killed_training_goes_on_where_it_was(lab, monkeypatch, capsys):
 
     monkeypatch.setattr(networks.training.keeping, "fit", dies)
     with pytest.raises(KeyboardInterrupt):
-        networks._robust(lab)
+        networks._robust(run)
     monkeypatch.setattr(networks.training.keeping, "fit", fit)
-    resumed = networks._robust(lab)[0].state_dict()
+    resumed = networks._robust(run)[0].state_dict()
     assert all(torch.equal(a, b) for a, b in zip(resumed.values(), whole.values(), strict=True))
     assert "another training" not in capsys.readouterr().err  # each stage has a checkpoint of its own
 
 
-def test_the_weights_that_the_book_carries_are_those_the_chapter_asks_for_on_mnist(lab, monkeypatch):
+def test_the_weights_that_the_book_carries_are_those_the_chapter_asks_for_on_mnist(run, monkeypatch):
     """Found by their key alone: settings that changed since would train anew."""
     layer = Store(ROOT / "weights")
     [entry] = [entry for entry in layer.entries() if entry.what == "small_cnn on mnist against PGD"]
@@ -124,15 +124,15 @@ def test_the_weights_that_the_book_carries_are_those_the_chapter_asks_for_on_mni
         tuple("0123456789"),
         entry.key["data"],
     )
-    lab.p, lab.load = Parameters.resolve({"profile": "laptop"}), lambda name, split="test": mnist
-    lab.store = Store(lab.store.root, layers=(ROOT / "weights",))
+    run.p, run.load = Parameters.resolve({"profile": "laptop"}), lambda name, split="test": mnist
+    run.store = Store(run.store.root, layers=(ROOT / "weights",))
     monkeypatch.setattr(networks.training.keeping, "fit", never)
-    model, curve = networks._robust(lab)
-    assert [(use.made, use.carried) for use in lab.store.uses] == [(False, True)] and isinstance(
+    model, curve = networks._robust(run)
+    assert [(use.made, use.carried) for use in run.store.uses] == [(False, True)] and isinstance(
         model, nn.Module
     )
     assert (
         len(curve) == sum(epochs for _, epochs in networks.STAGES["mnist"])
         and curve[-1] > 0.95
-        and lab.store.verify() == []
+        and run.store.verify() == []
     )

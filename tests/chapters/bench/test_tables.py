@@ -57,7 +57,7 @@ def attacked():
     return SimpleNamespace(
         of=Attacked("linf", 0.06, results),
         dropped=evaluate(model, images, labels, suite=SUITE, **given),
-        lab=SimpleNamespace(
+        run=SimpleNamespace(
             interval=lambda id: (0.5, 0.25, 0.75) if id.endswith("worst") else (0.25, 0.125, 0.5)
         ),
     )
@@ -66,16 +66,16 @@ def attacked():
 @pytest.fixture(scope="module")
 def made(attacked):
     """Each table by its name."""
-    lab, net = (
+    run, net = (
         SimpleNamespace(p=Parameters.resolve({})),
         Net("plain", "LeNet, plain", nn.Identity(), 0.1, torch.ones(1)),
     )
     return {
         "demands": tables.demands(),
-        "threats": tables.threats(lab, {"plain": net, "robust": replace(net, title="robust", eps=0.15)}),
-        "settings": tables.settings(lab, net),
+        "threats": tables.threats(run, {"plain": net, "robust": replace(net, title="robust", eps=0.15)}),
+        "settings": tables.settings(run, net),
         "panels": tables.panels(PANELS),
-        "attacked": tables.attacked(attacked.lab, "plain", attacked.of),
+        "attacked": tables.attacked(attacked.run, "plain", attacked.of),
         "dropped": tables.dropped(attacked.dropped),
         "conformance": tables.conformance(LINES),
         "exemptions": tables.exemptions(LINES),
@@ -155,7 +155,7 @@ def test_a_line_of_an_attack_says_its_interval_its_count_and_its_queries(made, a
 
 def test_an_attack_that_broke_nothing_has_no_median_distance(attacked):
     nothing = attacked.of.results["fgsm"].within(0.0)
-    assert tables.attacked(attacked.lab, "plain", Attacked("linf", 0.06, {"fgsm": nothing}))[0][2:4] == (
+    assert tables.attacked(attacked.run, "plain", Attacked("linf", 0.06, {"fgsm": nothing}))[0][2:4] == (
         "0 of 7",
         "",
     )
