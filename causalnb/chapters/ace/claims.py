@@ -1,13 +1,13 @@
-"""What decides each claim of Guo et al. 2024, IV-B: a number an image, by measurement id; the interval is
-taken over images.
+"""What decides each claim of Guo et al. 2024, IV-B, and each cell of Table I: a number an image, in columns.
 
-A column is the paired change from the clean image to the attacked one unless it says otherwise. Every column
-is there for every reading of the map ("R3m.probability.true"), and for total variations raw and scaled.
+A claim's column is the paired change from the clean image to the attacked one unless it says otherwise; a
+placebo's is that under the attack less that under noise. Columns are named "KIND CLAIM ATTACK KEY": the key
+is of a map ("R3m.probability.true"), a claim on a total variation says its scale ("T8.raw"), what is not
+there is left empty. `named` makes measurement ids of them.
 """
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,10 @@ from causalnb.chapters.ace import maps as m
 from causalnb.chapters.ace.readings import Maps, key_parts
 from causalnb.record import MeasurementId
 
-Columns = dict[Any, Tensor]  # by MeasurementId
+Columns = dict[str, Tensor]
 Statistic = Callable[[Tensor], Tensor]
 ATTACKS = ("cw", "cw-clipped", "fgsm", "pgd")
+SINGLE = ("cw", "fgsm", "pgd")  # without C&W a second time
 PRINTED_ORDER = {
     "S": {"mnist": ("clean", "fgsm", "cw", "pgd"), "fashion_mnist": ("clean", "cw", "fgsm", "pgd")},
     "TV": {"mnist": ("clean", "fgsm", "pgd", "cw"), "fashion_mnist": ("clean", "fgsm", "cw", "pgd")},
@@ -35,8 +36,34 @@ CHANGED = 0.1  # a pixel that an attack moved by more is one that it changed (T1
 RESTORED = 0.1  # share of the pixels that go back to clean (T9)
 
 
-def columns(data: str, maps: Mapping[str, Maps], images: Mapping[str, Tensor], *, seed: int) -> Columns:
-    """All claims but T9, for one data set.
+def name(kind: str, claim: str, attack: str, key: str) -> str:
+    """The name of a column; see above."""
+    return f"{kind} {claim} {attack} {key}"
+
+
+def named(data: str, columns: Mapping[str, Tensor], *kinds: str) -> dict[MeasurementId, Tensor]:
+    """The columns of some kinds by the ids of their measurements on a data set."""
+    found = {}
+    for text, values in columns.items():
+        kind, claim, attack, key = text.split(" ")
+        if kind in kinds:
+            found[claim_id(kind, claim, data, attack, key)] = values
+    return found
+
+
+def cells(maps: Mapping[str, Maps]) -> Columns:
+    """Each statistic of Table I of each map of each set: "table S pgd KEY", "table TV.raw pgd KEY"."""
+    return {
+        name("table", f"{what}.{scale}".rstrip("."), which, key): statistic(values)
+        for which, of in maps.items()
+        for key, values in of.items()
+        for what, scales in STATISTICS.items()
+        for scale, statistic in scales.items()
+    }
+
+
+def columns(maps: Mapping[str, Maps], images: Mapping[str, Tensor], *, seed: int) -> Columns:
+    """All claims but T9.
 
     maps     set -> reading -> [n, h, w], or blocks of pixels; images: set -> [n, 1, h, w], the same images in
              all sets
@@ -45,22 +72,22 @@ def columns(data: str, maps: Mapping[str, Maps], images: Mapping[str, Tensor], *
     for key, clean in maps["clean"].items():
         on, off = _object(images["clean"], clean)
         share = m.positive_share(clean, on)
-        found[claim_id("claim", "T5", data, "", key)] = share
-        found[claim_id("claim", "T5b", data, "", key)] = share - m.positive_share(clean, off)
+        found[name("claim", "T5", "", key)] = share
+        found[name("claim", "T5b", "", key)] = share - m.positive_share(clean, off)
         for attack in ATTACKS:
             pair = _against_clean(clean, maps[attack][key], images["clean"], images[attack], seed)
-            found |= {claim_id("claim", claim, data, attack, key): values for claim, values in pair.items()}
-        made = {attack: maps[attack][key] for attack in ("cw", "fgsm", "pgd")}
+            found |= {name("claim", claim, attack, key): values for claim, values in pair.items()}
+        made = {attack: maps[attack][key] for attack in SINGLE}
         moved = {attack: m.disturbance(clean, one) for attack, one in made.items()}
         for rival in ("fgsm", "pgd"):
-            found[claim_id("claim", "T10", data, rival, key)] = moved["cw"] - moved[rival]
+            found[name("claim", "T10", rival, key)] = moved["cw"] - moved[rival]
         alike = [m.correlation(made["fgsm"], made[other]) for other in ("pgd", "cw")]
-        found[claim_id("claim", "T11", data, "", key)] = alike[0] - alike[1]
+        found[name("claim", "T11", "", key)] = alike[0] - alike[1]
     return found
 
 
 def placebos(
-    data: str,
+    claimed: Mapping[str, Tensor],
     maps: Mapping[str, Maps],
     noisy: Mapping[str, Maps],
     images: Mapping[str, Tensor],
@@ -68,38 +95,46 @@ def placebos(
     *,
     seed: int,
 ) -> Columns:
-    """Each claim's statistic under an attack less the same under harmless noise of its size, for one data
-    set; T5 and T9 apart.
+    """Each claim's statistic under an attack less the same under harmless noise of its size; T5 and T9 apart.
 
+    claimed        what `columns` says of the same maps
     maps, images   of all sets, as for `columns`
     noisy, noise   attack -> the same of the images with noise
     """
     found: Columns = {}
     for key, clean in maps["clean"].items():
         for attack, made in noisy.items():
-            attacked = _against_clean(clean, maps[attack][key], images["clean"], images[attack], seed)
-            for claim, values in _against_clean(
-                clean, made[key], images["clean"], noise[attack], seed
-            ).items():
-                found[claim_id("placebo", claim, data, attack, key)] = attacked[claim] - values
+            under_noise = _against_clean(clean, made[key], images["clean"], noise[attack], seed)
+            for claim, values in under_noise.items():
+                found[name("placebo", claim, attack, key)] = (
+                    claimed[name("claim", claim, attack, key)] - values
+                )
                 if claim in ("T6", "T8.scaled") and key in SHOWN:
-                    found[claim_id("noise", claim, data, attack, key)] = values
+                    found[name("noise", claim, attack, key)] = values
         moved = [m.disturbance(clean, of["cw"][key]) for of in (maps, noisy)]
-        found[claim_id("placebo", "T10", data, "", key)] = moved[0] - moved[1]
+        found[name("placebo", "T10", "", key)] = moved[0] - moved[1]
         alike = [m.correlation(of["fgsm"][key], of["pgd"][key]) for of in (maps, noisy)]
-        found[claim_id("placebo", "T11", data, "", key)] = alike[0] - alike[1]
+        found[name("placebo", "T11", "", key)] = alike[0] - alike[1]
     return found
 
 
-def untrained(data: str, maps: Maps, drawn: Maps, images: Tensor) -> Columns:
+def objects(maps: Maps, images: Tensor) -> Columns:
+    """What T5 asks of clean images: the share of positive pixels on the object, by the claim's own name."""
+    return {
+        name("claim", "T5", "", key): m.positive_share(values, _object(images, values)[0])
+        for key, values in maps.items()
+    }
+
+
+def untrained(claimed: Mapping[str, Tensor], drawn: Mapping[str, Tensor]) -> Columns:
     """T5's placebo: the share of positive pixels on the object in a network's map, less that in the map of
     one with drawn weights.
     """
-    shares = {
-        key: [m.positive_share(of[key], _object(images, of[key])[0]) for of in (maps, drawn)] for key in drawn
+    pairs = {text: (claimed[text], other) for text, other in drawn.items()}
+    return {
+        f"placebo{text.removeprefix('claim')}": own[: len(other)] - other
+        for text, (own, other) in pairs.items()
     }
-    ids = {key: claim_id("placebo", "T5", data, "", key) for key in shares}
-    return {ids[key]: own[: len(other)] - other for key, (own, other) in shares.items()}
 
 
 def claim_id(kind: str, claim: str, data: str, attack: str, key: str) -> MeasurementId:
@@ -136,18 +171,19 @@ def _against_clean(clean: Tensor, attacked: Tensor, before: Tensor, after: Tenso
     }
 
 
-def orders(data: str, maps: Mapping[str, Maps]) -> Columns:
+def orders(data: str, columns: Mapping[str, Tensor]) -> dict[MeasurementId, Tensor]:
     """Neighbours in the printed order of Table I's means: the greater less the smaller. Nothing for sets that
     are not in it.
     """
-    found: Columns = {}
-    for what, of in PRINTED_ORDER.items():
-        for less, more in pairwise(of.get(data, ())):
-            for key in maps["clean"]:
-                for scale, statistic in STATISTICS[what].items():
-                    parts = {"pair": f"{less}-{more}", **key_parts(key), "scale": scale}
-                    id = MeasurementId.of("order", statistic=what, data=data, **parts)
-                    found[id] = statistic(maps[more][key]) - statistic(maps[less][key])
+    found = {}
+    for text, values in columns.items():
+        kind, statistic, more, key = text.split(" ")
+        what, _, scale = statistic.partition(".")
+        for less, greater in pairwise(PRINTED_ORDER[what].get(data, ()) if kind == "table" else ()):
+            if greater == more:
+                parts = {"pair": f"{less}-{more}", **key_parts(key), "scale": scale}
+                id = MeasurementId.of("order", statistic=what, data=data, **parts)
+                found[id] = values - columns[name("table", statistic, less, key)]
     return found
 
 
@@ -158,19 +194,17 @@ def undone(
     labels: Tensor,
     maps: Mapping[str, Maps],
     found: Mapping[str, Tensor],
-    data: str,
     *,
     seed: int,
-) -> tuple[dict[str, tuple[int, int]], Columns]:
+) -> Columns:
     """T9: of the attacks that succeeded, how many fail again once the tenth of the pixels with the greatest
     effects is clean; and its placebo.
 
     found     attack -> [n] bool
-    returns   id -> (undone, succeeded); id -> [succeeded], undone by those pixels less undone by a tenth
-              drawn at random. Without a success there is nothing to undo and no entry
+    returns   for the attacks that succeeded whether those pixels undo them; less what a tenth drawn at random
+              does. Without a success there is nothing to undo and no entry
     """
-    counts: dict[str, tuple[int, int]] = {}
-    beyond: Columns = {}
+    undone: Columns = {}
     device = next(model.parameters()).device
     size = images["clean"].shape[-2:]
     drawn = torch.rand(len(labels), size.numel(), generator=torch.Generator().manual_seed(seed))
@@ -188,6 +222,6 @@ def undone(
             if n:
                 sizes = F.interpolate(values[broken[:n]].abs()[:, None], size=size, mode="nearest")
                 again = right(sizes, n)
-                counts[claim_id("claim", "T9", data, attack, key)] = (int(again.sum()), n)
-                beyond[claim_id("placebo", "T9", data, attack, key)] = again - by_chance[:n]
-    return counts, beyond
+                undone[name("claim", "T9", attack, key)] = again
+                undone[name("placebo", "T9", attack, key)] = again - by_chance[:n]
+    return undone

@@ -13,7 +13,19 @@ from torch import Tensor, nn
 
 from causalnb import UserError, attacks, data, training
 from causalnb.attacks import AttackResult
-from causalnb.chapters.ace import detector, readings, vae
+from causalnb.chapters.ace import claims, detector, families, readings, vae
+from causalnb.chapters.ace.families import (
+    Blocks,
+    Columns,
+    Decoded,
+    Family,
+    Gradients,
+    Individual,
+    Integrated,
+    LookedUp,
+    OwnRows,
+    Population,
+)
 from causalnb.chapters.ace.interventions import (
     SCORES,
     Table,
@@ -30,6 +42,10 @@ from causalnb.store import memo
 
 PLACEBOS = {"fgsm": "shuffle", "pgd": "shuffle", "cw": "gauss"}
 SETS = ("clean", "cw", "fgsm", "pgd")  # Table I's rows
+ALIKE = ("R1", "R1e", "R3", "R3m", "R3b", "R7x", "R8")  # readings that are compared map by map
+KEPT = tuple(f"{reading}.logit.true" for reading in ALIKE)
+DETECTORS = ("R1", "R3m", "R7x")  # readings of the predicted class's logit
+DETECTED = tuple(f"{reading}.logit.predicted" for reading in DETECTORS)
 
 
 # Attacks --------------------------------------------------------------------------------------------------
@@ -168,75 +184,95 @@ def moments(images: Tensor) -> tuple[Tensor, Tensor]:
 # Maps -----------------------------------------------------------------------------------------------------
 
 
-def effect_maps(run: Run, net: Trained, images: Tensor, labels: Tensor) -> readings.Maps:
-    """Every reading's map of each image, for the class predicted on that image and for the true one.
-
-    Readings that need forwards of their own take the first `n_individual` images; the others take all.
-    """
-    images, labels = images.to(run.device), labels.to(run.device)
-    of = readings.classes_of(net.model, images, labels)
-    few = slice(min(run.p.n_individual, len(images)))
-    first, fill = {name: classes[few] for name, classes in of.items()}, net.train.images.mean(0)
+def all_families(run: Run, net: Trained) -> dict[str, Family]:
+    """Every family of readings by its name, with the tables and means that it needs."""
+    p, fill, grid = run.p, net.train.images.mean(0), alphas(run.p)
+    rows, model = drawn_rows(run, net), generator(run, net, beta=p.vae_beta, seed=p.seed)
+    made, their = samples(run, net, model, n=p.n_rows)
+    frequencies = net.train.labels.bincount(minlength=len(net.train.classes))
     return {
-        **_looked_up(run, net, images, of),
-        **readings.individual(net.model, images[few], first, alphas=alphas(run.p), fill=fill),
-        **readings.integrated_gradients(net.model, images[few], first),
-        **{
-            key: maps
-            for size in readings.BLOCKS
-            for key, maps in readings.by_blocks(net.model, images[few], first, fill=fill, size=size).items()
-        },
-        **readings.gradients(net.model, images, of),
+        "population": Population(table(run, net)),
+        "class rows": LookedUp("R1c", class_tables(run, net, rows.images, rows.labels)),
+        "second order": LookedUp("R2", second_order_table(run, net)),
+        "own rows": OwnRows(p.n_rows, grid),
+        "decoder's samples": LookedUp("R5", table(run, net, made)),
+        "decoder's samples of a class": LookedUp("R5c", class_tables(run, net, made, their)),
+        "decoder": Decoded(vae.decoder_maps(model, frequencies=frequencies, seed=p.seed)),
+        "individual": Individual(grid, fill, p.n_individual),
+        "integrated gradients": Integrated(p.n_individual),
+        **{f"blocks of {size}": Blocks(size, fill, p.n_individual) for size in readings.BLOCKS},
+        "gradients": Gradients(),
     }
+
+
+def main_families(run: Run, net: Trained, limit: int = 2**31) -> dict[str, Family]:
+    """R1 and R3 with what comes with them: cheap enough for every training and every budget."""
+    fill = net.train.images.mean(0)
+    individual = Individual(alphas(run.p), fill, limit)
+    return {"population": Population(table(run, net).to(run.device)), "individual": individual}
+
+
+def columns(
+    run: Run,
+    net: Trained,
+    sets: Mapping[str, Tensor],
+    noise: Mapping[str, Tensor],
+    labels: Tensor,
+    found: Mapping[str, AttackResult],
+) -> Columns:
+    """What the chapter says of the maps of every reading, a number an image; family after family, each kept.
+
+    sets, noise   from `image_sets` and `placebo_sets`; labels [n] of their images; found: the attacks
+    """
+    broken = {attack: one.found.cpu()[one.correct.cpu()] for attack, one in found.items()}
+    images, noisy = ({which: some.to(run.device) for which, some in one.items()} for one in (sets, noise))
+    asked: dict[str, Any] = {"seed": run.p.seed, "kept": KEPT, "features": DETECTED}
+    made: Columns = {}
+    for name, family in all_families(run, net).items():
+        what = f"columns of {name} on {net.name}"
+        given = (family, net.model, images, noisy, labels.to(run.device), broken)
+        made |= memo(run.store, what, families.columns, *given, **asked)
+    return made
 
 
 def main_maps(run: Run, net: Trained, images: Tensor, labels: Tensor) -> readings.Maps:
-    """R1 and R3 with what comes with them, of all the given images: cheap enough for every training and every
-    budget.
-    """
+    """The maps of the main families, of all the given images."""
     images, labels = images.to(run.device), labels.to(run.device)
     of = readings.classes_of(net.model, images, labels)
-    return {
-        **readings.population(table(run, net).to(run.device), images, of),
-        **readings.individual(net.model, images, of, alphas=alphas(run.p), fill=net.train.images.mean(0)),
-    }
+    each = [family.maps(net.model, images, of) for family in main_families(run, net).values()]
+    return {key: values for maps in each for key, values in maps.items()}
 
 
-def _looked_up(run: Run, net: Trained, images: Tensor, of: Mapping[str, Tensor]) -> readings.Maps:
-    """The readings that look a pixel's value up in a table, over each kind of rows, and the decoder's own
-    map.
+def again(run: Run, net: Trained) -> Columns:
+    """The statistics of Table I's sets in the main readings for any training, on the first `n_strength`
+    images drawn.
     """
-    rows, model = drawn_rows(run, net), generator(run, net, beta=run.p.vae_beta, seed=run.p.seed)
-    made, their = samples(run, net, model, n=run.p.n_rows)
-    frequencies = net.train.labels.bincount(minlength=len(net.train.classes))
-    tables = {
-        "R1c": class_tables(run, net, rows.images, rows.labels),
-        "R2": second_order_table(run, net),
-        "R4": table(run, net, images[: run.p.n_rows]),
-        "R5": table(run, net, made),
-        "R5c": class_tables(run, net, made, their),
-    }
-    found = readings.population(table(run, net), images, of)
-    for reading, one in tables.items():
-        found |= readings.at_own_values(one, images, of, {reading: "uniform"})
-    return found | readings.decoded(vae.decoder_maps(model, frequencies=frequencies, seed=run.p.seed), of)
-
-
-def again(run: Run, net: Trained) -> dict[str, readings.Maps]:
-    """Table I's sets and their main maps for any training, on the first `n_strength` drawn images."""
     few = replace(net, test=net.test.take(slice(run.p.n_strength)))
     found = attacked(run, few)
-    labels, sets = few.test.labels[found["fgsm"].correct.cpu()], image_sets(few, found)
-    return {which: main_maps(run, few, sets[which], labels) for which in SETS}
+    labels = few.test.labels[found["fgsm"].correct.cpu()].to(run.device)
+    sets = {which: some.to(run.device) for which, some in image_sets(few, found).items() if which in SETS}
+    made: Columns = {}
+    for name, family in main_families(run, few).items():
+        what = f"cells of {name} on {net.name}, seed {net.seed}"
+        made |= memo(run.store, what, families.cells, family, net.model, sets, labels)
+    return made
 
 
-def untrained_maps(run: Run, net: Trained, images: Tensor, labels: Tensor) -> readings.Maps:
-    """The main maps of the first `n_individual` images in a network of the same kind with drawn weights."""
+def untrained(run: Run, net: Trained, images: Tensor, labels: Tensor) -> Columns:
+    """T5's columns of the main readings, of the first `n_individual` images, in a network of the same kind
+    with drawn weights.
+    """
     few = slice(run.p.n_individual)
     model = (
         lenet(variant=run.p.variant, classes=len(net.train.classes), seed=run.p.seed).to(run.device).eval()
     )
-    return main_maps(run, replace(net, model=model), images[few], labels[few])
+    given = (model, images[few].to(run.device), labels[few].to(run.device))
+    made: Columns = {}
+    for name, family in main_families(run, replace(net, model=model)).items():
+        made |= memo(
+            run.store, f"columns of {name}, drawn weights, {net.name}", families.shares, family, *given
+        )
+    return made
 
 
 def degenerate(run: Run, net: Trained) -> dict[str, float]:
@@ -300,7 +336,6 @@ def idea(run: Run, net: Trained) -> dict[str, Any]:
 
 # The promised detector ------------------------------------------------------------------------------------
 
-DETECTORS = ("R1", "R3m", "R7x")  # readings of the predicted class's logit
 WEIGHTS = (0.0, 3.0, 10.0)  # of smoothness in the attack on a detector
 
 
@@ -308,9 +343,8 @@ def detected(
     run: Run,
     net: Trained,
     labels: Tensor,
-    sets: Mapping[str, Tensor],
-    effects: Mapping[str, readings.Maps],
-    noisy: Mapping[str, readings.Maps],
+    clean: Tensor,
+    made: Mapping[str, Tensor],
     found: Mapping[str, AttackResult],
 ) -> dict[str, dict[str, Tensor]]:
     """For each detector and kind of image a number an image whose mean is the AUC against clean ones; attacks
@@ -319,31 +353,30 @@ def detected(
     Detectors are fitted on FGSM and asked about the first `n_individual` images; nothing, where FGSM broke
     too few for that. Kinds: fgsm, pgd, cw; noise, FGSM's own changes shuffled; evading.W, a PGD that weighs
     smoothness by W.
+
+    clean   the clean images; made: their columns, and those of their attacked versions
     """
     few = slice(min(run.p.n_individual, len(labels)))
     broken = {name: one.found.cpu()[one.correct.cpu()][few] for name, one in found.items()}
-    made: dict[str, dict[str, Tensor]] = {}
+    aucs: dict[str, dict[str, Tensor]] = {}
     for reading in DETECTORS if detector.enough(broken["fgsm"]) else ():
         key = f"{reading}.logit.predicted"
-        asked = {name: effects[name][key][few] for name in ("clean", "fgsm", "pgd", "cw")} | {
-            "noise": noisy["fgsm"][key][few]
-        }
+        named = {which: which for which in ("clean", *claims.SINGLE)} | {"noise": "noise-fgsm"}
+        features = {kind: made[f"features detector {which} {key}"][few] for kind, which in named.items()}
         misled = broken | {"noise": torch.ones_like(broken["fgsm"])}
         for weight in WEIGHTS:
-            images = _evading(run, net, reading, sets["clean"][few], labels[few], weight)
+            images = _evading(run, net, reading, clean[few], labels[few], weight)
             of = {"predicted": training.predict(net.model, images.to(run.device)).argmax(1)}
-            asked[f"evading.{weight:g}"], misled[f"evading.{weight:g}"] = (
-                _one_map(run, net, images, of, key),
-                of["predicted"].cpu() != labels[few],
-            )
-        features = {name: detector.features(maps.cpu()) for name, maps in asked.items()}
+            maps = _one_map(run, net, images, of, key).cpu()
+            features[f"evading.{weight:g}"] = detector.features(maps)
+            misled[f"evading.{weight:g}"] = of["predicted"].cpu() != labels[few]
         scores = detector.scored(features.pop("clean"), features["fgsm"], broken["fgsm"], features)
-        made[reading] = {
+        aucs[reading] = {
             name: detector.auc_parts(scores["clean"][those], scores[name][those])
             for name, those in misled.items()
             if name in features
         }
-    return made
+    return aucs
 
 
 def _evading(run: Run, net: Trained, reading: str, images: Tensor, labels: Tensor, weight: float) -> Tensor:

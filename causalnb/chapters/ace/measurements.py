@@ -18,7 +18,7 @@ from causalnb.chapters.ace import maps as m
 from causalnb.chapters.ace.controls import kinked, slopes_along
 from causalnb.chapters.ace.errata import ERRATA, pixels_are_correlated
 from causalnb.chapters.ace.networks import Latents, Run, Trained
-from causalnb.chapters.ace.readings import Maps, individual, key_parts
+from causalnb.chapters.ace.readings import individual, key_parts
 from causalnb.chapters.ace.strength import Point
 from causalnb.chapters.ace.truth import Corner
 from causalnb.record import MeasurementId
@@ -88,41 +88,34 @@ def degenerate(net: Trained, found: Mapping[str, float]) -> Estimates:
     return {id: exact(found[reading]) for id, reading in ids.items()}
 
 
-def table_cells(run: Run, name: str, effects: Mapping[str, Maps]) -> Estimates:
+def table_cells(run: Run, data: str, columns: Mapping[str, Tensor]) -> Estimates:
     """Every reading of every cell of Table I for one data set: mean and sd over images of S, and of TV raw
     and scaled.
     """
     found: Estimates = {}
-    for which, maps in effects.items():
-        for what, scales in claims.STATISTICS.items():
-            columns = {(k, scale): of(values) for k, values in maps.items() for scale, of in scales.items()}
-            for summary, word in (("mean", "mean"), ("sd", "std")):
-                cells = {cell_id(name, which, f"{what}_{word}", *key): one for key, one in columns.items()}
-                found |= _summarised(run, cells, summary)
+    own = [(text.split(" "), values) for text, values in columns.items() if text.startswith("table ")]
+    for summary, word in (("mean", "mean"), ("sd", "std")):
+        cells = {}
+        for (_, statistic, which, key), values in own:
+            what, _, scale = statistic.partition(".")
+            cells[cell_id(data, which, f"{what}_{word}", key, scale)] = values
+        found |= _summarised(run, cells, summary)
     return found
 
 
-def claimed(
-    run: Run,
-    net: Trained,
-    effects: Mapping[str, Maps],
-    images: Mapping[str, Tensor],
-    labels: Tensor,
-    attacks: Mapping[str, AttackResult],
-) -> Estimates:
+def claimed(run: Run, data: str, columns: Mapping[str, Tensor]) -> Estimates:
     """What decides the claims of IV-B and the printed order of Table I's means, for one data set; and T9's
     placebo.
     """
-    broken = {attack: one.found.cpu()[one.correct.cpu()] for attack, one in attacks.items()}
-    counts, by_chance = claims.undone(net.model, images, labels, effects, broken, net.name, seed=run.p.seed)
-    found = _summarised(
-        run,
-        claims.columns(net.name, effects, images, seed=run.p.seed)
-        | claims.orders(net.name, effects)
-        | by_chance,
+    made = claims.named(data, columns, "claim")
+    counts = {id: values for id, values in made.items() if id.parts["claim"] == "T9"}
+    own = {id: values for id, values in made.items() if id not in counts} | claims.orders(data, columns)
+    undone = claims.named(
+        data, {n: one for n, one in columns.items() if n.startswith("placebo T9 ")}, "placebo"
     )
-    return found | {
-        id: proportion(*of, level=run.level(id), seeds=(run.p.seed,)) for id, of in counts.items()
+    return _summarised(run, own | undone) | {
+        id: proportion(int(values.sum()), len(values), level=run.level(id), seeds=(run.p.seed,))
+        for id, values in counts.items()
     }
 
 
@@ -169,40 +162,28 @@ def directions(found: Mapping[MeasurementId, Estimate]) -> Estimates:
     return {id: exact(number[word], n=number.total()) for id, (number, word) in named.items()}
 
 
-def placebos(
-    run: Run,
-    net: Trained,
-    effects: Mapping[str, Maps],
-    noisy: Mapping[str, Maps],
-    images: Mapping[str, Tensor],
-    noise: Mapping[str, Tensor],
-    drawn: Maps,
-) -> Estimates:
-    """Each claim under an attack less the same under harmless noise of its size; for T5, less the same in
-    `drawn`, an untrained network's maps.
+def placebos(run: Run, data: str, columns: Mapping[str, Tensor], drawn: Mapping[str, Tensor]) -> Estimates:
+    """Each claim under an attack less the same under harmless noise of its size; for T5, less the same in an
+    untrained network, of which `drawn` are the columns.
     """
-    return _summarised(
-        run,
-        claims.placebos(net.name, effects, noisy, images, noise, seed=run.p.seed)
-        | claims.untrained(net.name, effects["clean"], drawn, images["clean"]),
-    )
+    own = {text: values for text, values in columns.items() if not text.startswith("placebo T9 ")}
+    own |= claims.untrained(columns, drawn)
+    return _summarised(run, claims.named(data, own, "placebo", "noise"))
 
 
-def between(name: str, each: Mapping[int, Mapping[str, Maps]]) -> Estimates:
+def between(data: str, each: Mapping[int, Mapping[str, Tensor]]) -> Estimates:
     """Standard deviation over trainings of Table I's means, in the readings that every training has; nothing
     for one training.
 
-    each   seed -> set -> reading -> [n, h, w]
+    each   seed -> columns of Table I's statistics
     """
     seeds, found = tuple(each), {}
-    for which, maps in each[seeds[0]].items() if len(seeds) > 1 else ():
-        for what, scales in claims.STATISTICS.items():
-            for key in maps:
-                for scale, statistic in scales.items():
-                    means = [statistic(of[which][key]).double().mean().item() for of in each.values()]
-                    found[between_id(name, which, what, key, scale)] = Estimate(
-                        stdev(means), method="sd over trainings", n=len(means), seeds=seeds
-                    )
+    for text in each[seeds[0]] if len(seeds) > 1 else ():
+        _, statistic, which, key = text.split(" ")
+        what, _, scale = statistic.partition(".")
+        means = [columns[text].double().mean().item() for columns in each.values()]
+        estimate = Estimate(stdev(means), method="sd over trainings", n=len(means), seeds=seeds)
+        found[between_id(data, which, what, key, scale)] = estimate
     return found
 
 
@@ -259,8 +240,9 @@ def detections(run: Run, name: str, found: Mapping[str, Mapping[str, Tensor]]) -
     )
 
 
-def alike(run: Run, name: str, maps: Maps, readings: Sequence[str]) -> Estimates:
+def alike(run: Run, name: str, columns: Mapping[str, Tensor], readings: Sequence[str]) -> Estimates:
     """The mean correlation, over images, of two readings' maps of the same image."""
+    maps = {key: columns[f"maps whole clean {key}"] for key in readings}
     pairs = {(a, b): min(len(maps[a]), len(maps[b])) for a, b in combinations(readings, 2)}
     return _summarised(
         run,

@@ -173,14 +173,13 @@ def by_blocks(
     height, width = images.shape[2] // size, images.shape[3] // size
     masks = torch.eye(height * width, dtype=torch.bool, device=images.device).view(-1, height, width)
     masks = masks.repeat_interleave(size, 1).repeat_interleave(size, 2)[:, None]
-    wanted, lost = torch.stack(list(classes.values())).to(images.device), []
+    wanted = torch.stack(list(classes.values())).to(images.device)
+    maps = images.new_empty(2, len(images), height * width, len(wanted), dtype=torch.float32)
     for place, image in enumerate(images):
         changed = torch.cat([image[None], torch.where(masks, fill, image)])
-        outputs = scores(torch.cat([model(some) for some in torch.split(changed, batch)]))[
-            :, :, wanted[:, place]
-        ]  # [2, 1 + blocks, classes]
-        lost.append(outputs[:, :1] - outputs[:, 1:])
-    maps = torch.stack(lost, 1).float()  # [2, n, blocks, classes]
+        logits = torch.cat([model(some) for some in torch.split(changed, batch)])
+        outputs = scores(logits)[:, :, wanted[:, place]]  # [2, 1 + blocks, classes]
+        maps[:, place] = (outputs[:, :1] - outputs[:, 1:]).float()
     return {
         f"R12x{size}.{score}.{name}": maps[i, ..., j].reshape(-1, height, width)
         for i, score in enumerate(SCORES)

@@ -9,8 +9,9 @@ import statistics
 from collections.abc import Callable
 
 from causalnb import console
-from causalnb.chapters.ace import experiments, measurements
+from causalnb.chapters.ace import experiments, families, measurements
 from causalnb.chapters.ace.networks import Run, trained
+from causalnb.store import memo
 
 SEEDS = (101, 102, 103)
 SETS = ("mnist", "fashion_mnist")
@@ -37,17 +38,18 @@ def cells(run: Run, name: str) -> dict[str, float]:
     """The value of every reading of every cell on one data set, by measurement id."""
     net, with_momentum = trained(run, name), trained(run, name, momentum=run.p.other_momentum)
     found = experiments.attacked(run, net)
-    labels = net.test.labels[found["fgsm"].correct.cpu()]
-    effects = {
-        which: experiments.effect_maps(run, net, images, labels)
-        for which, images in experiments.image_sets(net, found).items()
-    }
+    labels = net.test.labels[found["fgsm"].correct.cpu()].to(run.device)
+    sets = {which: some.to(run.device) for which, some in experiments.image_sets(net, found).items()}
+    columns: families.Columns = {}
+    for family_name, family in experiments.all_families(run, net).items():
+        what = f"cells of {family_name} on {name}, seed {net.seed}"
+        columns |= memo(run.store, what, families.cells, family, net.model, sets, labels)
     accuracies = {
         f"accuracy.{name}.{recipe}": one.curve[-1].item()
         for recipe, one in (("plain", net), ("momentum", with_momentum))
     }
     return accuracies | {
-        id: estimate.value for id, estimate in measurements.table_cells(run, name, effects).items()
+        id: estimate.value for id, estimate in measurements.table_cells(run, name, columns).items()
     }
 
 

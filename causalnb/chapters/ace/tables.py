@@ -33,6 +33,21 @@ def called(data: str) -> str:
     return NAMES.get(data, data)
 
 
+def first_maps(
+    columns: Mapping[str, Tensor], *, scores: Sequence[str], readings: Sequence[str] = ()
+) -> dict[str, Tensor]:
+    """The first clean image's map of its true class by reading, of the given scores; of all readings unless
+    told.
+    """
+    found = {}
+    for text, values in columns.items():
+        kind, _, which, key = text.split(" ")
+        parts = key_parts(key)
+        if (kind, which, parts["of"]) == ("map", "clean", "true") and parts["score"] in scores:
+            found[parts["reading"]] = values
+    return {reading: one for reading, one in found.items() if not readings or reading in readings}
+
+
 def curves(
     nets: Mapping[str, Trained], others: Mapping[str, Mapping[str, Sequence[Trained]]]
 ) -> dict[str, dict[str, list[float]]]:
