@@ -54,9 +54,11 @@ def case():
     )
 
 
-def parts(claim):
-    name, _, scale = claim.partition(".")
-    return name, f".{scale}" if scale else ""
+def beyond_noise(case):
+    """The claims' columns and their placebos'."""
+    maps, noisy, images, noise = case
+    claimed = claims.columns(maps, images, seed=0)
+    return claimed, claims.placebos(claimed, maps, noisy, images, noise, seed=0)
 
 
 def same(values, wanted):
@@ -69,69 +71,52 @@ def same(values, wanted):
 @pytest.mark.parametrize("attack", ["fgsm", "cw-clipped"])
 def test_a_claim_is_the_change_from_the_clean_image_to_the_attacked_one(case, claim, attack):
     maps, _, images, _ = case
-    name, end = parts(claim)
-    assert same(
-        claims.columns("toy", maps, images, seed=0)[f"claim.{name}.toy.{attack}.{KEY}{end}"],
-        CHANGES[claim][0],
-    )
+    assert same(claims.columns(maps, images, seed=0)[f"claim {claim} {attack} {KEY}"], CHANGES[claim][0])
 
 
 @pytest.mark.parametrize("claim", CHANGES)
 def test_a_placebo_is_the_statistic_of_the_attack_less_that_of_the_noise(case, claim):
-    maps, noisy, images, noise = case
-    name, end = parts(claim)
-    found = claims.placebos("toy", maps, noisy, images, noise, seed=0)
+    found = beyond_noise(case)[1]
     assert same(
-        found[f"placebo.{name}.toy.fgsm.{KEY}{end}"], [a - b for a, b in zip(*CHANGES[claim], strict=True)]
+        found[f"placebo {claim} fgsm {KEY}"], [a - b for a, b in zip(*CHANGES[claim], strict=True)]
     )
 
 
 def test_noise_alone_stands_beside_the_attack_for_the_readings_that_are_drawn(case):
-    maps, noisy, images, noise = case
-    found = {
-        id: values
-        for id, values in claims.placebos("toy", maps, noisy, images, noise, seed=0).items()
-        if id.startswith("noise.")
-    }
+    found = {name: one for name, one in beyond_noise(case)[1].items() if name.startswith("noise ")}
     assert set(found) == {
-        f"noise.{claim}.toy.{attack}.{KEY}{end}"
-        for claim, end in (("T6", ""), ("T8", ".scaled"))
-        for attack in noisy
+        f"noise {claim} {attack} {KEY}" for claim in ("T6", "T8.scaled") for attack in ("fgsm", "pgd", "cw")
     }
-    assert same(found[f"noise.T6.toy.fgsm.{KEY}"], CHANGES["T6"][1]) and same(
-        found[f"noise.T8.toy.fgsm.{KEY}.scaled"], CHANGES["T8.scaled"][1]
+    assert all(
+        same(found[f"noise {claim} fgsm {KEY}"], CHANGES[claim][1]) for claim in ("T6", "T8.scaled")
     )
 
 
 def test_claims_on_clean_maps_and_between_attacks_have_columns_of_their_own(case):
-    maps, noisy, images, noise = case
-    found, beyond = (
-        claims.columns("toy", maps, images, seed=0),
-        claims.placebos("toy", maps, noisy, images, noise, seed=0),
-    )
-    assert same(found[f"claim.T5.toy.{KEY}"], [1, 2 / 3]) and same(found[f"claim.T5b.toy.{KEY}"], [1, 0])
+    found, beyond = beyond_noise(case)
+    assert same(found[f"claim T5  {KEY}"], [1, 2 / 3]) and same(found[f"claim T5b  {KEY}"], [1, 0])
     moved = [
         1 - torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1].item()
         for a, b in zip(CLEAN, ATTACKED, strict=True)
     ]
     for rival in ("fgsm", "pgd"):
-        assert same(found[f"claim.T10.toy.{rival}.{KEY}"], [2 - one for one in moved])
-    assert same(found[f"claim.T11.toy.{KEY}"], [1 + (1 - one) for one in moved])
+        assert same(found[f"claim T10 {rival} {KEY}"], [2 - one for one in moved])
+    assert same(found[f"claim T11  {KEY}"], [1 + (1 - one) for one in moved])
     assert same(
-        beyond[f"placebo.T10.toy.{KEY}"], [2, 2]
+        beyond[f"placebo T10  {KEY}"], [2, 2]
     )  # C&W turns the map round, its noise leaves its pattern
     assert same(
-        beyond[f"placebo.T11.toy.{KEY}"], [2, 2]
+        beyond[f"placebo T11  {KEY}"], [2, 2]
     )  # FGSM and PGD have one pattern, their noises opposite ones
 
 
 def test_every_column_decides_a_row_of_the_ledger_and_the_placebos_their_claims_placebo(case):
-    maps, noisy, images, noise = case
+    maps, _, images, _ = case
     book = ledger.load("ace")
-    found = claims.columns("digits", maps, images, seed=0) | claims.placebos(
-        "digits", maps, noisy, images, noise, seed=0
-    )
-    found |= claims.untrained("digits", maps["clean"], maps["clean"], images["clean"])
+    claimed, beyond = beyond_noise(case)
+    beyond |= claims.untrained(claimed, claims.objects(maps["clean"], images["clean"]))
+    found = claims.named("digits", claimed | beyond, "claim", "placebo", "noise")
+    assert len(found) == len(claimed | beyond)
     for id in found:
         kind, claim = id.split(".")[:2]
         deciding = [row.id for row in book.decided_by(id)]
@@ -151,21 +136,22 @@ def test_maps_of_blocks_have_masks_of_blocks_and_of_their_own_images():
     maps = {"clean": {KEY: torch.tensor([[[1.0, -1], [1, -3]]])}} | {
         one: {KEY: torch.tensor([[[0.0, -1], [1, 2]]])} for one in claims.ATTACKS
     }
-    found = claims.columns("toy", maps, {"clean": clean} | dict.fromkeys(claims.ATTACKS, attacked), seed=0)
+    found = claims.columns(maps, {"clean": clean} | dict.fromkeys(claims.ATTACKS, attacked), seed=0)
     for id, wanted in {
-        "T5.toy": 1 / 2,
-        "T5b.toy": 1 / 2,
-        "T1.toy.fgsm": -1,
-        "T3.toy.fgsm": -1,
-        "T12.toy.fgsm": 1,
+        "T5 ": 1 / 2,
+        "T5b ": 1 / 2,
+        "T1 fgsm": -1,
+        "T3 fgsm": -1,
+        "T12 fgsm": 1,
     }.items():
-        assert same(found[f"claim.{id}.{KEY}"], [wanted]), id
+        assert same(found[f"claim {id} {KEY}"], [wanted]), id
 
 
 def test_the_placebo_of_t5_is_the_map_of_a_network_with_drawn_weights():
-    found = claims.untrained("toy", {KEY: CLEAN, OTHER: CLEAN}, {KEY: ATTACKED[:1]}, pictures())
-    assert set(found) == {f"placebo.T5.toy.{KEY}"}
-    assert same(found[f"placebo.T5.toy.{KEY}"], [1 - 2 / 3])
+    own = claims.objects({KEY: CLEAN, OTHER: CLEAN}, pictures())
+    found = claims.untrained(own, claims.objects({KEY: ATTACKED[:1]}, pictures()))
+    assert set(found) == {f"placebo T5  {KEY}"}
+    assert same(found[f"placebo T5  {KEY}"], [1 - 2 / 3])
 
 
 # What undoes an attack ------------------------------------------------------------------------------------
@@ -190,6 +176,17 @@ def toy(n, *, broken):
     )
 
 
+def fails_again(model, images, labels, maps, found, seed=0):
+    """T9's columns: what its own tenth undoes, and that less a tenth at random; by the attack and the map."""
+    made = claims.undone(model, images, labels, maps, found, seed=seed)
+    both = {kind: {} for kind in ("claim", "placebo")}
+    for name, values in made.items():
+        kind, claim, rest = name.split(" ", 2)
+        assert claim == "T9"
+        both[kind][rest] = values
+    return both["claim"], both["placebo"]
+
+
 def ranked(*pixels):
     """A map for each pixel, where it has the greatest effect, a negative one."""
     maps = torch.rand(len(pixels), 10, generator=torch.Generator().manual_seed(0))
@@ -200,27 +197,27 @@ def ranked(*pixels):
 def test_an_attack_is_undone_where_its_pixel_is_among_the_tenth_with_the_greatest_effects():
     model, images, labels, found = toy(4, broken=[True, True, False, True])
     maps = dict.fromkeys(claims.ATTACKS, {KEY: ranked(0, 3, 0, 0), OTHER: ranked(0, 3)})
-    counts, beyond = claims.undone(model, images, labels, maps, found, "toy", seed=0)
-    assert counts == {f"claim.T9.toy.fgsm.{KEY}": (2, 3), f"claim.T9.toy.fgsm.{OTHER}": (1, 2)}
-    assert {id: len(values) for id, values in beyond.items()} == {
-        f"placebo.T9.toy.fgsm.{KEY}": 3,
-        f"placebo.T9.toy.fgsm.{OTHER}": 2,
+    undone, beyond = fails_again(model, images, labels, maps, found)
+    assert {name: values.tolist() for name, values in undone.items()} == {
+        f"fgsm {KEY}": [1, 0, 1],
+        f"fgsm {OTHER}": [1, 0],
     }
+    assert {name: len(values) for name, values in beyond.items()} == {f"fgsm {KEY}": 3, f"fgsm {OTHER}": 2}
 
 
 def test_its_placebo_is_a_tenth_drawn_at_random_the_same_for_every_reading():
     n = 400
     model, images, labels, found = toy(n, broken=[True] * n)
     maps = dict.fromkeys(claims.ATTACKS, {KEY: ranked(*[0] * n), OTHER: ranked(*[3] * n)})
-    counts, beyond = claims.undone(model, images, labels, maps, found, "toy", seed=0)
-    best, worst = (beyond[f"placebo.T9.toy.fgsm.{key}"] for key in (KEY, OTHER))
-    assert counts[f"claim.T9.toy.fgsm.{KEY}"] == (n, n) and counts[f"claim.T9.toy.fgsm.{OTHER}"] == (0, n)
+    undone, beyond = fails_again(model, images, labels, maps, found)
+    best, worst = (beyond[f"fgsm {key}"] for key in (KEY, OTHER))
+    assert undone[f"fgsm {KEY}"].tolist() == [1] * n and undone[f"fgsm {OTHER}"].tolist() == [0] * n
     assert set(best.tolist()) == {0.0, 1.0} and best.mean().item() == pytest.approx(
         0.9, abs=4 * math.sqrt(0.09 / n)
     )
     assert torch.equal(best - worst, torch.ones(n, dtype=torch.float64))
     again, other = (
-        claims.undone(model, images, labels, maps, found, "toy", seed=seed)[1][f"placebo.T9.toy.fgsm.{KEY}"]
+        fails_again(model, images, labels, maps, found, seed)[1][f"fgsm {KEY}"]
         for seed in (0, 1)
     )
     assert torch.equal(again, best) and not torch.equal(other, best)
@@ -232,17 +229,14 @@ def test_a_block_goes_back_as_a_whole():
         claims.ATTACKS, {KEY: torch.tensor([[[0.0, 5.0]]]), OTHER: torch.tensor([[[5.0, 0.0]]])}
     )
     images = {name: one.view(1, 1, 1, 10) for name, one in images.items()}
-    assert claims.undone(model, images, labels, maps, found, "toy", seed=0)[0] == {
-        f"claim.T9.toy.fgsm.{KEY}": (0, 1),
-        f"claim.T9.toy.fgsm.{OTHER}": (1, 1),
-    }
+    undone = fails_again(model, images, labels, maps, found)[0]
+    assert (undone[f"fgsm {KEY}"].tolist(), undone[f"fgsm {OTHER}"].tolist()) == ([0], [1])
 
 
 def test_where_no_attack_succeeded_there_is_nothing_to_undo():
     model, images, labels, found = toy(2, broken=[False, False])
-    assert claims.undone(
-        model, images, labels, dict.fromkeys(claims.ATTACKS, {KEY: ranked(0, 0)}), found, "toy", seed=0
-    ) == ({}, {})
+    maps = dict.fromkeys(claims.ATTACKS, {KEY: ranked(0, 0)})
+    assert claims.undone(model, images, labels, maps, found, seed=0) == {}
 
 
 def test_an_order_is_the_greater_of_two_printed_neighbours_less_the_smaller():
@@ -256,7 +250,8 @@ def test_an_order_is_the_greater_of_two_printed_neighbours_less_the_smaller():
         "pgd": with_positive(2),
         "cw-clipped": with_positive(0),
     }
-    found = claims.orders("mnist", maps)
+    columns = claims.cells(maps)
+    found = claims.orders("mnist", columns)
     shares = {id: values.item() for id, values in found.items() if id.startswith("order.S.")}
     assert shares == {
         f"order.S.mnist.clean-fgsm.{KEY}": 0.25,
@@ -268,4 +263,4 @@ def test_an_order_is_the_greater_of_two_printed_neighbours_less_the_smaller():
         for pair in ("clean-fgsm", "fgsm-pgd", "pgd-cw")
         for scale in ("raw", "scaled")
     }
-    assert claims.orders("digits", maps) == {}
+    assert claims.orders("digits", columns) == {}
