@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from causalnb import UserError, ledger, training
-from causalnb.chapters.ace import experiments, readings, strength
+from causalnb.chapters.ace import claims, detector, experiments, families, networks, readings, strength
 from causalnb.chapters.ace import maps as m
 from causalnb.chapters.ace.interventions import Table, interventional_table
 from causalnb.models import lenet
@@ -23,27 +23,20 @@ MAIN = {
 
 @pytest.fixture(scope="module")
 def effects(run, net, right, sets):
-    """All readings of the clean images, the main ones and the gradients of the others."""
-
-    def some(images):
-        of = readings.classes_of(net.model, images, right.labels)
-        return experiments.main_maps(run, net, images, right.labels) | readings.gradients(
-            net.model, images, of
-        )
-
-    return {"clean": experiments.effect_maps(run, net, sets["clean"], right.labels)} | {
-        name: some(sets[name]) for name in ("fgsm", "pgd", "cw")
-    }
+    """All readings of the clean images, made family by family."""
+    of = readings.classes_of(net.model, sets["clean"], right.labels)
+    each = experiments.all_families(run, net).values()
+    return {key: maps for one in each for key, maps in one.maps(net.model, sets["clean"], of).items()}
 
 
 @pytest.fixture(scope="module")
-def noisy(run, net, right, sets):
-    noise = experiments.placebo_sets(run, sets)["fgsm"]
-    of = readings.classes_of(net.model, noise, right.labels)
-    return {
-        "fgsm": experiments.main_maps(run, net, noise, right.labels)
-        | readings.gradients(net.model, noise, of)
-    }
+def noise(run, sets):
+    return experiments.placebo_sets(run, sets)
+
+
+@pytest.fixture(scope="module")
+def columns(run, net, right, sets, noise, found):
+    return experiments.columns(run, net, sets, noise, right.labels, found)
 
 
 def by_hand(*, effect, error):
@@ -192,10 +185,10 @@ def test_s_by_rows_is_that_of_r1_and_no_smaller_where_signs_must_be_resolved(run
 
 
 def test_every_reading_is_made_for_both_classes(run, right, effects):
-    assert {key.split(".")[0] for key in effects["clean"]} == set(readings.READINGS)
-    assert {key.split(".")[2] for key in effects["clean"]} == {"predicted", "true"}
+    assert {key.split(".")[0] for key in effects} == set(readings.READINGS)
+    assert {key.split(".")[2] for key in effects} == {"predicted", "true"}
     few = min(run.p.n_individual, len(right))
-    for key, maps in effects["clean"].items():
+    for key, maps in effects.items():
         reading, size = key.split(".")[0], 28 // (int(key[4]) if key.startswith("R12x") else 1)
         needs = readings.READINGS[reading].needs
         assert maps.shape == (few if needs == "forwards" or reading == "R8" else len(right), size, size), key
@@ -204,8 +197,8 @@ def test_every_reading_is_made_for_both_classes(run, right, effects):
 
 def test_readings_by_look_up_have_the_rows_that_they_name(run, net, sets, right, effects):
     images, rows, grid = sets["clean"], experiments.drawn_rows(run, net), experiments.alphas(run.p)
-    model, few = experiments.generator(run, net, beta=run.p.vae_beta, seed=run.p.seed), slice(run.p.n_rows)
-    made, their = experiments.samples(run, net, model, n=run.p.n_rows)
+    model, few = networks.generator(run, net, beta=run.p.vae_beta, seed=run.p.seed), slice(run.p.n_rows)
+    made, their = networks.samples(run, net, model, n=run.p.n_rows)
     tables = {
         "R1": interventional_table(net.model, rows.images, grid),
         "R4": interventional_table(net.model, images[few], grid),
@@ -216,12 +209,12 @@ def test_readings_by_look_up_have_the_rows_that_they_name(run, net, sets, right,
     }
     for reading, one in tables.items():
         wanted = readings.at_own_values(one, images, {"true": right.labels}, {reading: "uniform"})
-        assert torch.equal(effects["clean"][f"{reading}.logit.true"], wanted[f"{reading}.logit.true"]), (
+        assert torch.equal(effects[f"{reading}.logit.true"], wanted[f"{reading}.logit.true"]), (
             reading
         )
     for a, b in [("R1", "R1c"), ("R1", "R4"), ("R1", "R2"), ("R5", "R5c"), ("R1", "R5")]:
         assert not torch.allclose(
-            effects["clean"][f"{a}.logit.true"], effects["clean"][f"{b}.logit.true"], rtol=1e-2
+            effects[f"{a}.logit.true"], effects[f"{b}.logit.true"], rtol=1e-2
         ), (a, b)
 
 
@@ -229,41 +222,69 @@ def test_the_main_maps_are_those_of_all_readings_on_every_image(run, net, right,
     maps = experiments.main_maps(run, net, sets["clean"], right.labels)
     assert set(maps) == MAIN and {len(values) for values in maps.values()} == {len(right)}
     for key, values in maps.items():
-        known = effects["clean"][key]
+        known = effects[key]
         assert torch.allclose(values[: len(known)], known, atol=1e-6), key
 
 
-def test_another_training_has_its_own_attacks_and_main_maps_on_the_first_drawn_images(
-    run, net, right, sets, effects
+def test_every_column_is_that_of_its_maps_held_at_once(run, net, right, sets, effects, columns):
+    cells = claims.cells({"clean": effects})
+    assert set(cells) == {name for name in columns if name.startswith("table ") and " clean " in name}
+    for name, values in cells.items():
+        assert torch.allclose(columns[name], values, atol=1e-6, equal_nan=True), name
+    for key, maps in effects.items():
+        assert torch.allclose(columns[f"map first clean {key}"], maps[0], atol=1e-6), key
+    for key in experiments.KEPT:
+        assert torch.allclose(columns[f"maps whole clean {key}"], effects[key], atol=1e-6), key
+    whole = {name.split(" ")[3] for name in columns if name.startswith("maps ")}
+    assert whole == set(experiments.KEPT)
+    for key in experiments.DETECTED:
+        wanted = detector.features(effects[key])
+        assert torch.allclose(columns[f"features detector clean {key}"], wanted, atol=1e-5), key
+
+
+def test_columns_come_from_the_store_the_second_time(
+    monkeypatch, run, net, right, sets, noise, found, columns
 ):
-    maps = experiments.again(run, net)
+    def again(*args, **kw):
+        raise AssertionError("made twice")
+
+    monkeypatch.setattr(families, "_of", again)
+    kept = experiments.columns(run, net, sets, noise, right.labels, found)
+    assert set(kept) == set(columns)
+    assert all(torch.equal(kept[name].nan_to_num(), values.nan_to_num()) for name, values in columns.items())
+
+
+def test_another_training_has_its_own_attacks_and_cells_on_the_first_drawn_images(run, net, right, effects):
+    cells = experiments.again(run, net)
     first = int(
         (training.predict(net.model, net.test.images).argmax(1) == net.test.labels)[: run.p.n_strength].sum()
     )
-    assert tuple(maps) == experiments.SETS and first < len(right)
-    for which, of in maps.items():
-        assert set(of) == MAIN and {len(values) for values in of.values()} == {first}, which
-    assert torch.allclose(
-        maps["clean"]["R3m.logit.true"], effects["clean"]["R3m.logit.true"][:first], atol=1e-6
-    )
-    assert not torch.allclose(maps["fgsm"]["R3m.logit.true"], maps["clean"]["R3m.logit.true"], atol=1e-2)
+    assert 0 < first < len(right) and {len(values) for values in cells.values()} == {first}
+    assert set(cells) == {
+        f"table {statistic} {which} {key}"
+        for statistic in ("S", "TV.raw", "TV.scaled")
+        for which in experiments.SETS
+        for key in MAIN
+    }
+    of = "R3m.logit.true"
+    assert torch.allclose(cells[f"table S clean {of}"], m.sparsity(effects[of])[:first], atol=1e-6)
+    attacked = cells[f"table TV.raw fgsm {of}"]
+    assert not torch.allclose(attacked, cells[f"table TV.raw clean {of}"], atol=1e-2)
 
 
-def test_the_maps_of_drawn_weights_are_those_of_an_untrained_network_in_the_store_as_well(
-    run, net, sets, right, effects
+def test_the_columns_of_drawn_weights_are_those_of_an_untrained_network_in_the_store_as_well(
+    run, net, sets, right
 ):
     few = slice(run.p.n_individual)
     images, of, untrained = sets["clean"][few], {"true": right.labels[few]}, lenet(seed=run.p.seed).eval()
+    rows, grid = experiments.drawn_rows(run, net).images, experiments.alphas(run.p)
+    maps = readings.population(interventional_table(untrained, rows, grid), images, of)["R1.logit.true"]
+    wanted = claims.objects({"R1.logit.true": maps}, images)["claim T5  R1.logit.true"]
     for _ in range(2):  # made, then found
-        maps = experiments.untrained_maps(run, net, sets["clean"], right.labels)
-        table = interventional_table(
-            untrained, experiments.drawn_rows(run, net).images, experiments.alphas(run.p)
-        )
-        assert torch.allclose(
-            maps["R1.logit.true"], readings.population(table, images, of)["R1.logit.true"], atol=1e-7
-        )
-    assert set(maps) == MAIN and {len(values) for values in maps.values()} == {len(images)}
-    assert not torch.allclose(maps["R3m.logit.true"], effects["clean"]["R3m.logit.true"], atol=1e-2)
+        drawn = experiments.untrained(run, net, sets["clean"], right.labels)
+        assert torch.allclose(drawn["claim T5  R1.logit.true"], wanted, atol=1e-7, equal_nan=True)
+        assert set(drawn) == {f"claim T5  {key}" for key in MAIN}
+        assert {len(values) for values in drawn.values()} == {len(images)}
 
 
 def test_the_picture_of_the_idea_shows_the_pixel_with_the_greatest_effect(run, net):
@@ -295,8 +316,8 @@ def failing(found):
 
 
 @pytest.fixture(scope="module")
-def detected(run, net, right, sets, effects, noisy, failing):
-    return experiments.detected(run, net, right.labels, sets, effects, noisy, failing)
+def detected(run, net, right, sets, columns, failing):
+    return experiments.detected(run, net, right.labels, sets["clean"], columns, failing)
 
 
 def test_each_detector_has_a_number_for_each_image_that_was_misled(run, net, detected, failing):
@@ -323,11 +344,11 @@ def test_each_kind_of_image_decides_one_row_of_the_ledger(detected):
 
 
 @pytest.mark.parametrize("places", [[], [2], [2, 7]])
-def test_where_fgsm_broke_too_few_there_is_no_detector(run, net, right, sets, effects, noisy, found, places):
+def test_where_fgsm_broke_too_few_there_is_no_detector(run, net, right, sets, columns, found, places):
     broken = torch.zeros_like(found["fgsm"].found)
     broken[found["fgsm"].correct.nonzero().flatten()[places]] = True
     few = found | {"fgsm": replace(found["fgsm"], found=broken)}
-    assert experiments.detected(run, net, right.labels, sets, effects, noisy, few) == {}
+    assert experiments.detected(run, net, right.labels, sets["clean"], columns, few) == {}
 
 
 # Against the size of a perturbation -----------------------------------------------------------------------

@@ -96,11 +96,9 @@ def test_directions_are_counted_by_kind_class_and_scale():
 
 
 def test_the_spread_between_trainings_is_that_of_the_means_over_images():
-    maps = torch.tensor([[[1.0, -1.0], [1.0, -1.0]], [[1.0, 1.0], [1.0, -1.0]]])  # S = 1/2 and 1/4
+    own = torch.tensor([1 / 2, 1 / 4])
     each = {
-        0: {"clean": {"R1.logit.true": maps}},
-        1: {"clean": {"R1.logit.true": maps[:1]}},
-        2: {"clean": {"R1.logit.true": maps[1:]}},
+        seed: {"table S clean R1.logit.true": values} for seed, values in enumerate((own, own[:1], own[1:]))
     }
     found = measurements.between("mnist", each)["between.mnist.clean.S.R1.logit.true"]
     assert found.value == pytest.approx(spreads([{"": s} for s in (0.375, 0.5, 0.25)])[""]["sd"]) and (
@@ -142,6 +140,9 @@ def test_an_image_that_is_no_number_is_left_out_of_its_column_alone():
 def test_maps_of_unequal_numbers_of_images_are_compared_on_the_first():
     one = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 1.0], [0.0, 0.0]]])
     found = measurements.alike(
-        RUN, "mnist", {"R1.logit.true": one, "R8.logit.true": one[:1]}, ["R1.logit.true", "R8.logit.true"]
+        RUN,
+        "mnist",
+        {"maps whole clean R1.logit.true": one, "maps whole clean R8.logit.true": one[:1]},
+        ["R1.logit.true", "R8.logit.true"],
     )
     assert found["alike.mnist.R1-R8"].value == pytest.approx(1) and found["alike.mnist.R1-R8"].n == 1

@@ -1,0 +1,124 @@
+"""Families of readings: their maps are made set by set, reduced to columns, and dropped."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+from torch import nn
+
+from causalnb.chapters.ace import claims, detector, families
+from causalnb.chapters.ace import maps as m
+
+KEY, OTHER = "R7.logit.true", "R7.logit.predicted"
+ATTACKED = ("fgsm", "pgd", "cw")
+
+
+class Scaled:
+    """A family whose map is the image itself, three times for the true class and once for the other; it
+    counts its calls, and the maps that still live at each.
+    """
+
+    def __init__(self):
+        self.alive, self.most, self.calls = [], 0, 0
+
+    def maps(self, model, images, classes):
+        maps = {KEY: 3 * (images[:, 0] - 0.5), OTHER: images[:, 0] - 0.5}
+        self.calls += 1
+        self.alive += [weakref.ref(one) for one in maps.values()]
+        gc.collect()
+        self.most = max(self.most, sum(one() is not None for one in self.alive))
+        return maps
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+
+
+@pytest.fixture
+def case():
+    """Images of all sets, noise, labels and what was broken, for `columns`."""
+    draw = torch.Generator().manual_seed(0)
+    clean = torch.rand(6, 1, 4, 4, generator=draw).round()
+    images = {"clean": clean} | {
+        name: (clean + (torch.rand(clean.shape, generator=draw) - 0.5) / 2).clamp(0, 1)
+        for name in claims.ATTACKS
+    }
+    noise = {
+        name: (clean + (torch.rand(clean.shape, generator=draw) - 0.5) / 2).clamp(0, 1) for name in ATTACKED
+    }
+    broken = dict.fromkeys(claims.ATTACKS, torch.tensor([True, False, True, True, False, False]))
+    return images, noise, torch.tensor([0, 1, 2, 0, 1, 2]), broken
+
+
+def test_columns_are_what_the_maps_held_at_once_give(network, case):
+    images, noise, labels, broken = case
+    maps, noisy = (
+        {which: Scaled().maps(network, some, {}) for which, some in sets.items()} for sets in (images, noise)
+    )
+    claimed = claims.columns(maps, images, seed=3)
+    wanted = claims.cells(maps) | claimed
+    wanted |= claims.placebos(claimed, maps, noisy, images, noise, seed=3)
+    wanted |= claims.undone(network, images, labels, maps, broken, seed=3)
+    found = families.columns(Scaled(), network, *case, seed=3)
+    firsts = {f"map first {which} {key}" for which in ("clean", *ATTACKED) for key in (KEY, OTHER)}
+    assert set(found) == set(wanted) | firsts
+    assert all(torch.equal(found[name].nan_to_num(), one.nan_to_num()) for name, one in wanted.items())
+    assert torch.equal(found[f"map first pgd {KEY}"], maps["pgd"][KEY][0])
+
+
+def test_whole_maps_and_features_come_only_of_the_keys_asked_for(network, case):
+    found = families.columns(Scaled(), network, *case, seed=0, kept=(KEY,), features=(OTHER,))
+    assert torch.equal(found[f"maps whole clean {KEY}"], 3 * (case[0]["clean"][:, 0] - 0.5))
+    features = {name for name in found if name.startswith("features ")}
+    sets = ("clean", *ATTACKED, *(f"noise-{name}" for name in ATTACKED))
+    assert features == {f"features detector {which} {OTHER}" for which in sets}
+    assert torch.equal(
+        found[f"features detector noise-pgd {OTHER}"], detector.features(case[1]["pgd"][:, 0] - 0.5)
+    )
+    assert not any(name.startswith("maps ") and name.endswith(OTHER) for name in found)
+
+
+def test_without_noise_there_are_cells_alone(network, case):
+    images, _, labels, broken = case
+    found = families.columns(Scaled(), network, images, {}, labels, broken, seed=0)
+    assert {name.split(" ")[0] for name in found} == {"table", "map"}
+    assert set(families.cells(Scaled(), network, images, labels)) == {
+        name for name in found if name.startswith("table ")
+    }
+
+
+def test_no_map_outlives_its_columns(network, case):
+    family = Scaled()
+    for _ in range(3):
+        families.columns(family, network, *case, seed=0)
+    sets = len(case[0]) + len(case[1])
+    assert family.calls == 3 * sets and family.most == 2 * sets
+
+
+def test_shares_are_those_of_positive_pixels_on_the_object(network, case):
+    images, labels = case[0]["clean"], case[2]
+    found = families.shares(Scaled(), network, images, labels)
+    assert set(found) == {f"claim T5  {key}" for key in (KEY, OTHER)}
+    on = m.digit(images)
+    assert torch.equal(found[f"claim T5  {KEY}"], m.positive_share(3 * (images[:, 0] - 0.5), on))
+
+
+@pytest.mark.parametrize("make", [families.Individual, families.Blocks, families.Integrated])
+def test_a_limit_takes_the_first_images_and_their_classes(monkeypatch, network, make):
+    asked = []
+    for name in ("individual", "by_blocks", "integrated_gradients"):
+        monkeypatch.setattr(
+            families.readings, name, lambda model, images, classes, **kw: asked.append((images, classes))
+        )
+    fill, images = torch.zeros(1, 4, 4), torch.arange(96.0).view(6, 1, 4, 4)
+    made = {
+        families.Individual: lambda: families.Individual(torch.zeros(1), fill, 2),
+        families.Blocks: lambda: families.Blocks(2, fill, 2),
+        families.Integrated: lambda: families.Integrated(2),
+    }[make]()
+    made.maps(network, images, {"true": torch.arange(6)})
+    ((few, classes),) = asked
+    assert torch.equal(few, images[:2]) and classes["true"].tolist() == [0, 1]
