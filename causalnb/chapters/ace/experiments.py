@@ -390,12 +390,9 @@ def _evading(run: Run, net: Trained, reading: str, images: Tensor, labels: Tenso
 
 def _one_map(run: Run, net: Trained, images: Tensor, of: Mapping[str, Tensor], key: str) -> Tensor:
     """One reading's maps of new images."""
-    images = images.to(run.device)
-    made = {
-        "R1": lambda: readings.population(table(run, net).to(run.device), images, of),
-        "R7x": lambda: readings.gradients(net.model, images, of),
-        "R3m": lambda: readings.individual(
-            net.model, images, of, alphas=torch.zeros(1), fill=net.train.images.mean(0)
-        ),
+    made: dict[str, Family] = {
+        "R1": Population(table(run, net).to(run.device)),
+        "R7x": Gradients(),
+        "R3m": Individual(torch.zeros(1), net.train.images.mean(0), len(images)),
     }
-    return made[readings.key_parts(key)["reading"]]()[key]
+    return made[readings.key_parts(key)["reading"]].maps(net.model, images.to(run.device), of)[key]

@@ -77,9 +77,7 @@ def test_a_claim_is_the_change_from_the_clean_image_to_the_attacked_one(case, cl
 @pytest.mark.parametrize("claim", CHANGES)
 def test_a_placebo_is_the_statistic_of_the_attack_less_that_of_the_noise(case, claim):
     found = beyond_noise(case)[1]
-    assert same(
-        found[f"placebo {claim} fgsm {KEY}"], [a - b for a, b in zip(*CHANGES[claim], strict=True)]
-    )
+    assert same(found[f"placebo {claim} fgsm {KEY}"], [a - b for a, b in zip(*CHANGES[claim], strict=True)])
 
 
 def test_noise_alone_stands_beside_the_attack_for_the_readings_that_are_drawn(case):
@@ -87,9 +85,7 @@ def test_noise_alone_stands_beside_the_attack_for_the_readings_that_are_drawn(ca
     assert set(found) == {
         f"noise {claim} {attack} {KEY}" for claim in ("T6", "T8.scaled") for attack in ("fgsm", "pgd", "cw")
     }
-    assert all(
-        same(found[f"noise {claim} fgsm {KEY}"], CHANGES[claim][1]) for claim in ("T6", "T8.scaled")
-    )
+    assert all(same(found[f"noise {claim} fgsm {KEY}"], CHANGES[claim][1]) for claim in ("T6", "T8.scaled"))
 
 
 def test_claims_on_clean_maps_and_between_attacks_have_columns_of_their_own(case):
@@ -217,8 +213,7 @@ def test_its_placebo_is_a_tenth_drawn_at_random_the_same_for_every_reading():
     )
     assert torch.equal(best - worst, torch.ones(n, dtype=torch.float64))
     again, other = (
-        fails_again(model, images, labels, maps, found, seed)[1][f"fgsm {KEY}"]
-        for seed in (0, 1)
+        fails_again(model, images, labels, maps, found, seed)[1][f"fgsm {KEY}"] for seed in (0, 1)
     )
     assert torch.equal(again, best) and not torch.equal(other, best)
 

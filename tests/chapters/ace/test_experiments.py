@@ -209,13 +209,9 @@ def test_readings_by_look_up_have_the_rows_that_they_name(run, net, sets, right,
     }
     for reading, one in tables.items():
         wanted = readings.at_own_values(one, images, {"true": right.labels}, {reading: "uniform"})
-        assert torch.equal(effects[f"{reading}.logit.true"], wanted[f"{reading}.logit.true"]), (
-            reading
-        )
+        assert torch.equal(effects[f"{reading}.logit.true"], wanted[f"{reading}.logit.true"]), reading
     for a, b in [("R1", "R1c"), ("R1", "R4"), ("R1", "R2"), ("R5", "R5c"), ("R1", "R5")]:
-        assert not torch.allclose(
-            effects[f"{a}.logit.true"], effects[f"{b}.logit.true"], rtol=1e-2
-        ), (a, b)
+        assert not torch.allclose(effects[f"{a}.logit.true"], effects[f"{b}.logit.true"], rtol=1e-2), (a, b)
 
 
 def test_the_main_maps_are_those_of_all_readings_on_every_image(run, net, right, sets, effects):
