@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from benchmarks import ace
+from benchmarks import ace, maps
 from benchmarks.measure import Comparison, sentence
 from causalnb import UserError
 
@@ -19,8 +19,8 @@ def pairs() -> dict[str, Callable[[], Comparison]]:
         from benchmarks import attacks
     except ImportError as error:
         print(f"The pairs of the attacks are left out: {error}.", file=sys.stderr)
-        return dict(ace.PAIRS)
-    return {**ace.PAIRS, **attacks.PAIRS}
+        return {**ace.PAIRS, **maps.PAIRS}
+    return {**ace.PAIRS, **maps.PAIRS, **attacks.PAIRS}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,7 +6,8 @@ is of a map ("R3m.probability.true"), a claim on a total variation says its scal
 there is left empty. `named` makes measurement ids of them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -18,17 +19,17 @@ from causalnb.chapters.ace.readings import Maps, key_parts
 from causalnb.record import MeasurementId
 
 Columns = dict[str, Tensor]
-Statistic = Callable[[Tensor], Tensor]
 ATTACKS = ("cw", "cw-clipped", "fgsm", "pgd")
 SINGLE = ("cw", "fgsm", "pgd")  # without C&W a second time
 PRINTED_ORDER = {
     "S": {"mnist": ("clean", "fgsm", "cw", "pgd"), "fashion_mnist": ("clean", "cw", "fgsm", "pgd")},
     "TV": {"mnist": ("clean", "fgsm", "pgd", "cw"), "fashion_mnist": ("clean", "fgsm", "cw", "pgd")},
 }
-STATISTICS: dict[str, dict[str, Statistic]] = {  # of Table I, by the scale at the end of a measurement's id
-    "S": {"": m.sparsity},
-    "TV": {"raw": m.total_variation, "scaled": lambda maps: m.total_variation(m.rescale(maps))},
-}
+TABLE = {
+    "S": "T6",
+    "TV.raw": "T8.raw",
+    "TV.scaled": "T8.scaled",
+}  # Table I's statistics by the claims on them
 SHOWN = tuple(
     f"{reading}.logit.true" for reading in ("R1", "R3", "R3m")
 )  # whose changes under noise the figures draw
@@ -51,33 +52,64 @@ def named(data: str, columns: Mapping[str, Tensor], *kinds: str) -> dict[Measure
     return found
 
 
-def cells(maps: Mapping[str, Maps]) -> Columns:
-    """Each statistic of Table I of each map of each set: "table S pgd KEY", "table TV.raw pgd KEY"."""
+@dataclass(frozen=True)
+class Seen:
+    """One set of images through a family of readings.
+
+    images    [n, 1, h, w]
+    maps      key -> [n, h, w], or fewer, or blocks of pixels
+    numbers   key -> claim -> [n], what each claim that is a change is a change of
+    """
+
+    images: Tensor
+    maps: Maps
+    numbers: dict[str, Columns]
+
+
+def see(images: Tensor, maps: Maps, clean: Tensor) -> Seen:
+    """The set with its numbers; clean: the same images clean, where the object shows."""
+    return Seen(
+        images, maps, {key: _numbers(values, *_object(clean, values)) for key, values in maps.items()}
+    )
+
+
+def _numbers(maps: Tensor, on: Tensor, off: Tensor) -> Columns:
+    largest = m.largest(maps).to(maps)
+    whole, inside = m.total_variation(maps), m.total_variation(maps, mask=on)
     return {
-        name("table", f"{what}.{scale}".rstrip("."), which, key): statistic(values)
-        for which, of in maps.items()
-        for key, values in of.items()
-        for what, scales in STATISTICS.items()
-        for scale, statistic in scales.items()
+        "T1": m.positive_mass(maps, on),
+        "T2.raw": inside,
+        "T2.scaled": inside / largest,
+        "T3": m.negative_share(maps, off),
+        "T6": m.sparsity(maps),
+        "T7": m.mean_size(maps),
+        "T8.raw": whole,
+        "T8.scaled": whole / largest,
     }
 
 
-def columns(maps: Mapping[str, Maps], images: Mapping[str, Tensor], *, seed: int) -> Columns:
-    """All claims but T9.
+def cells(sets: Mapping[str, Seen]) -> Columns:
+    """Each statistic of Table I of each map of each set: "table S pgd KEY", "table TV.raw pgd KEY"."""
+    return {
+        name("table", statistic, which, key): numbers[claim]
+        for which, one in sets.items()
+        for key, numbers in one.numbers.items()
+        for statistic, claim in TABLE.items()
+    }
 
-    maps     set -> reading -> [n, h, w], or blocks of pixels; images: set -> [n, 1, h, w], the same images in
-             all sets
-    """
+
+def columns(sets: Mapping[str, Seen], *, seed: int) -> Columns:
+    """All claims but T9; sets: "clean" and `ATTACKS`, the same images in all."""
     found: Columns = {}
-    for key, clean in maps["clean"].items():
-        on, off = _object(images["clean"], clean)
+    for key, clean in sets["clean"].maps.items():
+        on, off = _object(sets["clean"].images, clean)
         share = m.positive_share(clean, on)
         found[name("claim", "T5", "", key)] = share
         found[name("claim", "T5b", "", key)] = share - m.positive_share(clean, off)
         for attack in ATTACKS:
-            pair = _against_clean(clean, maps[attack][key], images["clean"], images[attack], seed)
-            found |= {name("claim", claim, attack, key): values for claim, values in pair.items()}
-        made = {attack: maps[attack][key] for attack in SINGLE}
+            changed = _against_clean(sets["clean"], sets[attack], key, seed)
+            found |= {name("claim", claim, attack, key): values for claim, values in changed.items()}
+        made = {attack: sets[attack].maps[key] for attack in SINGLE}
         moved = {attack: m.disturbance(clean, one) for attack, one in made.items()}
         for rival in ("fgsm", "pgd"):
             found[name("claim", "T10", rival, key)] = moved["cw"] - moved[rival]
@@ -87,33 +119,24 @@ def columns(maps: Mapping[str, Maps], images: Mapping[str, Tensor], *, seed: int
 
 
 def placebos(
-    claimed: Mapping[str, Tensor],
-    maps: Mapping[str, Maps],
-    noisy: Mapping[str, Maps],
-    images: Mapping[str, Tensor],
-    noise: Mapping[str, Tensor],
-    *,
-    seed: int,
+    claimed: Mapping[str, Tensor], sets: Mapping[str, Seen], noisy: Mapping[str, Seen], *, seed: int
 ) -> Columns:
     """Each claim's statistic under an attack less the same under harmless noise of its size; T5 and T9 apart.
 
-    claimed        what `columns` says of the same maps
-    maps, images   of all sets, as for `columns`
-    noisy, noise   attack -> the same of the images with noise
+    claimed   what `columns` says of the same sets
+    noisy     attack -> the clean images with noise
     """
     found: Columns = {}
-    for key, clean in maps["clean"].items():
+    for key, clean in sets["clean"].maps.items():
         for attack, made in noisy.items():
-            under_noise = _against_clean(clean, made[key], images["clean"], noise[attack], seed)
-            for claim, values in under_noise.items():
-                found[name("placebo", claim, attack, key)] = (
-                    claimed[name("claim", claim, attack, key)] - values
-                )
+            for claim, values in _against_clean(sets["clean"], made, key, seed).items():
+                own = claimed[name("claim", claim, attack, key)]
+                found[name("placebo", claim, attack, key)] = own - values
                 if claim in ("T6", "T8.scaled") and key in SHOWN:
                     found[name("noise", claim, attack, key)] = values
-        moved = [m.disturbance(clean, of["cw"][key]) for of in (maps, noisy)]
+        moved = [m.disturbance(clean, of["cw"].maps[key]) for of in (sets, noisy)]
         found[name("placebo", "T10", "", key)] = moved[0] - moved[1]
-        alike = [m.correlation(of["fgsm"][key], of["pgd"][key]) for of in (maps, noisy)]
+        alike = [m.correlation(of["fgsm"].maps[key], of["pgd"].maps[key]) for of in (sets, noisy)]
         found[name("placebo", "T11", "", key)] = alike[0] - alike[1]
     return found
 
@@ -145,7 +168,8 @@ def claim_id(kind: str, claim: str, data: str, attack: str, key: str) -> Measure
 
 def _at(images: Tensor, maps: Tensor) -> Tensor:
     """The images of the maps, [n, 1, h, w] at their resolution: the mean of each block of pixels."""
-    return F.avg_pool2d(images[: len(maps)], images.shape[-1] // maps.shape[-1])
+    few, size = images[: len(maps)], images.shape[-1] // maps.shape[-1]
+    return few if size == 1 else F.avg_pool2d(few, size)
 
 
 def _object(images: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,20 +178,15 @@ def _object(images: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
     return m.digit(there), m.background(there)
 
 
-def _against_clean(clean: Tensor, attacked: Tensor, before: Tensor, after: Tensor, seed: int) -> Columns:
-    """The statistics of a pair of maps; before, after are their images."""
-    on, off = _object(before, clean)
-    scaled = (m.rescale(clean), m.rescale(attacked))
-    found = {"T1": m.positive_mass(attacked, on) - m.positive_mass(clean, on)}
-    for scale, (one, other) in {"raw": (clean, attacked), "scaled": scaled}.items():
-        found[f"T2.{scale}"] = m.total_variation(other, mask=on) - m.total_variation(one, mask=on)
-        found[f"T8.{scale}"] = m.total_variation(other) - m.total_variation(one)
-    return found | {
-        "T3": m.negative_share(attacked, off) - m.negative_share(clean, off),
-        "T4": m.flips(clean, attacked, off) - m.flips_by_chance(clean, attacked, off, seed=seed),
-        "T6": m.sparsity(attacked) - m.sparsity(clean),
-        "T7": m.mean_size(attacked) - m.mean_size(clean),
-        "T12": m.localisation(attacked, _at((after - before).abs(), clean)[:, 0] > CHANGED),
+def _against_clean(clean: Seen, after: Seen, key: str, seed: int) -> Columns:
+    """What a set changes against the clean one, in one reading."""
+    before, now = clean.maps[key], after.maps[key]
+    off = _object(clean.images, before)[1]
+    changed = {claim: values - clean.numbers[key][claim] for claim, values in after.numbers[key].items()}
+    moved = _at((after.images - clean.images).abs(), before)[:, 0] > CHANGED
+    return changed | {
+        "T4": m.flips(before, now, off) - m.flips_by_chance(before, now, off, seed=seed),
+        "T12": m.localisation(now, moved),
     }
 
 
@@ -190,9 +209,8 @@ def orders(data: str, columns: Mapping[str, Tensor]) -> dict[MeasurementId, Tens
 @torch.no_grad()
 def undone(
     model: nn.Module,
-    images: Mapping[str, Tensor],
+    sets: Mapping[str, Seen],
     labels: Tensor,
-    maps: Mapping[str, Maps],
     found: Mapping[str, Tensor],
     *,
     seed: int,
@@ -206,18 +224,19 @@ def undone(
     """
     undone: Columns = {}
     device = next(model.parameters()).device
-    size = images["clean"].shape[-2:]
+    before = sets["clean"].images
+    size = before.shape[-2:]
     drawn = torch.rand(len(labels), size.numel(), generator=torch.Generator().manual_seed(seed))
     for attack in ATTACKS:
         broken = found[attack].nonzero()[:, 0]
-        clean, attacked = images["clean"][broken], images[attack][broken]
+        clean, attacked = before[broken], sets[attack].images[broken]
 
         def right(ranking: Tensor, n: int) -> Tensor:
             restored = m.restore_top(clean[:n], attacked[:n], ranking, share=RESTORED)  # noqa: B023 -- called in this turn only
             return (model(restored.to(device)).argmax(1).cpu() == labels[broken[:n]]).double()  # noqa: B023
 
         by_chance = right(drawn[broken], len(broken)) if len(broken) else torch.zeros(0)
-        for key, values in maps[attack].items():
+        for key, values in sets[attack].maps.items():
             n = int((broken < len(values)).sum())
             if n:
                 sizes = F.interpolate(values[broken[:n]].abs()[:, None], size=size, mode="nearest")

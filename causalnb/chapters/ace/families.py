@@ -143,29 +143,23 @@ def columns(
     kept       keys whose clean maps come back whole ("maps whole clean KEY")
     features   keys of which a detector's features come back ("features detector SET KEY", [n, 3])
     """
-    maps, noisy = (
-        {which: _of(family, model, some, labels) for which, some in sets.items()} for sets in (images, noise)
-    )
-    images, noise = ({which: some.cpu() for which, some in sets.items()} for sets in (images, noise))
+    sets, noisy = (_seen(family, model, some, images["clean"], labels) for some in (images, noise))
     labels = labels.cpu()
-    found = claims.cells(maps)
-    shown = [which for which in images if which in ("clean", *claims.SINGLE)]
-    for key, clean in maps["clean"].items():
-        found |= {f"map first {which} {key}": maps[which][key][0] for which in shown}
+    found = claims.cells(sets)
+    shown = [which for which in sets if which in ("clean", *claims.SINGLE)]
+    for key, clean in sets["clean"].maps.items():
+        found |= {f"map first {which} {key}": sets[which].maps[key][0] for which in shown}
         if key in kept:
             found[f"maps whole clean {key}"] = clean
         if key in features:
-            sets = {
-                **{which: maps[which] for which in shown},
-                **{f"noise-{name}": of for name, of in noisy.items()},
-            }
-            found |= {
-                f"features detector {which} {key}": detector.features(of[key]) for which, of in sets.items()
-            }
+            asked = {which: sets[which] for which in shown}
+            asked |= {f"noise-{name}": one for name, one in noisy.items()}
+            for which, one in asked.items():
+                found[f"features detector {which} {key}"] = detector.features(one.maps[key])
     if noise:
-        claimed = claims.columns(maps, images, seed=seed)
-        found |= claimed | claims.placebos(claimed, maps, noisy, images, noise, seed=seed)
-        found |= claims.undone(model, images, labels, maps, broken, seed=seed)
+        claimed = claims.columns(sets, seed=seed)
+        found |= claimed | claims.placebos(claimed, sets, noisy, seed=seed)
+        found |= claims.undone(model, sets, labels, broken, seed=seed)
     return {name: values.cpu() for name, values in found.items()}
 
 
@@ -176,7 +170,16 @@ def shares(family: Family, model: nn.Module, images: Tensor, labels: Tensor) -> 
 
 def cells(family: Family, model: nn.Module, images: dict[str, Tensor], labels: Tensor) -> Columns:
     """The statistics of Table I alone, of each set."""
-    return claims.cells({which: _of(family, model, some, labels) for which, some in images.items()})
+    return claims.cells(_seen(family, model, images, images["clean"], labels))
+
+
+def _seen(
+    family: Family, model: nn.Module, images: Mapping[str, Tensor], clean: Tensor, labels: Tensor
+) -> dict[str, claims.Seen]:
+    return {
+        which: claims.see(some.cpu(), _of(family, model, some, labels), clean.cpu())
+        for which, some in images.items()
+    }
 
 
 def _of(family: Family, model: nn.Module, images: Tensor, labels: Tensor) -> Maps:

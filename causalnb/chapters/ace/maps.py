@@ -60,8 +60,13 @@ def rescale(maps: Tensor) -> Tensor:
     <BLANKLINE>
             [[ 0.0000,  0.0000]]])
     """
-    largest = maps.abs().flatten(1).amax(1).view(-1, *[1] * (maps.ndim - 1))
-    return maps / torch.where(largest > 0, largest, 1)
+    return maps / largest(maps).view(-1, *[1] * (maps.ndim - 1))
+
+
+def largest(maps: Tensor) -> Tensor:
+    """Each map's largest |effect|, 1 for a map of zeros: [n]."""
+    found = maps.abs().flatten(1).amax(1)
+    return torch.where(found > 0, found, 1)
 
 
 def digit(images: Tensor) -> Tensor:
@@ -169,10 +174,12 @@ def localisation(maps: Tensor, perturbed: Tensor) -> Tensor:
 
     perturbed   mask, e.g. |attacked - clean| > 0.1
     """
-    marked, sizes = perturbed.flatten(1), maps.abs().flatten(1).double()
-    positives = marked.sum(1).double()
-    ordered = sizes.sort(1).values
-    below, upto = (torch.searchsorted(ordered, sizes, right=right).double() for right in (False, True))
-    ranks = (below + upto + 1) / 2
-    rank_sum = (ranks * marked).sum(1)
+    sizes, order = maps.abs().flatten(1).sort(1)
+    marked = perturbed.flatten(1).gather(1, order)
+    positives, places = marked.sum(1).double(), torch.arange(sizes.shape[1], device=sizes.device)
+    rises = sizes[:, 1:] > sizes[:, :-1]
+    first = F.pad(rises * places[1:], (1, 0)).cummax(1).values  # of equal sizes
+    last = F.pad(torch.where(rises, places[:-1], places[-1]), (0, 1), value=len(places) - 1)
+    last = last.flip(1).cummin(1).values.flip(1)
+    rank_sum = ((first + last + 2) * marked).sum(1).double() / 2
     return (rank_sum - positives * (positives + 1) / 2) / (positives * (marked.shape[1] - positives))

@@ -47,18 +47,17 @@ def case():
     noise = dict.fromkeys(("fgsm", "pgd", "cw"), pictures({0: -0.2}, {1: -0.05}))
     maps = {"clean": CLEAN, "fgsm": ATTACKED, "pgd": 2 * ATTACKED, "cw": -CLEAN, "cw-clipped": ATTACKED}
     noisy = {"fgsm": NOISY, "pgd": -NOISY, "cw": 3 * CLEAN + 1}
-    return (
-        *({name: {KEY: one, OTHER: one} for name, one in some.items()} for some in (maps, noisy)),
-        images,
-        noise,
+    return tuple(
+        {name: claims.see(some[name], {KEY: one, OTHER: one}, pictures()) for name, one in of.items()}
+        for of, some in ((maps, images), (noisy, noise))
     )
 
 
 def beyond_noise(case):
     """The claims' columns and their placebos'."""
-    maps, noisy, images, noise = case
-    claimed = claims.columns(maps, images, seed=0)
-    return claimed, claims.placebos(claimed, maps, noisy, images, noise, seed=0)
+    sets, noisy = case
+    claimed = claims.columns(sets, seed=0)
+    return claimed, claims.placebos(claimed, sets, noisy, seed=0)
 
 
 def same(values, wanted):
@@ -70,8 +69,7 @@ def same(values, wanted):
 @pytest.mark.parametrize("claim", CHANGES)
 @pytest.mark.parametrize("attack", ["fgsm", "cw-clipped"])
 def test_a_claim_is_the_change_from_the_clean_image_to_the_attacked_one(case, claim, attack):
-    maps, _, images, _ = case
-    assert same(claims.columns(maps, images, seed=0)[f"claim {claim} {attack} {KEY}"], CHANGES[claim][0])
+    assert same(claims.columns(case[0], seed=0)[f"claim {claim} {attack} {KEY}"], CHANGES[claim][0])
 
 
 @pytest.mark.parametrize("claim", CHANGES)
@@ -107,10 +105,9 @@ def test_claims_on_clean_maps_and_between_attacks_have_columns_of_their_own(case
 
 
 def test_every_column_decides_a_row_of_the_ledger_and_the_placebos_their_claims_placebo(case):
-    maps, _, images, _ = case
-    book = ledger.load("ace")
+    clean, book = case[0]["clean"], ledger.load("ace")
     claimed, beyond = beyond_noise(case)
-    beyond |= claims.untrained(claimed, claims.objects(maps["clean"], images["clean"]))
+    beyond |= claims.untrained(claimed, claims.objects(clean.maps, clean.images))
     found = claims.named("digits", claimed | beyond, "claim", "placebo", "noise")
     assert len(found) == len(claimed | beyond)
     for id in found:
@@ -132,7 +129,9 @@ def test_maps_of_blocks_have_masks_of_blocks_and_of_their_own_images():
     maps = {"clean": {KEY: torch.tensor([[[1.0, -1], [1, -3]]])}} | {
         one: {KEY: torch.tensor([[[0.0, -1], [1, 2]]])} for one in claims.ATTACKS
     }
-    found = claims.columns(maps, {"clean": clean} | dict.fromkeys(claims.ATTACKS, attacked), seed=0)
+    images = {"clean": clean} | dict.fromkeys(claims.ATTACKS, attacked)
+    sets = {name: claims.see(some, maps[name], clean) for name, some in images.items()}
+    found = claims.columns(sets, seed=0)
     for id, wanted in {
         "T5 ": 1 / 2,
         "T5b ": 1 / 2,
@@ -172,9 +171,14 @@ def toy(n, *, broken):
     )
 
 
+def held(images, maps):
+    """The sets of images with their maps, as `undone` takes them."""
+    return {name: claims.Seen(some, maps.get(name, {}), {}) for name, some in images.items()}
+
+
 def fails_again(model, images, labels, maps, found, seed=0):
     """T9's columns: what its own tenth undoes, and that less a tenth at random; by the attack and the map."""
-    made = claims.undone(model, images, labels, maps, found, seed=seed)
+    made = claims.undone(model, held(images, maps), labels, found, seed=seed)
     both = {kind: {} for kind in ("claim", "placebo")}
     for name, values in made.items():
         kind, claim, rest = name.split(" ", 2)
@@ -231,7 +235,7 @@ def test_a_block_goes_back_as_a_whole():
 def test_where_no_attack_succeeded_there_is_nothing_to_undo():
     model, images, labels, found = toy(2, broken=[False, False])
     maps = dict.fromkeys(claims.ATTACKS, {KEY: ranked(0, 0)})
-    assert claims.undone(model, images, labels, maps, found, seed=0) == {}
+    assert claims.undone(model, held(images, maps), labels, found, seed=0) == {}
 
 
 def test_an_order_is_the_greater_of_two_printed_neighbours_less_the_smaller():
@@ -245,7 +249,8 @@ def test_an_order_is_the_greater_of_two_printed_neighbours_less_the_smaller():
         "pgd": with_positive(2),
         "cw-clipped": with_positive(0),
     }
-    columns = claims.cells(maps)
+    black = torch.zeros(1, 1, 2, 2)
+    columns = claims.cells({name: claims.see(black, of, black) for name, of in maps.items()})
     found = claims.orders("mnist", columns)
     shares = {id: values.item() for id, values in found.items() if id.startswith("order.S.")}
     assert shares == {

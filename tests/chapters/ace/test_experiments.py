@@ -223,7 +223,7 @@ def test_the_main_maps_are_those_of_all_readings_on_every_image(run, net, right,
 
 
 def test_every_column_is_that_of_its_maps_held_at_once(run, net, right, sets, effects, columns):
-    cells = claims.cells({"clean": effects})
+    cells = claims.cells({"clean": claims.see(sets["clean"], effects, sets["clean"])})
     assert set(cells) == {name for name in columns if name.startswith("table ") and " clean " in name}
     for name, values in cells.items():
         assert torch.allclose(columns[name], values, atol=1e-6, equal_nan=True), name

@@ -55,18 +55,21 @@ def case():
 
 def test_columns_are_what_the_maps_held_at_once_give(network, case):
     images, noise, labels, broken = case
-    maps, noisy = (
-        {which: Scaled().maps(network, some, {}) for which, some in sets.items()} for sets in (images, noise)
+    sets, noisy = (
+        {
+            which: claims.see(one, Scaled().maps(network, one, {}), images["clean"])
+            for which, one in some.items()
+        }
+        for some in (images, noise)
     )
-    claimed = claims.columns(maps, images, seed=3)
-    wanted = claims.cells(maps) | claimed
-    wanted |= claims.placebos(claimed, maps, noisy, images, noise, seed=3)
-    wanted |= claims.undone(network, images, labels, maps, broken, seed=3)
+    claimed = claims.columns(sets, seed=3)
+    wanted = claims.cells(sets) | claimed | claims.placebos(claimed, sets, noisy, seed=3)
+    wanted |= claims.undone(network, sets, labels, broken, seed=3)
     found = families.columns(Scaled(), network, *case, seed=3)
     firsts = {f"map first {which} {key}" for which in ("clean", *ATTACKED) for key in (KEY, OTHER)}
     assert set(found) == set(wanted) | firsts
     assert all(torch.equal(found[name].nan_to_num(), one.nan_to_num()) for name, one in wanted.items())
-    assert torch.equal(found[f"map first pgd {KEY}"], maps["pgd"][KEY][0])
+    assert torch.equal(found[f"map first pgd {KEY}"], sets["pgd"].maps[KEY][0])
 
 
 def test_whole_maps_and_features_come_only_of_the_keys_asked_for(network, case):
