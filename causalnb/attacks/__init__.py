@@ -9,12 +9,13 @@ a batch at once); on a GPU that holds up to the rounding of its kernels.
 """
 
 from causalnb.attacks.adversarial import adversarial, ascend
+from causalnb.attacks.ball import pgd_schedule
 from causalnb.attacks.contract import ATTACKS, AttackResult, run
 from causalnb.attacks.noise import noise
 from causalnb.attacks.panel import Panel, sanity_panel
 from causalnb.attacks.planted import planted_control
 from causalnb.attacks.randomised import Draws, Expectation, Fixed, StraightThrough, Surrogate, rescore
-from causalnb.attacks.suites import SUITES, Evaluation, Step, evaluate, worst_case
+from causalnb.attacks.suites import SUITES, Evaluation, Step, correct, evaluate, worst_case
 
 __all__ = [
     "ATTACKS",
@@ -30,8 +31,10 @@ __all__ = [
     "Surrogate",
     "adversarial",
     "ascend",
+    "correct",
     "evaluate",
     "noise",
+    "pgd_schedule",
     "planted_control",
     "rescore",
     "run",

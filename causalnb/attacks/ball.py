@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -91,6 +92,11 @@ def draws(images: Tensor, key: Key, sample: Callable[[Generator], Tensor]) -> Te
     return torch.stack(
         [sample(torch.Generator().manual_seed(seed_of(image, key))) for image in images.cpu()]
     ).to(images.device)
+
+
+def pgd_schedule(eps: float, steps: int) -> dict[str, Any]:
+    """Settings of a search by signs whose steps add up to 2.5 eps (Madry et al. 2018): "steps" and "step"."""
+    return {"steps": steps, "step": max(2.5 * eps / steps, 1e-12)}
 
 
 def seed_of(image: Tensor, key: Key) -> int:

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from causalnb import UserError
 from causalnb.attacks import ball, indicators
-from causalnb.attacks.contract import run
 from causalnb.attacks.indicators import NOISE
 from causalnb.attacks.probe import Finding, Model, Probe
+from causalnb.attacks.suites import correct
 from causalnb.attacks.watch import device_of, preserved_state, score
 
 PLANTED = "planted examples are found"
@@ -157,7 +157,7 @@ def prepared(
             f"steps = {steps} is not possible: the panel compares PGD with 10 steps and more, so give 10 at "
             "least."
         )
-    first = run("noise", model, images, labels, norm=norm, eps=0.0, seed=seed, chunk=chunk, kind=NOISE[norm])
+    first = correct(model, images, labels, seed=seed, chunk=chunk)
     if not first.correct.any():
         raise UserError(
             f"the model gets none of the {len(images)} images right, so there is nothing to attack: look at "

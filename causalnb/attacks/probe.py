@@ -172,4 +172,4 @@ class Probe:
 
     def walk(self, eps: float, steps: int) -> dict[str, Any]:
         """Settings of a search whose steps add up to 2.5 eps."""
-        return {"steps": steps, "step": max(2.5 * eps / steps, 1e-12)}
+        return ball.pgd_schedule(eps, steps)

@@ -43,7 +43,7 @@ def steps_of(suite: str, *, norm: str, eps: float, classes: int) -> tuple[Step, 
     """
 
     def walk(name: str, steps: int, **more: Any) -> Step:
-        return Step(name, {"steps": steps, "step": max(2.5 * eps / steps, 1e-12), **more})
+        return Step(name, {**ball.pgd_schedule(eps, steps), **more})
 
     targeted = Step("apgd-t", {"steps": 100}) if classes >= 4 else walk("cw-linf", 100, restarts=3)
     standard = (
@@ -145,18 +145,17 @@ def evaluate(
             f"{', '.join(SUITES)}, or at least one Step."
         )
     device = device_of(model, images)
-    # An attack of size nothing: it refuses what cannot be attacked, and says which images are right.
-    first = run("noise", model, images, labels, norm="linf", eps=0.0, seed=seed, chunk=chunk, kind="sign")
+    first = correct(model, images, labels, seed=seed, chunk=chunk)
     ball.refuse_budget(eps, images, norm)
     with preserved_state(model, device, seed), torch.no_grad():
         classes = score(model, first.clean[:1].to(device)).shape[1]
     chosen = steps_of(suite, norm=norm, eps=eps, classes=classes) if isinstance(suite, str) else tuple(suite)
-    images, labels, correct = first.clean, first.criterion.labels, first.correct
-    robust, best = correct.clone(), images.clone()
+    images, labels, right = first.clean, first.criterion.labels, first.correct
+    robust, best = right.clone(), images.clone()
     results: list[AttackResult] = []
     rows: list[Tensor] = []
     for step in chosen:
-        left = (robust if drop else correct).nonzero().flatten()
+        left = (robust if drop else right).nonzero().flatten()
         if not len(left):
             break
         asked = {"norm": norm, "eps": eps, "seed": seed, "chunk": chunk, "stop": drop, **step.settings}
@@ -170,21 +169,28 @@ def evaluate(
         robust[left] &= ~result.found
         results.append(result)
         rows.append(left)
-    chance = flags.near_chance(int(correct.sum()), len(correct), classes)
+    chance = flags.near_chance(int(right.sum()), len(right), classes)
     said = [
         *first.flags,
         *([f"clean accuracy near chance: {chance}"] if chance else []),
-        *_flags(model, images, labels, correct, results, rows, device, seed, chunk),
+        *_flags(model, images, labels, right, results, rows, device, seed, chunk),
     ]
     return Evaluation(
         suite if isinstance(suite, str) else "own",
         tuple(results),
         tuple(rows),
-        correct,
+        right,
         robust,
         best,
         tuple(dict.fromkeys(said)),
     )
+
+
+def correct(
+    model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, *, seed: int = 0, chunk: int = 128
+) -> AttackResult:
+    """Which images the model gets right, and what cannot be attacked refused: an attack of size nothing."""
+    return run("noise", model, images, labels, norm="linf", eps=0.0, seed=seed, chunk=chunk, kind="sign")
 
 
 def joined(results: Sequence[AttackResult]) -> AttackResult:

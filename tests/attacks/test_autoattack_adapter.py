@@ -14,7 +14,7 @@ from torch import nn
 
 from causalnb import UserError
 from causalnb.attacks import run
-from causalnb.attacks.conformance.bench import linear
+from causalnb.chapters.bench.conformance.cases import linear
 
 NORMS = [("linf", "Linf", 0.05), ("l2", "L2", 0.3)]
 

@@ -20,6 +20,7 @@ from causalnb.attacks import (
     ascend,
     ball,
     evaluate,
+    pgd_schedule,
     rescore,
 )
 from causalnb.attacks.checked import TOLERANCE
@@ -58,7 +59,7 @@ def in_linf(run: Run, net: Net, twin: Net) -> Attacked:
     on all its images.
     """
     some, eps = drawn(run), net.eps
-    walk = {"steps": run.p.steps, "step": 2.5 * eps / run.p.steps}
+    walk = pgd_schedule(eps, run.p.steps)
     suite = steps_of(run.p.suite, norm="linf", eps=eps, classes=len(some.classes))
     found = {
         "noise": _attack(run, net, some, "noise", "linf", eps, kind="sign"),
@@ -113,9 +114,7 @@ def budgets(run: Run, net: Net) -> dict[float, tuple[int, int]]:
     found = {}
     for factor in BUDGETS:
         eps = min(factor * net.eps, 1.0)
-        result = _attack(
-            run, net, some, "pgd", "linf", eps, steps=run.p.steps, step=max(2.5 * eps / run.p.steps, 1e-12)
-        )
+        result = _attack(run, net, some, "pgd", "linf", eps, **pgd_schedule(eps, run.p.steps))
         robust &= (result.correct & ~result.found).cpu()
         found[eps] = int(robust.sum()), len(some)
     return found
@@ -126,9 +125,7 @@ def line(run: Run, net: Net, models: Mapping[str, nn.Module], *, places: int = 4
     version.
     """
     some = drawn(run, run.p.n_panel)
-    result = _attack(
-        run, net, some, "pgd", "linf", net.eps, steps=run.p.steps, step=2.5 * net.eps / run.p.steps
-    )
+    result = _attack(run, net, some, "pgd", "linf", net.eps, **pgd_schedule(net.eps, run.p.steps))
     row = int(result.found.nonzero()[0])
     shares = torch.linspace(0, 1, places, device=run.device)
     way = torch.lerp(result.clean[row], result.images[row], shares[:, None, None, None])
@@ -153,7 +150,7 @@ def planted(run: Run, net: Net) -> dict[str, Control]:
     """The planted control of the attacks that the book relies on, each with the settings of its table."""
     some = drawn(run, run.p.n_planted)
     images = some.images.to(run.device)
-    walk = {"steps": run.p.steps, "step": 2.5 * net.eps / run.p.steps}
+    walk = pgd_schedule(net.eps, run.p.steps)
     given: dict[str, dict[str, Any]] = {"pgd": walk, "cw-linf": walk, "apgd-ce": {"steps": run.p.steps}}
     return {
         name: planted_control(
@@ -262,7 +259,8 @@ def _foolbox(run: Run, net: Net) -> dict[str, Call]:
 
     library: Any = foolbox
     steps, restarts = (200, 5) if run.p.suite == "full" else (20, 2)
-    pgd = library.attacks.LinfPGD(steps=steps, abs_stepsize=2.5 * net.eps / steps).repeat(restarts)
+    walk = {**pgd_schedule(net.eps, steps), "restarts": restarts}
+    pgd = library.attacks.LinfPGD(steps=steps, abs_stepsize=walk["step"]).repeat(restarts)
     ddn = library.attacks.DDNAttack(steps=steps)
 
     def called(
@@ -275,7 +273,6 @@ def _foolbox(run: Run, net: Net) -> dict[str, Call]:
         near = ball.distance(images, attacked, norm) <= eps + TOLERANCE
         return torch.where(ball.aligned(near, images), attacked, images)
 
-    walk = {"steps": steps, "step": 2.5 * net.eps / steps, "restarts": restarts}
     l2 = run.p.eps_l2
     return {
         "pgd": ("linf", net.eps, walk, partial(called, pgd, "linf", net.eps, net.eps)),

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from causalnb import statistics
 from causalnb.attacks import AttackResult, Draws, Evaluation, worst_case
-from causalnb.attacks.conformance import Line
 from causalnb.attacks.panel import Panel
 from causalnb.attacks.planted import Control
+from causalnb.chapters.bench.conformance import Line
 from causalnb.chapters.bench.experiments import Attacked
 from causalnb.chapters.bench.networks import Net, Run
 from causalnb.chapters.bench.traps import Trap

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from causalnb.attacks import ATTACKS, AttackResult, Evaluation
-from causalnb.attacks.conformance import Line
 from causalnb.attacks.panel import Panel
 from causalnb.attacks.suites import renamed, steps_of
+from causalnb.chapters.bench.conformance import Line
 from causalnb.chapters.bench.experiments import Attacked
 from causalnb.chapters.bench.networks import Net, Run
 

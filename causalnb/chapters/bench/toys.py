@@ -1,5 +1,5 @@
-"""A model that draws at random, on images whose distance to the boundary is known: what its randomness hides,
-and what not.
+"""Models for chapter 0 that no training makes: louder logits, and one that draws at random, on images whose
+distance to the boundary is known.
 """
 
 import math
@@ -25,6 +25,26 @@ class Line(nn.Module):
         """Logits [n, 2]."""
         over = (images.flatten(1) - 0.5) @ self.weight
         return torch.stack([torch.zeros_like(over), over], dim=1)
+
+
+class Scaled(nn.Module):
+    """The same decisions with other logits: times `factor`, from which cross-entropy may not recover, plus
+    `constant`.
+    """
+
+    def __init__(self, model: nn.Module, factor: float, constant: float = 0.0) -> None:
+        """`model` gives logits; `factor` above 0."""
+        super().__init__()
+        self.model, self.factor, self.constant = model, factor, constant
+
+    def extra_repr(self) -> str:
+        """What tells two of these apart, for the store's key."""
+        return f"factor={self.factor}, constant={self.constant}"
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [n, classes]."""
+        logits: Tensor = self.factor * self.model(images) + self.constant
+        return logits
 
 
 class Shattered(nn.Module):

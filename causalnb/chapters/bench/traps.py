@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from causalnb import attacks
+from causalnb.chapters.bench import toys
 
 
 @dataclass(frozen=True)
@@ -27,26 +28,6 @@ class Trap:
     said: int
     true: int
     n: int
-
-
-class Scaled(nn.Module):
-    """The same decisions with louder logits: their differences times `factor`, from which cross-entropy
-    cannot recover.
-    """
-
-    def __init__(self, model: nn.Module, factor: float) -> None:
-        """`model` gives logits."""
-        super().__init__()
-        self.model, self.factor = model, factor
-
-    def extra_repr(self) -> str:
-        """What tells two of these apart, for the store's key."""
-        return f"factor={self.factor}"
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits [n, classes]."""
-        logits: Tensor = self.factor * self.model(images)
-        return logits
 
 
 def black_images(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Trap, int]:
@@ -92,7 +73,7 @@ def short_steps(model: nn.Module, images: Tensor, labels: Tensor, *, eps: float,
         seed=0,
     )
     long = attacks.run(
-        "pgd", model, images, labels, norm="linf", eps=eps, step=2.5 * eps / steps, steps=steps, seed=0
+        "pgd", model, images, labels, norm="linf", eps=eps, seed=0, **attacks.pgd_schedule(eps, steps)
     )
     return Trap("F13", "foolbox", short.robust_accuracy[0], long.robust_accuracy[0], len(images))
 
@@ -136,7 +117,7 @@ def saturated(
                 "apgd-t", one, images, labels, norm="linf", eps=eps, steps=steps, n_targets=3, seed=0
             ).robust_accuracy[0],
         )
-        for name, one in (("logits", model), ("logits x 1000", Scaled(model, 1000.0).eval()))
+        for name, one in (("logits", model), ("logits x 1000", toys.Scaled(model, 1000.0).eval()))
     }
 
 

@@ -12,10 +12,10 @@ from torch import nn
 
 from causalnb import UserError, data, ledger, runner
 from causalnb.attacks import ATTACKS, SUITES, Draws, Step, evaluate, run
-from causalnb.attacks.conformance import Line
 from causalnb.attacks.panel import Panel, Row
 from causalnb.attacks.planted import Control
 from causalnb.chapters.bench import measurements
+from causalnb.chapters.bench.conformance import Line
 from causalnb.chapters.bench.experiments import Attacked
 from causalnb.chapters.bench.networks import Net
 from causalnb.chapters.bench.parameters import Parameters

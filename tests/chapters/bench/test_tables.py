@@ -12,9 +12,9 @@ from torch import nn
 
 from causalnb import runner
 from causalnb.attacks import ATTACKS, Step, evaluate, run
-from causalnb.attacks.conformance import Line
 from causalnb.attacks.panel import Panel, Row
 from causalnb.chapters.bench import tables
+from causalnb.chapters.bench.conformance import Line
 from causalnb.chapters.bench.experiments import Attacked
 from causalnb.chapters.bench.networks import Net
 from causalnb.chapters.bench.parameters import Parameters

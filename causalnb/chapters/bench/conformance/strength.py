@@ -11,7 +11,10 @@ from scipy import stats
 from torch import Tensor, nn
 
 from causalnb.attacks import ball
-from causalnb.attacks.conformance.bench import (
+from causalnb.attacks.contract import AttackResult, run
+from causalnb.attacks.planted import Control, planted_control
+from causalnb.chapters.bench import toys
+from causalnb.chapters.bench.conformance.cases import (
     SEED,
     TRIALS,
     ConformanceCase,
@@ -24,29 +27,16 @@ from causalnb.attacks.conformance.bench import (
     linear,
     some,
 )
-from causalnb.attacks.contract import AttackResult, run
-from causalnb.attacks.planted import Control, planted_control
 
 MOVED = 1e-4  # what counts as a change of a pixel
 PASSES = 20_000  # for one image that cannot be broken
 
 
-class Scaled(nn.Module):
-    """Logits times a factor plus a constant."""
-
-    def __init__(self, factor: float, constant: float):
-        """`factor` above 0 leaves the decisions as they are."""
-        super().__init__()
-        self.factor, self.constant = factor, constant
-
-    def forward(self, logits: Tensor) -> Tensor:
-        """The other logits of the same decisions."""
-        return self.factor * logits + self.constant
-
-
 def scale(case: ConformanceCase) -> Outcome:
     """3: logits + 50 and logits x 1000 decide alike: at most one verdict of robust accuracy may move."""
-    broken = [_broken(case.behind(Scaled(*change))) for change in ((1.0, 50.0), (1000.0, 0.0))]
+    broken = [
+        _broken(case.behind(toys.Scaled(nn.Identity(), *change))) for change in ((1.0, 50.0), (1000.0, 0.0))
+    ]
     plain = _broken(case.base)
     worst = max(abs(plain - each) for each in broken)
     return Outcome(

@@ -1,22 +1,22 @@
 """The table of every attack against 15 lines that an attack must hold, measured when it is asked for.
 
-    from causalnb.attacks.conformance import conformance
+    from causalnb.chapters.bench.conformance import conformance
     for line in conformance(["pgd", "cw"]):
         print(line.attack, line.number, line.word, line.sentence)
 
 Lines 1, 2, 5, 6, 13, 15 (promises.py) hold whatever is found; 3, 4, 7 to 12 (strength.py) are about what is
 found; 14 is one line for `evaluate`. What an attack cannot hold by its nature is exempt for a reason, and
 only when its number says so; lines 2, 5, 6, 13 and 15 know no exemption. Models and settings are toys
-(bench.py): nothing here says how robust anything is.
+(cases.py): nothing here says how robust anything is.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from causalnb.attacks.conformance import promises, strength
-from causalnb.attacks.conformance.bench import ConformanceCase, Outcome
 from causalnb.attacks.contract import ATTACKS
+from causalnb.chapters.bench.conformance import promises, strength
+from causalnb.chapters.bench.conformance.cases import ConformanceCase, Outcome
 
 LINES = dict(sorted((promises.LINES | strength.LINES).items()))
 TITLES = {

@@ -4,9 +4,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from causalnb.attacks import ATTACKS, conformance, foolbox_adapter, suites
-from causalnb.attacks.conformance import bench, promises, strength
+from causalnb.attacks import ATTACKS, foolbox_adapter, suites
 from causalnb.attacks.contract import Attack
+from causalnb.chapters.bench import conformance
+from causalnb.chapters.bench.conformance import cases, promises, strength
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +21,8 @@ def clumsy(monkeypatch):
 
     def build(candidates, **abilities):
         monkeypatch.setitem(ATTACKS, "clumsy", Attack(candidates, **abilities))
-        monkeypatch.setitem(bench.TRIALS, "clumsy", bench.TRIALS["fgsm"])
-        return bench.ConformanceCase("clumsy")
+        monkeypatch.setitem(cases.TRIALS, "clumsy", cases.TRIALS["fgsm"])
+        return cases.ConformanceCase("clumsy")
 
     return build
 
@@ -60,12 +61,12 @@ def test_an_exemption_does_not_hide_a_pass_and_binding_lines_take_none(monkeypat
         (2, False, "fail"),
         (4, False, "fail"),
     ):
-        assert conformance._judged("fgsm", number, bench.Outcome(good, 3, "3 of 4")).word == word
-    assert conformance._judged("fgsm", 1, bench.Outcome(False, 3, "3 of 4", excusable=False)).word == "fail"
+        assert conformance._judged("fgsm", number, cases.Outcome(good, 3, "3 of 4")).word == word
+    assert conformance._judged("fgsm", 1, cases.Outcome(False, 3, "3 of 4", excusable=False)).word == "fail"
 
 
 def test_the_linear_model_s_distances_are_margin_over_dual_norm():
-    subject = bench.linear(4)
+    subject = cases.linear(4)
     weight, bias = subject.model[1].weight, subject.model[1].bias
     margins = (subject.images.flatten(1) @ weight[1] + bias[1]).abs()
     assert torch.allclose(subject.exact["l2"], margins / weight[1].norm()) and torch.allclose(
@@ -76,7 +77,7 @@ def test_the_linear_model_s_distances_are_margin_over_dual_norm():
 
 
 def test_the_network_has_pixels_at_both_ends_and_every_fifth_label_wrong():
-    subject = bench.network()
+    subject = cases.network()
     wrong = subject.model(subject.images).argmax(dim=1) != subject.labels
     assert wrong.nonzero().flatten().tolist() == [0, 5, 10, 15]
     assert (subject.images == 0).float().mean() > 0.2 and (subject.images == 1).float().mean() > 0.2
@@ -120,7 +121,7 @@ def test_verdicts_that_move_with_the_scale_or_the_head_fail_lines_3_and_4(clumsy
 
 
 def test_black_failures_and_steps_beyond_the_ball_fail_lines_5_and_6():
-    one = bench.ConformanceCase("fgsm")
+    one = cases.ConformanceCase("fgsm")
     whole = one.base
     one.base = replace(whole, images=torch.where(whole.found[:, None, None, None], whole.images, 0.0))
     assert not promises.failure(one).good
@@ -137,7 +138,7 @@ def test_an_attack_that_does_not_aim_fails_lines_7_and_12(clumsy):
 
 
 def test_a_success_where_nothing_moves_the_model_fails_line_8_without_excuse():
-    one = bench.ConformanceCase("fgsm")
+    one = cases.ConformanceCase("fgsm")
     assert strength.controls(one).good
     one.unbroken = replace(one.unbroken, found=torch.tensor([True, False, False, False, False]))
     outcome = strength.controls(one)
@@ -150,7 +151,7 @@ def test_an_attack_that_does_not_aim_misses_what_is_planted(clumsy):
 
 
 def test_more_that_finds_less_fails_line_9():
-    one = bench.ConformanceCase("pgd")
+    one = cases.ConformanceCase("pgd")
     one.base = replace(one.base, found=torch.zeros_like(one.base.found))
     assert not strength.stronger(one).good
 

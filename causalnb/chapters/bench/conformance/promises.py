@@ -17,8 +17,16 @@ from torch import Tensor, nn
 
 from causalnb.attacks import ball
 from causalnb.attacks.checked import TOLERANCE
-from causalnb.attacks.conformance.bench import SEED, Breaks, ConformanceCase, Outcome, Subject, network, some
 from causalnb.attacks.suites import Step, evaluate
+from causalnb.chapters.bench.conformance.cases import (
+    SEED,
+    Breaks,
+    ConformanceCase,
+    Outcome,
+    Subject,
+    network,
+    some,
+)
 from causalnb.store import Store
 
 LONE = 3  # images that are also attacked alone
