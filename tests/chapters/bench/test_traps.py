@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from causalnb import data, training
-from causalnb.chapters.bench import traps
+from causalnb.chapters.bench import toys, traps
 
 
 class Mean(nn.Module):
@@ -119,4 +119,4 @@ def test_louder_logits_look_robust_to_the_cross_entropy_and_not_to_the_ratio_of_
 
 def test_scaled_logits_decide_as_the_others(net):
     model, images, _ = net
-    assert torch.equal(traps.Scaled(model, 1000.0)(images), 1000.0 * model(images))
+    assert torch.equal(toys.Scaled(model, 1000.0)(images), 1000.0 * model(images))
