@@ -25,6 +25,7 @@ FLOORS = {
     "kernel": 1,
     "places": 2,
     "record": 1,
+    "processes": 1,
     "statistics": 0,
     "parameters": 0,
     "figstyle": 0,
@@ -33,7 +34,7 @@ FLOORS = {
     "kinds": 0,
     "paths": 0,
     "randomness": 0,
-    "processes": 0,
+    "usage": 0,
     "vision": 0,
 }
 LIMIT = 4300
