@@ -5,7 +5,6 @@ A cell can be run twice: a measurement replaces the one of the same id. Nothing 
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
 import platform
@@ -14,13 +13,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 import causalnb
 from causalnb import UserError, data, figstyle, files, fragments, kernel, ledger, paths, record, usage
-from causalnb.parameters import Parameters
+from causalnb.parameters import parameters_of
 from causalnb.statistics import Estimate, logic
 from causalnb.store import Store
 
@@ -57,19 +56,6 @@ def begin(chapter: str, **values: Any) -> Run:
         run.require_place()
         shell.set_custom_exc((RuntimeError, MemoryError), _device_sentence(str(device)))
     return run
-
-
-def parameters_of(chapter: str) -> type[Parameters]:
-    """The parameter model of a chapter, e.g. of "ace"."""
-    try:
-        module = importlib.import_module(f"causalnb.chapters.{chapter}.parameters")
-    except ModuleNotFoundError as error:
-        if error.name and error.name.startswith("causalnb.chapters"):
-            raise UserError(
-                f"{chapter} is not a chapter: the folders of causalnb/chapters/ name them."
-            ) from None
-        raise
-    return cast(type[Parameters], module.Parameters)
 
 
 def find_device(name: str) -> torch.device:

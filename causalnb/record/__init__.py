@@ -55,6 +55,7 @@ NOT_COMPUTING = {
     "runner",
     "book",
     "cli",
+    "lazy",
     "usage",
 }
 
