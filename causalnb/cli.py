@@ -1,5 +1,5 @@
-"""The command `causalnb`. Each verb is a few lines over the package; a UserError ends it with one sentence
-and exit code 1.
+"""The command `causalnb`. Each verb is a few lines over the package and imports what it needs, so that help
+comes at once; a UserError ends it with one sentence and exit code 1.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from causalnb import UserError, book, console, data, ledger, models, notebook, paths, record, runner
-from causalnb.store import Store
+from causalnb import UserError, console, paths
+
+if TYPE_CHECKING:
+    from causalnb.store import Store
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,6 +50,8 @@ def run(
     publish: bool = False,
 ) -> None:
     """Execute a chapter and leave its notebook and record under runs/."""
+    from causalnb import runner
+
     one, values = runner.chapter(name), _values([*(parameter or [])], profile)
     if publish:
         runner.require_publishable(one, values)
@@ -63,6 +67,8 @@ def run(
 @app.command()
 def convert(name: Name, output: Path) -> None:
     """Write a chapter's text as a notebook for Jupyter or plain papermill."""
+    from causalnb import runner
+
     runner.convert_to(runner.chapter(name), output)
     print(f"{output} is ready: papermill {output} OUT.ipynb -k python3 -p profile quick")
 
@@ -70,6 +76,8 @@ def convert(name: Name, output: Path) -> None:
 @app.command()
 def status() -> None:
     """Which executions there are, and whether each is fresh, or stale because of what."""
+    from causalnb import runner
+
     for one in runner.chapters().values():
         runs = [("published", run) for run in runner.published(one)] + [
             ("this machine", run) for run in runner.local(one)
@@ -90,6 +98,8 @@ def compare(first: Path, second: Path) -> None:
     """Two records, measurement by measurement: both values, the difference, and same, different or not
     comparable.
     """
+    from causalnb import record
+
     rows = record.compare(record.read(first), record.read(second))
     for row in rows:
         values = [f"{e.value:.6g}" if e else "-" for e in (row.first, row.second)]
@@ -110,6 +120,8 @@ def compare(first: Path, second: Path) -> None:
 @app.command()
 def judge(where: Annotated[Path, typer.Argument(help="a record.json or the folder of a run")]) -> None:
     """The verdict on every row of the ledger that a record is asked to decide."""
+    from causalnb import ledger, record
+
     one = record.read(where)
     verdicts = ledger.judge(ledger.load(one.chapter), one)
     for verdict in verdicts:
@@ -125,6 +137,8 @@ def spread(name: Name) -> None:
     """Measure how far a chapter's cells spread over trainings set apart: seed_spread.json beside its ledger,
     which tolerances take.
     """
+    from causalnb import ledger, runner
+
     chapter = runner.chapter(name).name
     module = f"causalnb.chapters.{chapter}.seed_spread"
     if importlib.util.find_spec(module) is None:
@@ -132,6 +146,8 @@ def spread(name: Name) -> None:
             f"{chapter} measures no seed spread: causalnb/chapters/{chapter}/seed_spread.py does not exist. "
             "Give another chapter, such as ace."
         )
+    from causalnb import notebook
+
     measured = importlib.import_module(module).measured(partial(notebook.begin, chapter))
     print(f"{len(measured)} spreads: {paths.short(ledger.keep_spreads(chapter, measured))}")
 
@@ -156,8 +172,10 @@ def attack(
     ] = None,
 ) -> None:
     """Attack a model of your own: the sanity panel, a table of attacks, and a record."""
+    from causalnb import data, models, notebook, record
     from causalnb.attacks import SUITES, records
     from causalnb.attacks.report import budget, facts, report
+    from causalnb.store import Store
 
     for what, value, known in (("suite", suite, tuple(SUITES)), ("norm", norm, ("linf", "l2"))):
         if value not in known:
@@ -192,6 +210,8 @@ def data_command(
     name: Annotated[str | None, typer.Argument(help="a set to download; without it, all are listed")] = None,
 ) -> None:
     """List the data sets, or download one under the data root."""
+    from causalnb import data
+
     if name:
         data.require(name)
     print(f"data root: {paths.data_root()}")
@@ -215,6 +235,8 @@ def store(
     add: Annotated[Path | None, typer.Option("--import", help="a file that was exported")] = None,
 ) -> None:
     """List what is kept of expensive work; verify, prune, export and import it."""
+    from causalnb.store import Store
+
     kept = Store()
     if add is not None:
         kept.import_(add)
@@ -257,6 +279,8 @@ def book_command(
     execute: Annotated[bool, typer.Option(help="execute stale quick runs first")] = True,
 ) -> None:
     """Execute what is stale at the quick profile, then render the site."""
+    from causalnb import book
+
     print(f"The book is ready: open {paths.short(book.build(execute=execute))}")
 
 

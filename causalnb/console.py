@@ -8,8 +8,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from tqdm import tqdm
-
 Item = TypeVar("Item")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -54,6 +52,8 @@ def progress(items: Iterable[Item], *, what: str, total: int | None = None) -> I
     """Iterate over `items` with a bar on stderr that shows after two seconds and leaves no trace when it
     ends; none in a file or pipe.
     """
+    from tqdm import tqdm
+
     watched = sys.stderr.isatty() or "ipykernel" in sys.modules
     return iter(
         tqdm(

@@ -5,24 +5,21 @@ A cell can be run twice: a measurement replaces the one of the same id. Nothing 
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
 import platform
-import resource
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 import causalnb
-from causalnb import UserError, data, figstyle, files, fragments, kernel, ledger, paths, record
-from causalnb.parameters import Parameters
+from causalnb import UserError, data, figstyle, files, fragments, kernel, ledger, paths, record, usage
+from causalnb.parameters import parameters_of
 from causalnb.statistics import Estimate, logic
 from causalnb.store import Store
 
@@ -59,19 +56,6 @@ def begin(chapter: str, **values: Any) -> Run:
         run.require_place()
         shell.set_custom_exc((RuntimeError, MemoryError), _device_sentence(str(device)))
     return run
-
-
-def parameters_of(chapter: str) -> type[Parameters]:
-    """The parameter model of a chapter, e.g. of "ace"."""
-    try:
-        module = importlib.import_module(f"causalnb.chapters.{chapter}.parameters")
-    except ModuleNotFoundError as error:
-        if error.name and error.name.startswith("causalnb.chapters"):
-            raise UserError(
-                f"{chapter} is not a chapter: the folders of causalnb/chapters/ name them."
-            ) from None
-        raise
-    return cast(type[Parameters], module.Parameters)
 
 
 def find_device(name: str) -> torch.device:
@@ -112,7 +96,7 @@ class Run:
         self._data: dict[str, str] = {}
         self._images: dict[tuple[str, data.Split], data.Images] = {}
         self._started = datetime.now(UTC)
-        self._clock = (time.perf_counter(), _cpu_seconds())
+        self._clock = (time.perf_counter(), usage.cpu_seconds())
         self._open: tuple[str, float, float] | None = None
         self._figures = 0
         self._folder: Path | None = None
@@ -120,7 +104,7 @@ class Run:
     def section(self, name: str) -> None:
         """From here on time counts for `name`, until the next section."""
         self._close()
-        self._open = (name, time.perf_counter(), _cpu_seconds())
+        self._open = (name, time.perf_counter(), usage.cpu_seconds())
 
     def _close(self) -> None:
         if self._open:
@@ -128,7 +112,7 @@ class Run:
             self._sections[name] = record.Section(
                 name=name,
                 seconds=round(time.perf_counter() - wall, 3),
-                cpu_seconds=round(_cpu_seconds() - cpu, 3),
+                cpu_seconds=round(usage.cpu_seconds() - cpu, 3),
                 peak_memory=_peak_memory(self.device),
             )
         self._open = None
@@ -283,6 +267,7 @@ class Run:
                 "platform": platform.system(),
                 "machine": platform.machine(),
                 "accelerator": _accelerator(self.device),
+                "counted": _counted(self.device),
             },
             seeds=[self.p.seed],
             device=str(self.device),
@@ -292,7 +277,7 @@ class Run:
             started=self._started.isoformat(timespec="seconds"),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=round(time.perf_counter() - self._clock[0], 2),
-            cpu_seconds=round(_cpu_seconds() - self._clock[1], 2),
+            cpu_seconds=round(usage.cpu_seconds() - self._clock[1], 2),
             peak_memory=_peak_memory(self.device),
             commit=_commit(),
         )
@@ -360,17 +345,14 @@ def _device_sentence(device: str) -> Any:
     return handler
 
 
-def _cpu_seconds() -> float:
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
-
-
 def _peak_memory(device: torch.device) -> int:
-    """Bytes: of the GPU where one computes, else of this process."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    """Bytes: of the GPU where one computes, else of this process and its workers."""
+    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else usage.peak_memory()
+
+
+def _counted(device: torch.device) -> str:
+    """What the record's seconds and memory count, in words."""
+    return usage.counted() + (f"; peak memory: {device}'s own" if device.type == "cuda" else "")
 
 
 def _accelerator(device: torch.device) -> str:

@@ -3,10 +3,11 @@ sentence.
 """
 
 import difflib
+import importlib
 import json
 from collections.abc import Mapping
 from types import UnionType
-from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin
+from typing import Any, ClassVar, Literal, Self, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -76,6 +77,19 @@ class Parameters(BaseModel):
     def sets(self) -> tuple[str, ...]:
         """The names in `data`, in their order."""
         return tuple(name.strip() for name in self.data.split(",") if name.strip())
+
+
+def parameters_of(chapter: str) -> type[Parameters]:
+    """The parameter model of a chapter, e.g. of "ace"."""
+    try:
+        module = importlib.import_module(f"causalnb.chapters.{chapter}.parameters")
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("causalnb.chapters"):
+            raise UserError(
+                f"{chapter} is not a chapter: the folders of causalnb/chapters/ name them."
+            ) from None
+        raise
+    return cast(type[Parameters], module.Parameters)
 
 
 def _unknown(name: str, known: list[str]) -> str:

@@ -1,17 +1,19 @@
-"""Independent work on all cores: one pool of fresh processes, one thread each."""
+"""Independent work on all cores: fresh processes by joblib, which stay for the next call, one thread each."""
 
 import os
 import pickle
-import sys
+import tempfile
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from functools import cache
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import parent_process
 from typing import Any, TypeVar
 
-from causalnb import UserError
+from causalnb import UserError, usage
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,45 +24,119 @@ def map(
 ) -> list[Result]:
     """`[function(item) for item in items]`, side by side; the processes stay for the next call.
 
-    function   importable: a module's function, or a partial of one
     workers    at most so many processes (default: one a core); with one, or one item, or inside a worker, all
                happens here
 
-    An exception surfaces with a note that shows its item; what had not begun is dropped.
+    The first item that fails, in their order, surfaces as its exception, with a note that shows it. What had
+    begun by then ends before, so that its work is kept; what had not begun is dropped.
     """
-    work, workers = list(items), workers or os.cpu_count() or 1
-    if min(len(work), workers) <= 1 or parent_process() is not None:
+    work = list(items)
+    if min(len(work), workers or len(work)) <= 1 or parent_process() is not None:
         return [_noted(function, item) for item in work]
+    import joblib
+
+    workers = min(len(work), workers or joblib.cpu_count())
     try:
-        answers = _pool(workers).map(_answer, [pickle.dumps((function, item)) for item in work])
-        return [pickle.loads(answer) for answer in answers]
+        answers = _ask(function, work, workers)
     except BrokenProcessPool:
-        _pool.cache_clear()
         raise UserError(
-            "A worker process ended early (killed, or out of memory): ask for fewer images or workers. "
-            'A script must call this below `if __name__ == "__main__":`.'
+            "A worker process ended early (killed, or out of memory): ask for fewer images or workers."
         ) from None
+    usage.heard([one.used for one in answers], workers)
+    for one in answers:
+        if one.traceback:
+            raise pickle.loads(one.content) from _InWorker(one.traceback)
+    return [pickle.loads(one.content) for one in answers]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """To the item at a place: a result, or an exception with its traceback."""
+
+    place: int
+    content: bytes
+    traceback: str
+    used: usage.Used
+
+
+class _InWorker(Exception):
+    """The traceback of an exception as it was in its worker."""
+
+    def __str__(self) -> str:
+        return f"\n\n{self.args[0]}"
+
+
+def _ask(function: Callable[[Item], Any], work: Sequence[Item], workers: int) -> list[_Answer]:
+    """The answers in the order of the items; after the first failure nothing is begun."""
+    import joblib
+
+    answers: list[_Answer] = []
+    failed = threading.Event()
+
+    def calls() -> Iterator[Any]:
+        for place, item in enumerate(work):
+            if failed.is_set():
+                return
+            try:
+                yield joblib.delayed(_answer)(place, _dumps((function, item)), os.getpid())
+            except Exception as error:  # one that cannot be sent; joblib would wait for it for ever
+                failed.set()
+                answers.append(_failure(place, error))
+
+    with joblib.parallel_config("loky", inner_max_num_threads=1):
+        parallel = joblib.Parallel(
+            workers,
+            return_as="generator_unordered",
+            batch_size=1,
+            pre_dispatch="n_jobs",
+            max_nbytes=None,
+            temp_folder=tempfile.gettempdir(),  # not /dev/shm, which containers keep small
+        )
+        for answer in parallel(calls()):
+            answers.append(answer)
+            if answer.traceback:
+                failed.set()
+    return sorted(answers, key=lambda one: one.place)
+
+
+def _answer(place: int, call: bytes, parent: int) -> _Answer:
+    if os.getpid() != parent:
+        _end_with(parent)
+    try:
+        function, item = pickle.loads(call)
+        return _Answer(place, _dumps(_noted(function, item)), "", usage.own())
+    except Exception as error:
+        return _failure(place, error)
+
+
+def _failure(place: int, error: Exception) -> _Answer:
+    trace = traceback.format_exc()
+    try:
+        content = _dumps(error)
+        pickle.loads(content)
+    except Exception:  # an exception that does not survive the journey is told by its name and text
+        told = RuntimeError("".join(traceback.format_exception_only(error)).strip())
+        content = _dumps(told)
+    return _Answer(place, content, trace, usage.own())
 
 
 @cache
-def _pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
+def _end_with(parent: int) -> None:
+    """See to it that this worker does not outlive its parent."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
-def _begin() -> None:
-    if parent := parent_process():  # a worker whose parent was killed would wait for ever
-        threading.Thread(
-            target=lambda: connection.wait([parent.sentinel]) and os._exit(1), daemon=True
-        ).start()
-    os.environ["OMP_NUM_THREADS"] = "1"  # for a torch that the work will import
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(1)
+def _dumps(value: Any) -> bytes:
+    # Pickled here and not by the pool, whose tensors would travel through shared memory.
+    import cloudpickle
 
-
-def _answer(call: bytes) -> bytes:
-    # Pickled here and not by the pool, whose tensors travel through shared memory, which containers keep
-    # small.
-    return pickle.dumps(_noted(*pickle.loads(call)))
+    return cloudpickle.dumps(value)
 
 
 def _noted(function: Callable[[Any], Any], item: Any) -> Any:

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from causalnb import UserError, console, data, files, kernel, notebook, paths, places, record
+from causalnb import UserError, console, data, files, kernel, paths, places, record
 from causalnb.ledger.rows import PROFILES
-from causalnb.parameters import Parameters
+from causalnb.parameters import Parameters, parameters_of
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -125,8 +125,11 @@ def cells(one: Chapter) -> str:
 
 def check(one: Chapter, values: Mapping[str, Any]) -> Parameters:
     """The resolved parameters, everything that can be refused refused before a kernel starts."""
-    p = notebook.parameters_of(one.name).resolve(values)
-    notebook.find_device(p.device)
+    p = parameters_of(one.name).resolve(values)
+    if p.device not in ("auto", "cpu"):  # which are always there
+        from causalnb import notebook
+
+        notebook.find_device(p.device)
     for name in p.sets:
         data.require(name)
     return p

@@ -3,10 +3,9 @@
 import importlib
 import sys
 from types import ModuleType
+from typing import Any
 
-import torch
-
-_OPERATORS: list[torch.library.Library] = []  # an operator lives as long as its library
+_OPERATORS: list[Any] = []  # an operator lives as long as its library
 
 
 def import_torchvision() -> ModuleType:
@@ -24,6 +23,8 @@ def import_torchvision() -> ModuleType:
             raise
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
         del sys.modules[name]
+    import torch
+
     library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for operator in ("nms", "qnms"):
         library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]

@@ -307,3 +307,50 @@ def test_the_command_s_help_needs_no_traceback():
     ).stdout
     for verb in ("run", "convert", "status", "compare", "store", "data", "judge", "attack", "book"):
         assert verb in shown
+
+
+COLD = """
+import contextlib, io, json, sys
+from causalnb import cli
+for command in json.loads(sys.argv[1]):
+    sys.argv = ["causalnb", *command]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.suppress(SystemExit):
+            cli.main()
+    print(json.dumps(sorted(name for name in sys.modules if "." not in name)))
+"""
+HEAVY = "torch torchvision foolbox eagerpy pyautoattack matplotlib scipy sklearn numpy PIL jupytext papermill nbformat "
+HEAVY += "IPython jupyter_client jinja2 yaml safetensors joblib"
+LEARNING = "torch torchvision foolbox eagerpy pyautoattack matplotlib sklearn papermill IPython joblib"
+
+
+def loaded(*commands):
+    """The modules that one process has loaded after each command."""
+    ran = subprocess.run(
+        [sys.executable, "-c", COLD, json.dumps(commands)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [set(json.loads(line)) for line in ran.stdout.splitlines()]
+
+
+def test_help_and_words_that_are_no_command_load_nothing_heavy():
+    for modules in loaded(["--help"], ["store", "--help"], ["nothing"], ["run"], ["attack"]):
+        assert modules & set(HEAVY.split()) == set()
+
+
+def test_what_needs_no_network_loads_no_library_for_networks():
+    commands = [
+        ["data"],
+        ["store"],
+        ["compare", "a", "b"],
+        ["run", "01", "-p", "epss=0.2"],
+        ["run", "acer"],
+        ["convert", "01", "x.txt"],
+        ["status"],
+        ["judge", "book/published/ace/laptop-cpu"],
+    ]
+    for command, modules in zip(commands, loaded(*commands), strict=True):
+        assert modules & set(LEARNING.split()) == set(), command

@@ -36,7 +36,7 @@ def _public(root: Path, name: str) -> list[tuple[Definition, list[str]]]:
     found = [
         (node, lines) for node in tree.body if isinstance(node, Definition) and not node.name.startswith("_")
     ]
-    for node in tree.body:
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(name + "."):
             taken = {alias.name for alias in node.names}
             found += [(one, text) for one, text in _public(root, node.module or "") if one.name in taken]

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import causalnb
-from causalnb import UserError, console, files, fragments, ledger, notebook, record, runner
+from causalnb import UserError, console, files, fragments, ledger, record, runner
 from causalnb.book import api
 from causalnb.fragments import elements as ui
 from causalnb.fragments.judged import counted
+from causalnb.parameters import parameters_of
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -198,7 +199,7 @@ def judged(cell: "NotebookNode", shown: Shown) -> str:
     known: dict[str, Callable[..., str]] = {
         "card": lambda: fragments.card(shown.paper, shown.verdicts, made, shown.state),
         "verdicts": lambda *selection: fragments.verdicts(shown.verdicts, selection, made),
-        "commands": lambda: fragments.run_box(name, notebook.parameters_of(name)),
+        "commands": lambda: fragments.run_box(name, parameters_of(name)),
     }
     try:
         body = ast.parse(cell.source).body

@@ -1,8 +1,17 @@
 """Images with labels: embedded sets, real sets, folders of images, and shapes whose causes are known."""
 
-from causalnb.data.images import Images, Split, draw
-from causalnb.data.scenes import brightness, corners, do, render, shapes
-from causalnb.data.sets import NAMES, describe, load, require
+from typing import TYPE_CHECKING
+
+from causalnb import lazy
+
+if TYPE_CHECKING:
+    from causalnb.data.images import Images, Split, draw
+    from causalnb.data.known import NAMES
+    from causalnb.data.presence import describe, require
+    from causalnb.data.scenes import brightness, corners, do, render, shapes
+    from causalnb.data.sets import load
+else:
+    __getattr__, __dir__ = lazy.names(__name__)
 
 __all__ = [
     "NAMES",

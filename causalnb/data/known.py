@@ -3,13 +3,17 @@
 Files are given as bytes that were compared with `SHA256` before.
 """
 
+from __future__ import annotations
+
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -36,7 +40,9 @@ class Known:
 
 
 def _enlarged(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.nn.functional.interpolate(images, size=28, mode="bilinear"), labels
+    from torch.nn.functional import interpolate
+
+    return interpolate(images, size=28, mode="bilinear"), labels
 
 
 def _threes_and_sevens(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,6 +52,7 @@ def _threes_and_sevens(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 def _read_digits(_: Sequence[bytes]) -> dict[str, Tensor]:
     """scikit-learn's digits, 0 to 16; in each class every fourth image is a test image."""
+    import torch
     from sklearn.datasets import load_digits
 
     read = load_digits()
@@ -66,6 +73,8 @@ def _read_idx(contents: Sequence[bytes]) -> dict[str, Tensor]:
 
 def _array(content: bytes) -> Tensor:
     """An array of bytes in IDX: two zeros, the type, the number of axes, their lengths, the values."""
+    import torch
+
     axes = content[3]
     shape = np.frombuffer(content, ">u4", count=axes, offset=4)
     return torch.from_numpy(np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape).copy())
@@ -73,6 +82,8 @@ def _array(content: bytes) -> Tensor:
 
 def _read_batches(contents: Sequence[bytes]) -> dict[str, Tensor]:
     """CIFAR-10's pickles: five batches to train, one to test, and the classes' names."""
+    import torch
+
     *train, test = (pickle.loads(content, encoding="latin1") for content in contents[:6])
     tensors = {}
     for split, batches in (("train", train), ("test", [test])):
@@ -160,6 +171,7 @@ _DIGESTS = {
         "f962466ef690d46b226450fb9aadc74ba4bc64a76aa526b5827fe4bc5c7125cb",
     ),
 }
+NAMES = tuple(KNOWN)
 SHA256 = {
     file: digest for files, digests in _DIGESTS.items() for file, digest in zip(files, digests, strict=True)
 }

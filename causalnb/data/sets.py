@@ -1,28 +1,19 @@
-"""Sets by name, and folders of images: found, downloaded, compared with their digests, decoded once.
+"""Sets by name, and folders of images, compared with their digests and decoded once."""
 
-Real sets lie under the data root as torchvision lays them out. torchvision is imported only to download one,
-and to look through a folder.
-"""
-
-import difflib
-import os
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from causalnb import UserError, console, paths, record, vision
+from causalnb import UserError, paths, record
 from causalnb.data import content, folders
 from causalnb.data.images import Images, Split, fingerprint
-from causalnb.data.known import KNOWN, SHA256, Known
+from causalnb.data.known import KNOWN, SHA256
+from causalnb.data.presence import places, require
 from causalnb.data.scenes import shapes
 from causalnb.store import Store, memo
-
-NAMES = tuple(KNOWN)
 
 
 def load(name: str, split: Split = "train", *, store: Store | None = None) -> Images:
@@ -45,76 +36,12 @@ def load(name: str, split: Split = "train", *, store: Store | None = None) -> Im
     if name not in KNOWN:
         return _from_folder(paths.typed(name), split, store)
     known = KNOWN[name]
-    pixels = _decoded(known.loader or "digits", _places(known), partial(_decode, name), store)
+    pixels = _decoded(known.loader or "digits", places(known), partial(_decode, name), store)
     images, labels = _split(split, pixels, known.white)
     digest = fingerprint(pixels)
     if known.view:
         (images, labels), digest = known.view(images, labels), record.digest(f"{digest} {name}")
     return Images(name, split, images, labels, known.classes, digest)
-
-
-def require(name: str) -> None:
-    """See to it that a set can be loaded, without loading it: an absent one is downloaded under the data
-    root, and the files of a named one must be the set's, byte for byte.
-
-    torchvision shows its bar. A folder of the name need only be there.
-    """
-    if name not in KNOWN:
-        if os.path.isdir(paths.typed(name)):
-            return
-        near = difflib.get_close_matches(name, NAMES, n=1)
-        guess = f" (did you mean {near[0]}?)" if near else ""
-        raise UserError(
-            f"{name} is neither a data set nor a folder{guess}: give one of {', '.join(NAMES)}, or the path "
-            "of a folder of images."
-        )
-    if _absent(KNOWN[name]):
-        _download(name)
-    for file, place in _places(KNOWN[name]).items():
-        content.refuse_other(place, content.sha256(place), SHA256[file], of=name)
-
-
-def describe() -> list[dict[str, Any]]:
-    """One row for each of `NAMES`: name, what, licence, megabytes (of the download), present (its files are
-    there; what they hold is compared by `require`).
-    """
-    return [
-        {
-            "name": name,
-            "what": known.what,
-            "licence": known.licence,
-            "megabytes": known.megabytes,
-            "present": not _absent(known),
-        }
-        for name, known in KNOWN.items()
-    ]
-
-
-def _places(known: Known) -> dict[str, Path]:
-    return {file: paths.data_root() / file for file in known.files}
-
-
-def _absent(known: Known) -> list[str]:
-    return [file for file, place in _places(known).items() if not place.is_file()]
-
-
-def _download(name: str) -> None:
-    known, root = KNOWN[name], paths.data_root()
-    console.say(f"{name} is not at hand: downloading {known.megabytes} MB to {root}")
-    patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(20)
-    try:
-        getattr(vision.import_torchvision().datasets, known.loader)(root, download=True)
-        reason = f"torchvision downloads nothing beside {known.loader}/processed (move that away)"
-    except (RuntimeError, OSError) as error:
-        reason = f"the download failed ({(str(error).strip() or type(error).__name__).splitlines()[-1]})"
-    finally:
-        socket.setdefaulttimeout(patience)
-    if absent := _absent(known):
-        raise UserError(
-            f"{name} is not at hand: looked for {absent[0]} under {root}, and {reason}. "
-            f"Put its {len(known.files)} files there, or run `causalnb data {name}` where there is a network."
-        )
 
 
 # Decoding: uint8 images and int64 labels of both splits ---------------------------------------------------
@@ -151,7 +78,7 @@ def _pixels(source: _Source) -> dict[str, Tensor]:
 
 def _decode(name: str) -> dict[str, Tensor]:
     known = KNOWN[name]
-    contents = [content.genuine(place, SHA256[file], of=name) for file, place in _places(known).items()]
+    contents = [content.genuine(place, SHA256[file], of=name) for file, place in places(known).items()]
     return known.read(contents)
 
 

@@ -55,6 +55,8 @@ NOT_COMPUTING = {
     "runner",
     "book",
     "cli",
+    "lazy",
+    "usage",
 }
 
 
@@ -121,8 +123,8 @@ class Measurement(_Frozen):
 
 
 class Section(_Frozen):
-    """A part of the run: seconds of the wall clock and of the processor, and the peak memory so far in
-    bytes.
+    """A part of the run: seconds of the wall clock and of the processor, and the peak memory so far in bytes;
+    `environment["counted"]` says of which processes.
     """
 
     name: str

@@ -2,8 +2,8 @@
 statically.
 
 `from package import x` leads to the file that defines x, through any `__init__` that only hands it on.
-Imports inside functions count, those for type checking do not. Files that cannot change a number end the
-walk.
+Imports inside functions count; those for type checking do not, but in an `__init__`, which hands them on
+(see `lazy`). Files that cannot change a number end the walk.
 """
 
 import ast
@@ -135,12 +135,12 @@ def _exports(package: str) -> list[str]:
 
 @cache
 def _imports(module: str) -> tuple[_Import, ...]:
-    return tuple(_bound(_tree(module)))
+    return tuple(_bound(_tree(module), typed=path_of(module).name == "__init__.py"))
 
 
-def _bound(tree: ast.AST) -> Iterator[_Import]:
+def _bound(tree: ast.AST, *, typed: bool) -> Iterator[_Import]:
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) and not typed:
             continue
         if isinstance(node, ast.Import):
             ours = (alias for alias in node.names if alias.name.split(".")[0] == PACKAGE)
@@ -150,7 +150,7 @@ def _bound(tree: ast.AST) -> Iterator[_Import]:
                 _Import(alias.asname or alias.name, node.module or "", alias.name) for alias in node.names
             )
         else:
-            yield from _bound(node)
+            yield from _bound(node, typed=typed)
 
 
 @cache

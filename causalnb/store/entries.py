@@ -4,6 +4,8 @@ A file is believed only where its seal is whole and its header holds the very ke
 cannot be read is said, and neither made again nor replaced.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import shutil
@@ -14,15 +16,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from causalnb import UserError, console, files, paths, record
 from causalnb.store import headers, locks
 from causalnb.store.headers import Entry, key_digest
 from causalnb.store.sealed import HINT, Damaged, Found, read, sound, write
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 __all__ = ["Store", "key_digest"]
 

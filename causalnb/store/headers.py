@@ -1,5 +1,7 @@
 """What an entry's file says of itself. It may come from anywhere: nothing of it is taken on trust."""
 
+from __future__ import annotations
+
 import errno
 import hashlib
 import json
@@ -9,13 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from causalnb import UserError, files
 from causalnb.store.sealed import MALFORMED, Damaged, Found, read, read_header
+
+if TYPE_CHECKING:
+    import torch
 
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+!:-]{1,100}$")]
 

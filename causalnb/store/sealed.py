@@ -2,21 +2,24 @@
 digits read as zeros): whatever happens to it later is seen when it is read. Nothing is ever unpickled.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
 
 from causalnb import files
 
-Found = tuple[dict[str, Tensor], dict[str, Any]]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Found: TypeAlias = "tuple[dict[str, Tensor], dict[str, Any]]"
 HINT = "free space there, or choose another folder (CAUSALNB_STORE sets the store's)"
 MALFORMED = (
     SafetensorError,
@@ -39,6 +42,9 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) 
 
     Tensors come back contiguous, and no longer share memory.
     """
+    import torch
+    from safetensors.torch import save
+
     apart = {
         name: values.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, values in tensors.items()
@@ -69,7 +75,7 @@ def read(path: Path, *, device: str | torch.device = "cpu") -> Found:
 def read_header(path: Path) -> dict[str, Any]:
     """The header alone, unchecked against the seal; Damaged where there is none."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             return dict(json.loads(file.metadata()["header"]))
     except MALFORMED:
         raise Damaged(f"{path} has no header of the store's") from None

@@ -20,7 +20,7 @@ from causalnb.chapters.ace.vae import beta_vae, elbo_loss
 from causalnb.data import Images
 from causalnb.models import lenet
 from causalnb.store import closure, key_digest, key_of
-from causalnb.store.memo import _bound, _spread
+from causalnb.store.calls import _bound, _spread
 
 ROOT = Path(causalnb.__file__).parent.parent
 ENDS = {"record", "ledger", "fragments", "console", "files", "paths", "figstyle"}  # never count

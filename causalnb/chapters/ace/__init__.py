@@ -21,33 +21,40 @@ forms, the checks of the derivation and the tested errata are in `ace.closed_for
 `ace.errata`.
 """
 
-from causalnb.chapters.ace.interventions import (
-    SCORES,
-    Table,
-    average_effects,
-    binary,
-    blocks,
-    by_class,
-    intervene,
-    interventional_table,
-    look_up,
-    scores,
-    single_and_joint,
-)
-from causalnb.chapters.ace.maps import rescale, sparsity, total_variation
-from causalnb.chapters.ace.readings import (
-    READINGS,
-    at_own_values,
-    by_blocks,
-    classes_of,
-    decoded,
-    gradients,
-    individual,
-    integrated_gradients,
-    population,
-)
-from causalnb.chapters.ace.taylor import taylor_expectation, taylor_table
-from causalnb.chapters.ace.vae import beta_vae, decoder_maps, elbo_loss
+from typing import TYPE_CHECKING
+
+from causalnb import lazy
+
+if TYPE_CHECKING:
+    from causalnb.chapters.ace.interventions import (
+        SCORES,
+        Table,
+        average_effects,
+        binary,
+        blocks,
+        by_class,
+        intervene,
+        interventional_table,
+        look_up,
+        scores,
+        single_and_joint,
+    )
+    from causalnb.chapters.ace.maps import rescale, sparsity, total_variation
+    from causalnb.chapters.ace.readings import (
+        READINGS,
+        at_own_values,
+        by_blocks,
+        classes_of,
+        decoded,
+        gradients,
+        individual,
+        integrated_gradients,
+        population,
+    )
+    from causalnb.chapters.ace.taylor import taylor_expectation, taylor_table
+    from causalnb.chapters.ace.vae import beta_vae, decoder_maps, elbo_loss
+else:
+    __getattr__, __dir__ = lazy.names(__name__)
 
 __all__ = [
     "READINGS",
