@@ -20,7 +20,7 @@ import torch
 import causalnb
 from causalnb import UserError, data, figstyle, files, fragments, kernel, ledger, paths, record, usage
 from causalnb.parameters import parameters_of
-from causalnb.statistics import Estimate, logic
+from causalnb.statistics import Estimate, Interval, logic
 from causalnb.store import Store
 
 if TYPE_CHECKING:
@@ -158,14 +158,9 @@ class Run:
         """What was measured, by id, where the id matches."""
         return {id: one.estimate for id, one in self.measurements.items() if ledger.matches(pattern, id)}
 
-    def interval(self, id: str) -> tuple[float, float, float]:
+    def interval(self, id: str) -> Interval:
         """A measured value and its interval's ends; the value itself where there is none."""
-        one = self.measurements[id].estimate
-        return (
-            one.value,
-            one.value if one.low is None else one.low,
-            one.value if one.high is None else one.high,
-        )
+        return self.measurements[id].estimate.interval
 
     def measure_all(
         self, estimates: Mapping[str, Estimate], *, data: str | Iterable[str] | None = None

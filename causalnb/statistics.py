@@ -1,14 +1,16 @@
 """Estimates with their intervals: what a measurement is made of.
 
 Proportions by Wilson, means and standard deviations by percentile bootstrap over the images (too narrow below
-about ten of them), pairs kept as pairs. Nothing is judged here: rules and tolerances are the ledger's.
+about ten of them), pairs kept as pairs, what a training method does by Student over its seeds. Nothing is
+judged here: rules and tolerances are the ledger's.
 """
 
 import hashlib
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +21,8 @@ Floats = NDArray[np.float64]
 RESAMPLES = 2_000
 TAIL = 10  # resamples beyond each end of an interval, at least: an end at a high level is no extreme
 FLIPS = 9_999
+STUDENT = "student over seeds"
+BLOCK = 128  # columns whose quantiles are taken at a time
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,38 @@ class Estimate:
     p: float | None = None
     draws: str | None = None
     unit: str = ""
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Both ends of the interval; the point twice where there is none."""
+        return (
+            self.value if self.low is None else self.low,
+            self.value if self.high is None else self.high,
+        )
+
+    @property
+    def interval(self) -> "Interval":
+        """The value and both ends."""
+        return self.value, *self.ends
+
+    def at(self, level: float) -> "Estimate":
+        """The same estimate with its interval at another level; without an interval, itself.
+
+        Wilson's is taken anew; any other keeps its shape: each end moves as Student's or the normal quantile
+        does, which for a percentile bootstrap is an approximation.
+        """
+        if self.low is None or self.high is None or self.level is None or level == self.level:
+            return self
+        if self.method == "wilson" and self.n:
+            found = proportion(round(self.value * self.n), self.n, level=level)
+            return replace(self, low=found.low, high=found.high, level=level)
+        times = widening(self.level, level, len(self.seeds) - 1 if self.method == STUDENT else None)
+        low, high = (self.value + times * (end - self.value) for end in (self.low, self.high))
+        return replace(self, low=low, high=high, level=level)
+
+
+Estimates = dict[Any, Estimate]  # by MeasurementId, or by text where the data are not in it
+Interval = tuple[float, float, float]  # a value, and both ends
 
 
 def exact(value: float, *, n: int | None = None, unit: str = "") -> Estimate:
@@ -104,6 +140,53 @@ def paired_difference(
     return summaries({"": a - b}, level=level, seed=seed, seeds=seeds, test=True)[""]
 
 
+def over_seeds(values: ArrayLike, *, seeds: Sequence[int], level: float = 0.95, unit: str = "") -> Estimate:
+    """The mean of what a training method does, over trainings that all saw the same images: Student's t with
+    k - 1 degrees on SE^2 = var(seed means) / k + var(image means) / n.
+
+    The error that seeds and images have together is counted in both terms, so the interval is a little too
+    wide, never too narrow. Two methods trained from the same seeds are compared by the difference of their
+    values. Refused: fewer than two seeds or images.
+
+    values   [k, n], of training k on image n
+    seeds    of the k trainings
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2 or min(table.shape) < 2 or len(set(seeds)) != len(table):
+        raise ValueError(
+            "over seeds: values [k, n] of at least two seeds on at least two images, and the k seeds; got "
+            f"shape {table.shape} and {len(set(seeds))} seeds"
+        )
+    (k, n), centre = table.shape, float(_sample(table.ravel()).mean())
+    error = math.sqrt(table.mean(axis=1).var(ddof=1) / k + table.mean(axis=0).var(ddof=1) / n)
+    half = _quantile(_level(level), k - 1) * error
+    return Estimate(
+        centre, centre - half, centre + half, level, STUDENT, n, tuple(seeds), None, _digest(table), unit
+    )
+
+
+def simultaneous_level(m: int, *, misses: int = 1) -> float:
+    """The level of each of m intervals at which `misses` or more of them miss in at most 5 % of cases,
+    whatever their correlation (Bonferroni; for more than one, Rueger 1978).
+
+    >>> simultaneous_level(10), simultaneous_level(32, misses=8)
+    (0.995, 0.9875)
+    """
+    if not 1 <= misses <= m:
+        raise ValueError(f"{misses} of {m} intervals cannot miss")
+    return 1 - 0.05 * misses / m
+
+
+def widening(level: float, other: float, degrees: int | None = None) -> float:
+    """How many times as wide as at `level` an interval is at the other level: by Student's quantiles, or by
+    the normal ones where no degrees are given.
+
+    >>> round(widening(0.95, 0.9875), 3)
+    1.274
+    """
+    return _quantile(_level(other), degrees) / _quantile(_level(level), degrees)
+
+
 def summaries(
     columns: Mapping[str, ArrayLike],
     *,
@@ -145,7 +228,14 @@ def prediction_half_width(sd: float, k: int, level: float = 0.95) -> float:
     """
     if k < 2:
         raise ValueError(f"a spread needs at least two draws, got k = {k}")
-    return float(stats.t.ppf((1 + _level(level)) / 2, k - 1)) * _finite(sd) * math.sqrt(1 + 1 / k)
+    return _quantile(_level(level), k - 1) * _finite(sd) * math.sqrt(1 + 1 / k)
+
+
+@cache
+def _quantile(level: float, degrees: int | None) -> float:
+    """Standard errors from the middle to either end of an interval."""
+    law = stats.norm if degrees is None else stats.t(degrees)
+    return float(law.ppf((1 + level) / 2))
 
 
 def _summaries(
@@ -181,20 +271,52 @@ def _summaries(
 
 def _percentiles(centred: Floats, statistic: str, level: float, seed: int) -> Floats:
     """Both ends [2, columns] of the percentile interval of centred columns [n, columns]."""
-    n = len(centred)
-    drawn = np.empty((max(RESAMPLES, math.ceil(2 * TAIL / (1 - level))), centred.shape[1]))
-    rng = np.random.default_rng(seed)
-    for start in range(0, len(drawn), _rows(n)):
-        part = drawn[start : start + _rows(n)]
-        index = rng.integers(n, size=(len(part), n)) + n * np.arange(len(part))[:, None]
-        weights = np.bincount(index.ravel(), minlength=index.size).reshape(index.shape) / n
-        means = weights @ centred
-        part[:] = (
+    n, start = len(centred), 0
+    drawn = np.empty((centred.shape[1], resamples(level)))
+    for (weights,) in resampled(n, level=level, seed=seed):
+        means = centred.T @ weights.T
+        drawn[:, start : start + len(weights)] = (
             means
             if statistic == "mean"
-            else np.sqrt(np.maximum(weights @ centred**2 - means**2, 0) * n / (n - 1))
+            else np.sqrt(np.maximum((centred**2).T @ weights.T - means**2, 0) * n / (n - 1))
         )
-    return np.asarray(np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0))
+        start += len(weights)
+    return percentile_ends(drawn, level)
+
+
+def resamples(level: float) -> int:
+    """How many resamples a percentile interval at that level takes."""
+    return max(RESAMPLES, math.ceil(2 * TAIL / (1 - level)))
+
+
+def resampled(*sizes: int, level: float, seed: int) -> Iterator[tuple[Floats, ...]]:
+    """The weights of every resample, some rows at a time: for each sample of n, [rows, n] that sum to 1 along
+    a row.
+    """
+    rng, rows, left = np.random.default_rng(seed), _rows(sum(sizes)), resamples(level)
+    while left:
+        take = min(rows, left)
+        yield tuple(_weights(rng, take, n) for n in sizes)
+        left -= take
+
+
+def _weights(rng: np.random.Generator, rows: int, n: int) -> Floats:
+    index = rng.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
+    return np.asarray(np.bincount(index.ravel(), minlength=index.size).reshape(index.shape) / n)
+
+
+def percentile_ends(drawn: Floats, level: float) -> Floats:
+    """Both ends [2, columns] of the percentile interval of resampled statistics [columns, resamples], whose
+    order is lost.
+    """
+    both = [(1 - level) / 2, (1 + level) / 2]
+    return np.concatenate(
+        [
+            np.quantile(drawn[start : start + BLOCK], both, axis=1, overwrite_input=True)
+            for start in range(0, len(drawn), BLOCK)
+        ],
+        axis=1,
+    )
 
 
 def _flipped(table: Floats, seed: int) -> Floats:

@@ -5,10 +5,14 @@ escaped. A page reads complete without script and style: cn.css gives the look, 
 filtering, choosing.
 """
 
+from collections.abc import Sequence
+
 from causalnb.fragments.elements import component, device, duration, note
 from causalnb.fragments.judged import claims, errata, grid, strip, strokes, verdicts
 from causalnb.fragments.live import Tile, explorer
 from causalnb.fragments.pages import KINDS, Part, matrix, rows, run_box
+
+Lines = list[Sequence[str]]  # of a table of texts
 
 (
     bar,
@@ -51,6 +55,7 @@ from causalnb.fragments.pages import KINDS, Part, matrix, rows, run_box
 
 __all__ = [
     "KINDS",
+    "Lines",
     "Part",
     "Tile",
     "bar",

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from causalnb.fragments import elements as ui
 from causalnb.ledger import ClaimRule, Row, Verdict, read_printed
 from causalnb.record import Record
-from causalnb.statistics import Estimate
+from causalnb.statistics import Estimate, Interval
 
 # Strips end at three tolerances to either side; what lies farther is drawn here, as an arrow.
 EDGE = 2.9
@@ -51,12 +51,10 @@ def strip_of(one: Verdict) -> str:
     )
 
 
-def _scaled(row: Row, estimate: Estimate) -> tuple[float, float, float]:
+def _scaled(row: Row, estimate: Estimate) -> Interval:
     """Point, low and high in the printed unit; where there is no interval, the point three times."""
     scale = row.scale(estimate.unit)
-    point, low, high = (
-        scale * (estimate.value if x is None else x) for x in (estimate.value, estimate.low, estimate.high)
-    )
+    point, low, high = (scale * x for x in estimate.interval)
     return point, low, high
 
 

@@ -23,7 +23,7 @@ from causalnb.ledger.patterns import Patterns, matches
 from causalnb.ledger.rules import CellRule, ClaimRule, EqualRule, FixedRule, Spread, Tolerance, read_printed
 from causalnb.parameters import Profile
 from causalnb.record import digest
-from causalnb.statistics import prediction_half_width
+from causalnb.statistics import prediction_half_width, simultaneous_level
 
 PROFILES: tuple[Profile, ...] = get_args(Profile)
 
@@ -261,7 +261,10 @@ def parse(chapter: str, source: str, spreads: Mapping[str, Any] | None = None) -
             known[at][id] = Spread.model_validate(spread)
     full = [
         row.model_copy(
-            update={"level": 1 - 0.05 / families[row.family] if row.family else 0.95, "spreads": found}
+            update={
+                "level": simultaneous_level(families[row.family]) if row.family else 0.95,
+                "spreads": found,
+            }
         )
         for row, found in zip(plain.rows, known, strict=True)
     ]

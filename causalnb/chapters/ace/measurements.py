@@ -22,9 +22,8 @@ from causalnb.chapters.ace.readings import individual, key_parts
 from causalnb.chapters.ace.strength import Point
 from causalnb.chapters.ace.truth import Corner
 from causalnb.record import MeasurementId
-from causalnb.statistics import Estimate, exact, logic, mean, proportion, summaries
+from causalnb.statistics import Estimate, Estimates, exact, logic, mean, proportion, summaries
 
-Estimates = dict[Any, Estimate]  # by MeasurementId, or by text where the data are not in it
 SETS = ("clean", "cw", "fgsm", "pgd")  # the rows of Table I
 PRINTED_SETS = ("mnist", "fashion_mnist")
 

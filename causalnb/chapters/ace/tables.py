@@ -16,12 +16,10 @@ from causalnb.chapters.ace.measurements import between_id, cell_id, direction
 from causalnb.chapters.ace.networks import Latents, Trained
 from causalnb.chapters.ace.readings import key_parts
 from causalnb.chapters.ace.strength import Point
-from causalnb.fragments import Tile
-from causalnb.statistics import Estimate
+from causalnb.fragments import Lines, Tile
+from causalnb.statistics import Estimate, Interval
 
-Lines = list[Sequence[str]]
 Found = Mapping[Any, Estimate]  # by MeasurementId
-Interval = tuple[float, float, float]  # value, low, high
 Budget = tuple[float, float, float, float]  # budget, value, low, high
 NAMES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 ATTACKS = {"fgsm": "FGSM", "pgd": "PGD", "cw": "C&W"}
@@ -83,7 +81,7 @@ def against_noise(found: Found, data: str, claim: str, scale: str) -> dict[str, 
     sources = {"attack": "claim", "placebo": "noise"}
     return {
         f"{key_parts(key)['reading']} {named}": {
-            name: _ends(found[claim_id(source, f"{claim}.{scale}", data, attack, key)])
+            name: found[claim_id(source, f"{claim}.{scale}", data, attack, key)].interval
             for name, source in sources.items()
         }
         for key in SHOWN
@@ -111,15 +109,11 @@ def over_budget(
     }
     return {
         title: {
-            kind: [(one.eps, *_ends(found[f"{one.id}.{what}"])) for one in line]
+            kind: [(one.eps, *found[f"{one.id}.{what}"].interval) for one in line]
             for kind, line in lines.items()
         }
         for title, what in titles.items()
     }
-
-
-def _ends(one: Estimate) -> Interval:
-    return one.value, one.value if one.low is None else one.low, one.value if one.high is None else one.high
 
 
 def parts(seen: Mapping[str, Mapping[str, float]], of: str = "logit.1") -> Lines:

@@ -7,8 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from causalnb.figstyle import BLUE, GREEN, INK, PURPLE, RULE, VERMILLION, style
-
-Interval = tuple[float, float, float]  # value, low, high
+from causalnb.statistics import Interval
 
 
 def line(shares: Sequence[float], margins: Sequence[float], slopes: Mapping[str, Sequence[float]]) -> Figure:

@@ -13,9 +13,7 @@ from causalnb.chapters.bench.conformance import Line
 from causalnb.chapters.bench.experiments import Attacked
 from causalnb.chapters.bench.networks import Net, Run
 from causalnb.chapters.bench.traps import Trap
-from causalnb.statistics import Estimate, exact, logic, proportion
-
-Estimates = dict[str, Estimate]
+from causalnb.statistics import Estimates, exact, logic, proportion
 
 
 def accuracies(run: Run, nets: Mapping[str, Net]) -> Estimates:

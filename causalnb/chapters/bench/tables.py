@@ -1,6 +1,6 @@
 """The tables of chapter 0 as texts: what is computed elsewhere, laid out. No number is made here."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from causalnb.attacks import ATTACKS, AttackResult, Evaluation
@@ -9,8 +9,8 @@ from causalnb.attacks.suites import renamed, steps_of
 from causalnb.chapters.bench.conformance import Line
 from causalnb.chapters.bench.experiments import Attacked
 from causalnb.chapters.bench.networks import Net, Run
+from causalnb.fragments import Lines
 
-Lines = list[Sequence[str]]
 SIGNS = {"pass": "✓", "fail": "✕", "exempt": "–", "not applicable": "–"}
 
 DEMANDS = (
