@@ -3,7 +3,7 @@
 import copy
 import pickle
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
@@ -236,7 +236,10 @@ def _side_by_side(store: Store, asked: Sequence[_Training], workers: int | None)
 
 
 def _uses(store: Store, training: _Training) -> list[record.Use]:
-    training.outcome(store)
+    own = copy.deepcopy(
+        training.model
+    )  # for a worker's worker is this process, and a key is of first weights
+    replace(training, model=own).outcome(store)
     return store.uses
 
 
