@@ -78,6 +78,10 @@ class Store:
         self._used(key, found[1], made=False, carried=True)
         return found[0]
 
+    def holds(self, key: Mapping[str, Any]) -> bool:
+        """Whether the entry is there, sound; no use of it."""
+        return self._find(key, "cpu") is not None
+
     def folder(self, key: Mapping[str, Any]) -> Path:
         """A folder for unfinished work on `key`, such as checkpoints; it goes when the entry is made."""
         folder = self.root / "work" / self._path(key).stem

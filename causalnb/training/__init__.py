@@ -3,6 +3,7 @@
 from causalnb.training.fitting import (
     Fit,
     Loss,
+    Score,
     accuracy,
     crop_flip,
     cross_entropy,
@@ -10,13 +11,15 @@ from causalnb.training.fitting import (
     mode,
     predict,
 )
-from causalnb.training.keeping import Stages, carried_key, train_or_load, trained
+from causalnb.training.keeping import Outcome, Stages, carried_key, train_or_load, trained
 from causalnb.training.recipe import Recipe
 
 __all__ = [
     "Fit",
     "Loss",
+    "Outcome",
     "Recipe",
+    "Score",
     "Stages",
     "accuracy",
     "carried_key",

@@ -1,5 +1,10 @@
 """Training: one `fit` for every model and every loss. Losses are functions; no attack is known here.
 
+A loss that has a state, or wants to know the epoch, is a module. Those of its parameters that ask for
+gradients are trained with the model's by the one optimiser, its buffers it writes itself, and both are
+checkpointed; its mode stays as it is. If it has a method `begin_epoch(epoch)`, each epoch begins with that,
+counted from 0.
+
 An epoch's randomness is a function of the recipe's seed and the epoch's number, and its end is checkpointed.
 So a training that was killed and begun again ends with the same weights, bit for bit, on the same device and
 threads.
@@ -22,16 +27,22 @@ from causalnb.store import identity
 from causalnb.training.recipe import Recipe
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+Score = Callable[[nn.Module], float]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A trained model, and for each epoch its number from 1, mean loss and `value` (what `evaluate` said, or
-    None).
+    """A trained model with its last weights, and the best ones.
+
+    history   for each epoch its number from 1, mean loss, `value` and `score` (what `evaluate` and `validate`
+              said, or None)
+    best      the weights by name, on the CPU, after the epoch with the highest score, the first of equals;
+              empty without `validate`
     """
 
     model: nn.Module
     history: list[dict[str, Any]]
+    best: dict[str, Tensor]
 
 
 def fit(
@@ -42,31 +53,26 @@ def fit(
     *,
     device: str | torch.device = "cpu",
     checkpoint: Path | None = None,
-    evaluate: Callable[[nn.Module], float] | None = None,
+    evaluate: Score | None = None,
+    validate: Score | None = None,
 ) -> Fit:
     """Train `model` in place, on `device`; modes and the global generators are afterwards as they were.
 
     loss         (model, images, labels) -> scalar; gradients that it leaves in the model do not count, and
-                 none stay
+                 none stay. A module is trained in place, too
     checkpoint   a file: where each epoch's end is kept, and where training goes on from after a kill
     evaluate     called with the model in evaluation mode after every epoch
+    validate     likewise; the higher its score the better the weights
 
-    Refused: a set without images, or without one label for each; a loss that is no longer a number.
+    Refused: a set without images, or without one label for each; a loss or a score that is no number.
     """
     refuse_unpaired(data.images, data.labels, of=data.name)
-    model.to(device)
+    state = {"model": model} | ({"loss": loss} if isinstance(loss, nn.Module) else {})
+    whole = nn.ModuleDict(state).to(device)
     images, labels = data.images.to(device), data.labels.to(device)
-    common: dict[str, Any] = {
-        "params": model.parameters(),
-        "lr": recipe.rate,
-        "weight_decay": recipe.weight_decay,
-        "foreach": True,
-    }
-    optimiser = (
-        optim.Adam(**common) if recipe.optimiser == "adam" else optim.SGD(**common, momentum=recipe.momentum)
-    )
-    identity = _identity(model, data, loss, recipe) if checkpoint else ""
-    history = _resume(checkpoint, identity, model, optimiser) if checkpoint and checkpoint.exists() else []
+    optimiser = _optimiser(whole, recipe)
+    identity = _identity(model, data, loss, recipe, validate) if checkpoint else ""
+    history, best = _resume(checkpoint, identity, whole, optimiser, recipe)
     bar = console.progress(
         range((recipe.epochs - len(history)) * math.ceil(len(labels) / recipe.batch)), what="training"
     )
@@ -74,14 +80,19 @@ def fit(
     ordered = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
     with mode(model, train=True), aside, ordered:
         for epoch in range(len(history), recipe.epochs):
-            mean = _train(model, images, labels, loss, recipe, epoch, optimiser, bar)
+            with _laid_out(model, recipe):
+                mean = _train(model, images, labels, loss, recipe, epoch, optimiser, bar)
             with mode(model, train=False):
                 value = float(evaluate(model)) if evaluate else None
-            history.append({"epoch": epoch + 1, "loss": mean, "value": value})
+                score = _number(validate(model), epoch) if validate else None
+            if score is not None and all(score > row["score"] for row in history):
+                best = {name: one.detach().to("cpu", copy=True) for name, one in model.state_dict().items()}
+            history.append({"epoch": epoch + 1, "loss": mean, "value": value, "score": score})
             if checkpoint:
-                store.write(checkpoint, _everything(model, optimiser), {"of": identity, "history": history})
+                everything = _everything(whole, optimiser, best)
+                store.write(checkpoint, everything, {"of": identity, "history": history})
     optimiser.zero_grad()
-    return Fit(model, history)
+    return Fit(model, history, best)
 
 
 def cross_entropy(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -134,17 +145,16 @@ def _train(
     if images.is_cuda:
         torch.cuda.manual_seed_all(shared)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(own)).to(images.device)
-    optimiser.param_groups[0]["lr"] = recipe.rate_in(epoch)
+    if begin_epoch := getattr(loss, "begin_epoch", None):
+        begin_epoch(epoch)
+    batches = torch.split(order, recipe.batch)
     total = torch.zeros((), device=images.device)
-    for places, _ in zip(torch.split(order, recipe.batch), bar, strict=False):
-        some = images[places]
-        if recipe.augmentation == "crop-flip":
-            some = crop_flip(
-                some,
-                torch.randint(0, 9, (len(some), 2), device=some.device),
-                torch.rand(len(some), device=some.device) < 0.5,
-            )
-        value = loss(model, some, labels[places])
+    for number, (places, _) in enumerate(zip(batches, bar, strict=False)):
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.rate_in(epoch + (number + 0.5) / len(batches))
+        some = _shown(images[places], recipe)
+        with torch.autocast(some.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            value = loss(model, some, labels[places])
         optimiser.zero_grad()
         value.backward()
         optimiser.step()
@@ -155,6 +165,51 @@ def _train(
             f"lower the learning rate ({recipe.rate}), or look for impossible values in the data."
         )
     return float(total) / len(labels)
+
+
+def _shown(images: Tensor, recipe: Recipe) -> Tensor:
+    """A batch as the recipe augments it and lays it out."""
+    if recipe.augmentation == "crop-flip":
+        images = crop_flip(
+            images,
+            torch.randint(0, 9, (len(images), 2), device=images.device),
+            torch.rand(len(images), device=images.device) < 0.5,
+        )
+    return images.contiguous(memory_format=torch.channels_last) if recipe.channels_last else images
+
+
+@contextmanager
+def _laid_out(model: nn.Module, recipe: Recipe) -> Iterator[None]:
+    """Inside, the weights lie as the recipe says. Whoever evaluates sees them in the common order, like all
+    who get them from the store.
+    """
+    try:
+        if recipe.channels_last:
+            _lay(model, torch.channels_last)
+        yield
+    finally:
+        if recipe.channels_last:
+            _lay(model, torch.contiguous_format)
+
+
+def _lay(model: nn.Module, form: torch.memory_format) -> None:
+    for values in (*model.parameters(), *model.buffers()):
+        if values.ndim == 4:
+            values.data = values.data.contiguous(memory_format=form)
+
+
+def _optimiser(whole: nn.Module, recipe: Recipe) -> optim.Optimizer:
+    """Over all that asks for gradients; what does not decay is a group of its own."""
+    parameters = list(whole.parameters())
+    groups: list[dict[str, Any]] = [{"params": parameters}]
+    if recipe.decay_on == "weights":
+        few = [one for one in parameters if one.ndim < 2]
+        groups = [{"params": [one for one in parameters if one.ndim >= 2]}]
+        groups += [{"params": few, "weight_decay": 0.0}]
+    common: dict[str, Any] = {"lr": recipe.rate, "weight_decay": recipe.weight_decay, "foreach": True}
+    if recipe.optimiser == "adam":
+        return optim.Adam(groups, **common)
+    return optim.SGD(groups, **common, momentum=recipe.momentum, nesterov=recipe.nesterov)
 
 
 def crop_flip(images: Tensor, shifts: Tensor, flips: Tensor) -> Tensor:
@@ -171,39 +226,65 @@ def crop_flip(images: Tensor, shifts: Tensor, flips: Tensor) -> Tensor:
     return torch.where(flips[:, None, None, None], chosen.flip(3), chosen)
 
 
-def _identity(model: nn.Module, data: Images, loss: Loss, recipe: Recipe) -> str:
-    """What a checkpoint must be of: the model with its weights, the data, the loss, the recipe."""
+def _number(score: float, epoch: int) -> float:
+    if math.isnan(score := float(score)):
+        raise UserError(
+            f"The validation score after epoch {epoch + 1} is nan: give a function whose higher values are "
+            "better weights."
+        )
+    return score
+
+
+def _identity(model: nn.Module, data: Images, loss: Loss, recipe: Recipe, validate: Score | None) -> str:
+    """What a checkpoint must be of: the model with its weights, the data, the loss, the recipe, the score."""
     frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
-    return identity.digest([model, frozen, data, loss, recipe], "the training")
+    return identity.digest([model, frozen, data, loss, recipe, validate], "the training")
 
 
-def _everything(model: nn.Module, optimiser: optim.Optimizer) -> dict[str, Tensor]:
-    """Weights, buffers and, by the parameters' numbers, the optimiser's state; the schedule and the seeds
-    follow from the epoch.
+def _everything(whole: nn.Module, optimiser: optim.Optimizer, best: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights and buffers of the model and the loss, the best weights and, by the parameters' numbers, the
+    optimiser's state; the schedule and the seeds follow from the epoch.
     """
-    parts = {"model": model.state_dict(), **optimiser.state_dict()["state"]}
-    return {f"{part}.{name}": values for part, named in parts.items() for name, values in named.items()}
+    parts = {"best": best, **optimiser.state_dict()["state"]}
+    state = {f"{part}.{name}": values for part, named in parts.items() for name, values in named.items()}
+    return whole.state_dict() | state
 
 
-def _resume(file: Path, identity: str, model: nn.Module, optimiser: optim.Optimizer) -> list[dict[str, Any]]:
-    """Put everything where the checkpoint saw it; the history so far, empty where there is nothing to go on
-    from.
+def _resume(
+    file: Path | None, identity: str, whole: nn.Module, optimiser: optim.Optimizer, recipe: Recipe
+) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
+    """Put everything where the checkpoint saw it; the history so far and the best weights, empty where there
+    is nothing to go on from.
     """
+    if file is None or not file.exists():
+        return [], {}
     try:
         kept, header = store.read(file)
     except store.Damaged as error:
         console.say(f"{error}: the training begins anew.")
-        return []
+        return [], {}
     if header.get("of") != identity:
         console.say(
             f"{file} is of another training (model, data, loss or recipe differ): this one begins anew and "
             "replaces it."
         )
-        return []
-    model.load_state_dict({name: kept.pop(f"model.{name}") for name in model.state_dict()})
-    state: dict[int, dict[str, Tensor]] = {}
+        return [], {}
+    whole.load_state_dict({name: kept.pop(name) for name in whole.state_dict()})
+    parts: dict[str, dict[str, Tensor]] = {"best": {}}
     for place, values in kept.items():
-        number, _, name = place.partition(".")
-        state.setdefault(int(number), {})[name] = values
+        part, _, name = place.partition(".")
+        parts.setdefault(part, {})[name] = values
+    best = parts.pop("best")
+    state = {int(number): _as_trained(named, recipe) for number, named in parts.items()}
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return list(header["history"])
+    return list(header["history"]), best
+
+
+def _as_trained(named: dict[str, Tensor], recipe: Recipe) -> dict[str, Tensor]:
+    """An optimiser's state of one parameter, as it lay in memory."""
+    return {
+        name: one.contiguous(memory_format=torch.channels_last)
+        if recipe.channels_last and one.ndim == 4
+        else one
+        for name, one in named.items()
+    }

@@ -1,21 +1,49 @@
 """Networks trained through the store: a training is paid once, for all who ask for it."""
 
-from collections.abc import Mapping, Sequence
+import copy
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
 
+from causalnb import processes, record
 from causalnb.data.images import Images
-from causalnb.store import Store, identity, memo
+from causalnb.store import Store, identity, key_of, memo
 from causalnb.store.closure import PACKAGE
-from causalnb.training.fitting import Loss, accuracy, fit
+from causalnb.training.fitting import Loss, Score, accuracy, fit
 from causalnb.training.recipe import Recipe
 
 Stages = Sequence[tuple[Loss, Recipe]]
+WEIGHTS, BEST, SCORES = "weights.", "best.", "scores"
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a training led to: `model` has the weights after the last epoch, and evaluates.
+
+    curve    [epochs] accuracies on the test images after every epoch of all stages; [0] without them
+    scores   [epochs] what `validate` said; [0] without it
+    best     the weights by name after the epoch with the highest score, the first of equals; none without it
+    """
+
+    model: nn.Module
+    curve: Tensor
+    scores: Tensor
+    best: dict[str, Tensor]
+
+    def at_best(self) -> nn.Module:
+        """A copy of the model with the best weights."""
+        model = copy.deepcopy(self.model)
+        model.load_state_dict(self.best)
+        return model
+
+
+@overload
 def train_or_load(
     store: Store,
     name: str,
@@ -23,44 +51,126 @@ def train_or_load(
     stages: Stages,
     data: Images,
     *,
+    seeds: None = None,
     test: Images | None = None,
+    validate: Score | None = None,
     device: str | torch.device = "cpu",
-) -> Tensor:
+    workers: int | None = 1,
+) -> Outcome: ...
+
+
+@overload
+def train_or_load(
+    store: Store,
+    name: str,
+    model: Callable[[int], nn.Module],
+    stages: Stages,
+    data: Images,
+    *,
+    seeds: Sequence[int],
+    test: Images | None = None,
+    validate: Score | None = None,
+    device: str | torch.device = "cpu",
+    workers: int | None = 1,
+) -> list[Outcome]: ...
+
+
+def train_or_load(
+    store: Store,
+    name: str,
+    model: Any,
+    stages: Stages,
+    data: Images,
+    *,
+    seeds: Sequence[int] | None = None,
+    test: Images | None = None,
+    validate: Score | None = None,
+    device: str | torch.device = "cpu",
+    workers: int | None = 1,
+) -> Any:
     """Give `model` the weights that training leads to, and leave it in evaluation mode on `device`.
 
-    name     of the network and its data; with stages and data, what carried weights are known by
-    stages   losses with their recipes, one training after the other
-    test     images on which the accuracy is taken after every epoch
-
-    Returns the accuracies on `test` after all epochs, [epochs]; nothing, [0], without it.
+    name       of the network and its data; with stages and data, what carried weights are known by. Where a
+               stage computes in bfloat16, the store and the record say so behind it
+    stages     losses with their recipes, one training after the other; each begins with its loss as given
+    seeds      several trainings, an entry each: `model` makes a network from a seed, which is added to the
+               seeds of the recipes, and a list of outcomes comes back
+    test       images on which the accuracy is taken after every epoch
+    validate   the score of a model, taken after every epoch: the higher, the better its weights
+    workers    at most so many trainings at once, each in a fresh process (None: one a core). On the CPU,
+               where this process has one thread, as they have, so that the weights are the same
     """
-    kept = store.carried(carried_key(name, stages, data), device=device)
-    if kept is None:
-        kept = memo(
-            store,
-            name,
+    if isinstance(model, nn.Module) != (seeds is None):
+        raise ValueError("model is a network, or with seeds a function from a seed to one")
+    if any(recipe.precision != "float32" for _, recipe in stages):
+        name += ", bfloat16"
+    asked = partial(
+        _Training, name=name, data=data, test=test, validate=validate, device=torch.device(device)
+    )
+    if seeds is None:
+        return asked(model=model, stages=list(stages)).outcome(store)
+    each = [asked(model=model(seed), stages=_seeded(stages, seed)) for seed in seeds]
+    if workers != 1:
+        _side_by_side(store, each, workers)
+    return [one.outcome(store) for one in each]
+
+
+@dataclass(frozen=True)
+class _Training:
+    """One training that is asked for."""
+
+    name: str
+    model: nn.Module
+    stages: list[tuple[Loss, Recipe]]
+    data: Images
+    test: Images | None
+    validate: Score | None
+    device: torch.device
+
+    def outcome(self, store: Store) -> Outcome:
+        """From the store, where it is carried or kept, else made; the model has the weights then."""
+        kept = store.carried(self._carried(), device=self.device)
+        if kept is None:
+            kept = memo(store, self.name, self._made())
+        self.model.load_state_dict(_part(kept, WEIGHTS))
+        self.model.to(self.device).eval()
+        scores = kept.get(SCORES, torch.zeros(0)).cpu()
+        return Outcome(self.model, kept["curve"].cpu(), scores, _part(kept, BEST))
+
+    def is_kept(self, store: Store) -> bool:
+        """Whether nothing is left to train."""
+        return store.holds(self._carried()) or store.holds(key_of(self.name, self._made()))
+
+    def can_leave(self) -> bool:
+        """Whether this process, with one thread on the CPU, can hand the training to another."""
+        try:
+            pickle.dumps((self.model, self.stages, self.validate))
+        except (pickle.PicklingError, AttributeError, TypeError):
+            return False
+        return self.device.type == "cpu" and torch.get_num_threads() == 1
+
+    def _carried(self) -> dict[str, Any]:
+        return carried_key(self.name, self.stages, self.data, self.validate)
+
+    def _made(self) -> "partial[dict[str, Tensor]]":
+        return partial(
             trained,
-            model,
-            stages=list(stages),
-            data=data,
-            test=test,
-            device=torch.device(device),
+            self.model,
+            stages=self.stages,
+            data=self.data,
+            test=self.test,
+            device=self.device,
+            validate=self.validate,
         )
-    weights = {part.removeprefix(WEIGHTS): one for part, one in kept.items() if part.startswith(WEIGHTS)}
-    model.load_state_dict(weights)
-    model.to(device).eval()
-    return kept["curve"].cpu()
 
 
-WEIGHTS = "weights."
-
-
-def carried_key(name: str, stages: Stages, data: Images) -> dict[str, Any]:
-    """The key of weights that the book carries: of losses of the package their names, and no code; of recipes
-    what differs from their defaults.
+def carried_key(name: str, stages: Stages, data: Images, validate: Score | None = None) -> dict[str, Any]:
+    """The key of weights that the book carries: of losses and scores of the package their names, and no code;
+    of recipes what differs from their defaults.
     """
     told = [[_told(loss), recipe.model_dump(exclude_defaults=True)] for loss, recipe in stages]
-    return {"what": name, "carried": told, "data": data.digest}
+    key = {"what": name, "carried": told, "data": data.digest}
+    return key if validate is None else key | {"validate": _told(validate)}
 
 
 def trained(
@@ -70,26 +180,75 @@ def trained(
     data: Images,
     test: Images | None,
     device: torch.device,
+    validate: Score | None = None,
     work: Path | None = None,
 ) -> dict[str, Tensor]:
-    """The weights ("weights.NAME") after all stages, and "curve", the accuracies on `test` after each epoch.
+    """The weights ("weights.NAME") after all stages, "curve", the accuracies on `test` after each epoch, and
+    with `validate` its "scores" and the best weights ("best.NAME").
 
     work    the folder of the stages' checkpoints
     """
     curve: list[float] = []
+    scores: list[float] = []
+    best: dict[str, Tensor] = {}
     for number, (loss, recipe) in enumerate(stages):
         checkpoint = work / f"stage-{number}" if work else None
         evaluate = None if test is None else _on(test)
-        made = fit(model, data, loss, recipe, device=device, checkpoint=checkpoint, evaluate=evaluate)
+        own = copy.deepcopy(loss) if isinstance(loss, nn.Module) else loss
+        made = fit(
+            model,
+            data,
+            own,
+            recipe,
+            device=device,
+            checkpoint=checkpoint,
+            evaluate=evaluate,
+            validate=validate,
+        )
         curve += [epoch["value"] for epoch in made.history if test is not None]
-    weights: Mapping[str, Tensor] = model.state_dict()
-    return {"curve": torch.tensor(curve, dtype=torch.float64)} | {
-        f"{WEIGHTS}{part}": one for part, one in weights.items()
+        these = [epoch["score"] for epoch in made.history if validate is not None]
+        if made.best and (not best or max(these) > max(scores)):
+            best = made.best
+        scores += these
+    kept = {
+        name: torch.tensor(row, dtype=torch.float64) for name, row in (("curve", curve), (SCORES, scores))
     }
+    weights: Mapping[str, Tensor] = model.state_dict()
+    return (
+        kept
+        | {f"{WEIGHTS}{name}": one for name, one in weights.items()}
+        | {f"{BEST}{name}": one for name, one in best.items()}
+    )
 
 
-def _told(loss: Loss) -> str:
-    """The name of a loss of the package; of another, and of one without its own name, all that it does."""
+def _seeded(stages: Stages, seed: int) -> list[tuple[Loss, Recipe]]:
+    return [(loss, recipe.model_copy(update={"seed": recipe.seed + seed})) for loss, recipe in stages]
+
+
+def _side_by_side(store: Store, asked: Sequence[_Training], workers: int | None) -> None:
+    """Make what is missing, where another process can; the store then holds it, and knows it as made."""
+    missing = [one for one in asked if one.can_leave() and not one.is_kept(store)]
+    if len(missing) > 1:
+        elsewhere = partial(_uses, Store(store.root, store.layers))
+        for uses in processes.map(elsewhere, missing, workers=workers):
+            known = {use.digest for use in store.uses}
+            store.uses += [use for use in uses if use.digest not in known]
+
+
+def _uses(store: Store, training: _Training) -> list[record.Use]:
+    own = copy.deepcopy(
+        training.model
+    )  # for a worker's worker is this process, and a key is of first weights
+    replace(training, model=own).outcome(store)
+    return store.uses
+
+
+def _part(kept: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): one for name, one in kept.items() if name.startswith(prefix)}
+
+
+def _told(loss: Loss | Score) -> str:
+    """The name of a loss or score of the package; of another, and of one without a name, all that it does."""
     name = getattr(loss, "__qualname__", "<")
     ours = str(getattr(loss, "__module__", "")).split(".")[0] == PACKAGE
     return name if ours and "<" not in name else identity.digest(loss, "the loss")

@@ -3,7 +3,7 @@
 import dis
 import importlib
 import sys
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import CodeType, ModuleType
 
@@ -66,7 +66,7 @@ def calls():
     for name, loss in losses.items():
         asked = {"stages": [(loss, recipe)], "data": some, "test": some, "device": "cpu"}
         found[f"{name} training"] = training.trained, (lenet(classes=3, size=12),), asked
-    asked = {"stages": [(elbo_loss(beta=2.0), recipe)], "data": some, "test": None, "device": "cpu"}
+    asked = {"stages": [(partial(elbo_loss, beta=2.0), recipe)], "data": some, "test": None, "device": "cpu"}
     found["vae"] = training.trained, (beta_vae(classes=3, size=12),), asked
     return found
 

@@ -89,18 +89,19 @@ def test_a_walk_is_its_trainings_one_after_the_other_bit_for_bit(tmp_path, by_fi
 
 def test_the_curve_has_an_accuracy_for_every_epoch_of_every_stage(tmp_path, by_fits):
     model = mlp()
-    curve = train_or_load(Store(tmp_path), WHAT, model, walk(), images(), test=images("test", seed=1))
+    curve = train_or_load(Store(tmp_path), WHAT, model, walk(), images(), test=images("test", seed=1)).curve
     assert curve.tolist() == by_fits[1] and len(curve) == FIRST.epochs + SECOND.epochs
     assert curve[-1] == accuracy(model, images("test", seed=1))
 
 
 def test_without_images_to_test_on_the_curve_is_empty(tmp_path):
-    assert train_or_load(Store(tmp_path), WHAT, mlp(), walk(), images()).shape == (0,)
+    made = train_or_load(Store(tmp_path), WHAT, mlp(), walk(), images())
+    assert made.curve.shape == made.scores.shape == (0,) and made.best == {}
 
 
 def test_the_second_who_asks_gets_weights_and_curve_from_the_store(tmp_path):
     steps, first, second = [], mlp(), mlp()
-    curve = train_or_load(
+    made = train_or_load(
         Store(tmp_path), WHAT, first, walk(Counted(steps)), images(), test=images("test", seed=1)
     )
     assert len(steps) == STEPS * (FIRST.epochs + SECOND.epochs)
@@ -108,7 +109,7 @@ def test_the_second_who_asks_gets_weights_and_curve_from_the_store(tmp_path):
     again = train_or_load(
         store, WHAT, second, walk(Counted([], last=0)), images(), test=images("test", seed=1)
     )
-    assert same(first, second) and torch.equal(again, curve)
+    assert same(first, second) and torch.equal(again.curve, made.curve)
     assert [(use.what, use.made) for use in store.uses] == [(WHAT, False)]
 
 
@@ -206,8 +207,8 @@ def test_killed_and_begun_again_trains_only_what_was_left_and_ends_the_same_bit_
     with pytest.raises(Killed):
         train_or_load(Store(tmp_path), WHAT, mlp(), walk(Counted([], killed_after)), images(), test=test)
     assert Store(tmp_path).entries() == []
-    curve = train_or_load(Store(tmp_path), WHAT, model, walk(Counted(steps)), images(), test=test)
-    assert same(model, by_fits[0]) and curve.tolist() == by_fits[1] and len(steps) == left
+    made = train_or_load(Store(tmp_path), WHAT, model, walk(Counted(steps)), images(), test=test)
+    assert same(model, by_fits[0]) and made.curve.tolist() == by_fits[1] and len(steps) == left
     assert len(Store(tmp_path).entries()) == 1 and list((tmp_path / "work").iterdir()) == []
 
 
@@ -272,7 +273,7 @@ def test_carried_weights_are_taken_whatever_the_code_is_and_the_use_says_so(tmp_
     monkeypatch.setattr(record, "code_digest", lambda path: "edited")
     monkeypatch.setattr(training.keeping, "fit", None)
     store, model = carried(tmp_path, [("cross_entropy", TOLD)]), mlp()
-    curve = train_or_load(store, WHAT, model, [(cross_entropy, recipe)], images())
+    curve = train_or_load(store, WHAT, model, [(cross_entropy, recipe)], images()).curve
     assert same(model, mlp(seed=7)) and curve.tolist() == [0.5, 0.75] and not model.training
     [use] = store.uses
     assert (use.what, use.made, use.carried) == (WHAT, False, True)
@@ -311,9 +312,13 @@ def asked_for(monkeypatch, digests):
     """The keys of carried weights that both chapters ask for at the laptop profile; no data are needed."""
     keys = []
 
-    def noted(store, name, model, stages, data, **rest):
-        keys.append(carried_key(name, stages, data))
-        return torch.zeros(1)
+    def noted(store, name, model, stages, data, *, seeds=None, **rest):
+        outcomes = []
+        for seed in seeds or [0]:
+            its = [(loss, one.model_copy(update={"seed": one.seed + seed})) for loss, one in stages]
+            keys.append(carried_key(name, its, data))
+            outcomes.append(training.Outcome(model, torch.zeros(1), torch.zeros(0), {}))
+        return outcomes if seeds else outcomes[0]
 
     monkeypatch.setattr(training, "train_or_load", noted)
 

@@ -2,8 +2,10 @@
 it, beta-VAEs.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +60,12 @@ def trained(run: Run, name: str, *, seed: int | None = None, momentum: float | N
 
     seed, momentum   other than the parameters say, for the trainings beside the first
     """
+    [one] = trainings(run, name, seeds=[run.p.seed if seed is None else seed], momentum=momentum)
+    return one
+
+
+def trainings(run: Run, name: str, *, seeds: Sequence[int], momentum: float | None = None) -> list[Trained]:
+    """The same with each of the seeds."""
     p = run.p
     recipe = training.Recipe(
         optimiser=p.optimiser,
@@ -65,15 +73,30 @@ def trained(run: Run, name: str, *, seed: int | None = None, momentum: float | N
         momentum=p.momentum if momentum is None else momentum,
         epochs=p.epochs_for(name),
         batch=p.batch,
-        seed=p.seed if seed is None else seed,
     )
     train, test = run.load(name, "train"), run.load(name, "test")
-    model = lenet(variant=p.variant, classes=len(train.classes), seed=recipe.seed)
-    network = f"LeNet on {name}" if p.variant == PLAIN else f"LeNet ({p.variant}) on {name}"
-    stages = [(training.cross_entropy, recipe)]
-    curve = training.train_or_load(run.store, network, model, stages, train, test=test, device=run.device)
+    outcomes = training.train_or_load(
+        run.store,
+        f"LeNet on {name}" if p.variant == PLAIN else f"LeNet ({p.variant}) on {name}",
+        lambda seed: lenet(variant=p.variant, classes=len(train.classes), seed=seed),
+        [(training.cross_entropy, recipe)],
+        train,
+        seeds=seeds,
+        test=test,
+        device=run.device,
+        workers=workers(train),
+    )
     drawn = data.draw(test, min(p.n_images, len(test)), seed=p.image_seed)
-    return Trained(name, recipe, model, train, drawn, curve)
+    recipes = [recipe.model_copy(update={"seed": seed}) for seed in seeds]
+    return [
+        Trained(name, its, one.model, train, drawn, one.curve)
+        for its, one in zip(recipes, outcomes, strict=True)
+    ]
+
+
+def workers(train: Images) -> int | None:
+    """One a core; on few images a training is over before another process has begun."""
+    return None if len(train) > 10_000 else 1
 
 
 def others(run: Run, name: str) -> dict[str, list[Trained]]:
@@ -85,28 +108,39 @@ def others(run: Run, name: str) -> dict[str, list[Trained]]:
     """
     p = run.p
     seeds = range(p.seed, p.seed + p.n_trainings)
-    with_momentum = [
-        trained(run, name, seed=seed, momentum=p.other_momentum) for seed in seeds if p.other_momentum
-    ]
-    return {"plain": [trained(run, name, seed=seed) for seed in seeds[1:]], "momentum": with_momentum}
+    with_momentum = seeds if p.other_momentum else []
+    return {
+        "plain": trainings(run, name, seeds=seeds[1:]),
+        "momentum": trainings(run, name, seeds=with_momentum, momentum=p.other_momentum),
+    }
 
 
 def generator(run: Run, net: Trained, *, beta: float, seed: int) -> vae.BetaVAE:
     """A beta-VAE trained on the network's training images (III-B3)."""
+    [one] = generators(run, net, beta=beta, seeds=[seed])
+    return one
+
+
+def generators(run: Run, net: Trained, *, beta: float, seeds: Sequence[int]) -> list[vae.BetaVAE]:
+    """The same with each of the seeds."""
     train, batch = net.train, 64
-    recipe = training.Recipe(
-        optimiser="adam",
-        rate=1e-3,
-        epochs=max(1, round(run.p.vae_steps * batch / len(train))),
-        batch=batch,
-        seed=seed,
+    epochs = max(1, round(run.p.vae_steps * batch / len(train)))
+    outcomes = training.train_or_load(
+        run.store,
+        f"beta-VAE ({beta:g}) on {net.name}",
+        lambda seed: vae.beta_vae(classes=len(train.classes), size=train.images.shape[-1], seed=seed),
+        [
+            (
+                partial(vae.elbo_loss, beta=beta),
+                training.Recipe(optimiser="adam", rate=1e-3, epochs=epochs, batch=batch),
+            )
+        ],
+        train,
+        seeds=seeds,
+        device=run.device,
+        workers=workers(train),
     )
-    model = vae.beta_vae(classes=len(train.classes), size=train.images.shape[-1], seed=seed)
-    stages = [(vae.elbo_loss(beta=beta), recipe)]
-    training.train_or_load(
-        run.store, f"beta-VAE ({beta:g}) on {net.name}", model, stages, train, device=run.device
-    )
-    return model
+    return [cast(vae.BetaVAE, one.model) for one in outcomes]
 
 
 @dataclass(frozen=True)
@@ -136,14 +170,15 @@ def latents(run: Run, net: Trained) -> list[Latents]:
     """
     p, found = run.p, []
     test = run.load(net.name).take(slice(1000))
-    for beta, seed in [(p.vae_beta, p.seed + i) for i in range(p.n_trainings)] + [
-        (beta, p.seed) for beta in BETAS if beta != p.vae_beta
-    ]:
-        model = generator(run, net, beta=beta, seed=seed)
-        images, labels = samples(run, net, model, n=100)
-        right = int((training.predict(net.model, images).argmax(1) == labels).sum())
-        kl = vae.latent_kl(model, test.images.to(run.device), test.labels.to(run.device)).cpu()
-        found.append(Latents(beta, seed, kl, (right, len(labels)), images[: len(test.classes)].cpu()))
+    seeds = {p.vae_beta: range(p.seed, p.seed + p.n_trainings)} | {
+        beta: range(p.seed, p.seed + 1) for beta in BETAS if beta != p.vae_beta
+    }
+    for beta, its in seeds.items():
+        for seed, model in zip(its, generators(run, net, beta=beta, seeds=its), strict=True):
+            images, labels = samples(run, net, model, n=100)
+            right = int((training.predict(net.model, images).argmax(1) == labels).sum())
+            kl = vae.latent_kl(model, test.images.to(run.device), test.labels.to(run.device)).cpu()
+            found.append(Latents(beta, seed, kl, (right, len(labels)), images[: len(test.classes)].cpu()))
     return found
 
 

@@ -11,8 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from causalnb.training import Loss
-
 ACTIVE = 0.01  # nats: a latent that carries more is active
 
 
@@ -58,18 +56,14 @@ def _layers(*widths: int) -> nn.Sequential:
     return nn.Sequential(*[layer for pair in pairs for layer in pair][:-1])
 
 
-def elbo_loss(*, beta: float = 10.0) -> Loss:
+def elbo_loss(model: Any, images: Tensor, labels: Tensor, *, beta: float = 10.0) -> Tensor:
     """The loss of `training.fit`: reconstruction plus beta times KL, nats an image; z by torch's generator,
     which `fit` seeds.
     """
-
-    def loss(model: Any, images: Tensor, labels: Tensor) -> Tensor:
-        mean, log_variance = model.encode(images, labels)
-        z = mean + torch.randn_like(mean) * (log_variance / 2).exp()
-        reconstruction = F.binary_cross_entropy_with_logits(model.decode(z, labels), images, reduction="sum")
-        return (reconstruction + beta * _kl(mean, log_variance).sum()) / len(images)
-
-    return loss
+    mean, log_variance = model.encode(images, labels)
+    z = mean + torch.randn_like(mean) * (log_variance / 2).exp()
+    reconstruction = F.binary_cross_entropy_with_logits(model.decode(z, labels), images, reduction="sum")
+    return (reconstruction + beta * _kl(mean, log_variance).sum()) / len(images)
 
 
 def _kl(mean: Tensor, log_variance: Tensor) -> Tensor:

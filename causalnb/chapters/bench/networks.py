@@ -62,8 +62,8 @@ def _plain(run: Run) -> tuple[nn.Module, Tensor]:
     model = models.lenet(classes=len(train.classes), seed=run.p.seed)
     stages = [(training.cross_entropy, recipe)]
     name = f"LeNet on {run.p.data}, plain"
-    curve = training.train_or_load(run.store, name, model, stages, train, test=test, device=run.device)
-    return model, curve
+    made = training.train_or_load(run.store, name, model, stages, train, test=test, device=run.device)
+    return model, made.curve
 
 
 def _robust(run: Run) -> tuple[nn.Module, Tensor]:
@@ -89,5 +89,5 @@ def _robust(run: Run) -> tuple[nn.Module, Tensor]:
         )
         for number, (eps, epochs) in enumerate(budgets)
     ]
-    curve = training.train_or_load(run.store, name, model, stages, train, test=test, device=run.device)
-    return model, curve
+    made = training.train_or_load(run.store, name, model, stages, train, test=test, device=run.device)
+    return model, made.curve

@@ -43,20 +43,51 @@ def test_a_network_is_trained_once(monkeypatch, run, net):
     )
 
 
+@pytest.fixture
+def asked_for(monkeypatch):
+    """What trainings are asked for, each as (name, recipe, model, data, settings); none is made."""
+    asked = []
+
+    def noted(store, name, model, stages, data, *, seeds, **settings):
+        [(_, recipe)] = stages
+        models = [model(seed).eval() for seed in seeds]
+        for seed, one in zip(seeds, models, strict=True):
+            its = recipe.model_copy(update={"seed": recipe.seed + seed})
+            asked.append((name, its, one, data, settings))
+        return [training.Outcome(one, torch.zeros(2), torch.zeros(0), {}) for one in models]
+
+    monkeypatch.setattr(training, "train_or_load", noted)
+    return asked
+
+
+def run_with(run, **changed):
+    p = run.p.model_copy(update=changed)
+    return SimpleNamespace(p=p, store=run.store, device=run.device, load=run.load)
+
+
 @pytest.mark.parametrize(("momentum", "with_momentum"), [(0.9, [(5, 0.9), (6, 0.9), (7, 0.9)]), (0.0, [])])
 def test_beside_the_first_training_stand_the_next_seeds_and_every_seed_with_momentum(
-    monkeypatch, momentum, with_momentum
+    asked_for, run, momentum, with_momentum
 ):
-    monkeypatch.setattr(networks, "trained", lambda run, name, *, seed=None, momentum=None: (seed, momentum))
-    run = SimpleNamespace(p=SimpleNamespace(seed=5, n_trainings=3, other_momentum=momentum))
-    assert networks.others(run, "digits") == {"plain": [(6, None), (7, None)], "momentum": with_momentum}
+    found = networks.others(run_with(run, seed=5, n_trainings=3, other_momentum=momentum), "digits")
+    told = {which: [(one.seed, one.recipe.momentum) for one in several] for which, several in found.items()}
+    assert told == {"plain": [(6, run.p.momentum), (7, run.p.momentum)], "momentum": with_momentum}
+    assert [one.recipe for several in found.values() for one in several] == [call[1] for call in asked_for]
 
 
-def test_one_training_has_none_beside_it(monkeypatch):
-    monkeypatch.setattr(networks, "trained", lambda run, name, *, seed=None, momentum=None: (seed, momentum))
-    assert networks.others(
-        SimpleNamespace(p=SimpleNamespace(seed=0, n_trainings=1, other_momentum=0.0)), "digits"
-    ) == {"plain": [], "momentum": []}
+def test_one_training_has_none_beside_it(asked_for, run):
+    found = networks.others(run_with(run, seed=0, n_trainings=1, other_momentum=0.0), "digits")
+    assert found == {"plain": [], "momentum": []} and asked_for == []
+
+
+def test_only_trainings_on_many_images_are_worth_a_process_each(asked_for, run):
+    networks.trained(run, "digits")
+    few, labels = run.load("digits", "train"), torch.arange(10_001) % 10
+    large = replace(few, images=few.images[:1].expand(10_001, -1, -1, -1), labels=labels)
+    some = run_with(run)
+    some.load = lambda name, split="test": large if split == "train" else run.load("digits")
+    networks.trained(some, "mnist")
+    assert [settings["workers"] for *_, settings in asked_for] == [1, None]
 
 
 @pytest.mark.parametrize(
@@ -64,26 +95,13 @@ def test_one_training_has_none_beside_it(monkeypatch):
     [(None, None, (3, 0.5)), (4, None, (4, 0.5)), (None, 0.9, (3, 0.9)), (0, 0.0, (0, 0.0))],
 )
 def test_a_training_takes_the_seed_and_momentum_that_are_given_else_the_parameters(
-    monkeypatch, run, seed, momentum, recipe
+    asked_for, run, seed, momentum, recipe
 ):
-    walks = []
-    monkeypatch.setattr(
-        training,
-        "train_or_load",
-        lambda store, name, model, stages, data, **rest: walks.append(stages[0][1]) or torch.zeros(2),
+    one = networks.trained(
+        run_with(run, seed=3, momentum=0.5, optimiser="sgd"), "digits", seed=seed, momentum=momentum
     )
-    asked = SimpleNamespace(
-        p=run.p.model_copy(update={"seed": 3, "momentum": 0.5, "optimiser": "sgd"}),
-        store=run.store,
-        device=run.device,
-        load=run.load,
-    )
-    one = networks.trained(asked, "digits", seed=seed, momentum=momentum)
-    assert (
-        (walks[0].seed, walks[0].momentum) == recipe
-        and (one.seed, one.recipe.momentum) == recipe
-        and one.recipe == walks[0]
-    )
+    [(_, its, *_)] = asked_for
+    assert (its.seed, its.momentum) == recipe == (one.seed, one.recipe.momentum) and one.recipe == its
     assert torch.equal(one.model.fc3.weight, lenet(seed=recipe[0]).fc3.weight)
 
 
@@ -139,24 +157,17 @@ def test_latents_are_measured_on_test_images_and_samples_shown_to_the_network(ru
     )
 
 
-def test_a_generator_is_trained_for_about_the_steps_that_are_asked_for(monkeypatch, run, net):
-    walks = []
-    monkeypatch.setattr(
-        training,
-        "train_or_load",
-        lambda store, name, model, stages, data, **rest: walks.append((name, stages[0][1], len(data))),
-    )
+def test_a_generator_is_trained_for_about_the_steps_that_are_asked_for(asked_for, run, net):
     for steps in (1, 300, 10_000):
-        asked = SimpleNamespace(
-            p=run.p.model_copy(update={"vae_steps": steps}), store=run.store, device=run.device
-        )
-        networks.generator(asked, net, beta=4.0, seed=2)
-        what, recipe, n = walks[-1]
+        networks.generator(run_with(run, vae_steps=steps), net, beta=4.0, seed=2)
+        what, recipe, model, train, _ = asked_for[-1]
         assert (what, recipe.seed) == ("beta-VAE (4) on digits", 2)
+        first = vae.beta_vae(seed=2).encoder[0].weight
+        assert torch.equal(model.encoder[0].weight, first)
         assert (
             recipe.epochs == 1
             if steps == 1
-            else recipe.epochs * n / recipe.batch == pytest.approx(steps, rel=0.05)
+            else recipe.epochs * len(train) / recipe.batch == pytest.approx(steps, rel=0.05)
         )
 
 
