@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from benchmarks.measure import Comparison, cost, side_by_side
 from causalnb import data
-from causalnb.attacks import AttackResult, Evaluation, Step, ball, evaluate, run
+from causalnb.attacks import AttackResult, ball, evaluate, run
+from causalnb.attacks.suites import Evaluation, Step
 from causalnb.models import lenet, load
 from causalnb.paths import find_book
 

@@ -173,8 +173,9 @@ def attack(
 ) -> None:
     """Attack a model of your own: the sanity panel, a table of attacks, and a record."""
     from causalnb import data, models, notebook, record
-    from causalnb.attacks import SUITES, records
+    from causalnb.attacks import records
     from causalnb.attacks.report import budget, facts, report
+    from causalnb.attacks.suites import SUITES
     from causalnb.store import Store
 
     for what, value, known in (("suite", suite, tuple(SUITES)), ("norm", norm, ("linf", "l2"))):

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from causalnb import attacks, cli, data, models, record, training
-from causalnb.attacks import panel
+from causalnb.attacks import panel, suites
 
 ROOT = Path(__file__).parents[1]
 
@@ -210,12 +210,12 @@ def cheap(monkeypatch):
 
     def evaluation(model, images, labels, *, norm, suite, seed, **given):
         done.append(suite)
-        placebo = [attacks.Step("noise", {"kind": "sign"})]
+        placebo = [suites.Step("noise", {"kind": "sign"})]
         made = attacks.evaluate(model, images, labels, norm="linf", eps=0.0, suite=placebo, seed=seed)
         return replace(made, suite=suite)
 
     monkeypatch.setattr("causalnb.attacks.report.evaluate", evaluation)
-    some = attacks.Panel((panel.Row(5, "a row", "pass", 0.0, "0 of 8"),), 8)
+    some = panel.Panel((panel.Row(5, "a row", "pass", 0.0, "0 of 8"),), 8)
     monkeypatch.setattr("causalnb.attacks.report.sanity_panel", lambda *_, **given: some)
     return done
 

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from causalnb import UserError
-from causalnb.attacks import adversarial, ascend, ball, run
+from causalnb.attacks import ball, run
+from causalnb.attacks.adversarial import adversarial, ascend
 from causalnb.data import Images
 from causalnb.models import Normalised
 from causalnb.training import Recipe, cross_entropy, fit, fitting

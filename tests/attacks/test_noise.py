@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from causalnb.attacks import noise, run
+from causalnb.attacks import run
+from causalnb.attacks.noise import noise
 
 IMAGES = 0.4 + 0.2 * torch.rand(40, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 BORDER = (torch.rand(40, 3, 8, 8, generator=torch.Generator().manual_seed(1)) > 0.5).float()

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from causalnb import UserError
-from causalnb.attacks import Step, evaluate
+from causalnb.attacks import evaluate
 from causalnb.attacks.panel import PLANTED, ROWS, Panel, Row, sanity_panel
 from causalnb.attacks.report import PANEL, Report, budget, report, said
-from causalnb.attacks.suites import renamed, steps_of
+from causalnb.attacks.suites import Step, renamed, steps_of
 from causalnb.data import Images
 from causalnb.statistics import Estimate, proportion
 from causalnb.store import Store

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from causalnb import UserError
-from causalnb.attacks import SUITES, Step, ball, evaluate, run, worst_case
-from causalnb.attacks.suites import joined, renamed, steps_of
+from causalnb.attacks import ball, evaluate, run
+from causalnb.attacks.suites import SUITES, Step, joined, renamed, steps_of, worst_case
 from causalnb.attacks.watch import Criterion, WatchedModel
 from causalnb.store import Store
 

@@ -13,7 +13,7 @@ from torch import nn
 
 import causalnb
 from causalnb import attacks, record, training
-from causalnb.attacks import adversarial
+from causalnb.attacks.adversarial import adversarial
 from causalnb.chapters.ace import detector, experiments
 from causalnb.chapters.ace.interventions import interventional_table
 from causalnb.chapters.ace.vae import beta_vae, elbo_loss

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from torch import fx, nn
 from torch.nn.utils import parametrizations
 
-from causalnb.attacks import Expectation, Fixed, StraightThrough, Surrogate, adversarial
+from causalnb.attacks.adversarial import adversarial
+from causalnb.attacks.randomised import Expectation, Fixed, StraightThrough, Surrogate
 from causalnb.data import Images
 from causalnb.models import Normalised, lenet
 from causalnb.store import Unknowable, describe, read, write

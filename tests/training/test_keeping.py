@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from causalnb import UserError, attacks, record, training
+from causalnb import UserError, record, training
+from causalnb.attacks.adversarial import adversarial
 from causalnb.chapters.ace import networks as ace_networks
 from causalnb.chapters.ace import parameters as ace_parameters
 from causalnb.chapters.bench import networks as bench_networks
@@ -251,7 +252,7 @@ TOLD = {"batch": 16, "epochs": 2, "momentum": 0.9, "rate": 0.1}
 def test_the_key_of_carried_weights_is_name_losses_recipes_beside_their_defaults_and_data():
     given = [
         (cross_entropy, FIRST),
-        (attacks.adversarial(norm="linf", eps=0.1, step=0.05, steps=4), Recipe()),
+        (adversarial(norm="linf", eps=0.1, step=0.05, steps=4), Recipe()),
     ]
     told = [["cross_entropy", TOLD], ["adversarial(linf, 0.1, 0.05, 4)", {}]]
     assert carried_key(WHAT, given, images()) == {"what": WHAT, "carried": told, "data": "digest"}

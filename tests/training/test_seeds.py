@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from causalnb import attacks, processes, training
+from causalnb import processes, training
+from causalnb.attacks.adversarial import adversarial
 from causalnb.data import Images
 from causalnb.store import Store
 from causalnb.training import Recipe, accuracy, carried_key, cross_entropy, fit, train_or_load
@@ -103,7 +104,7 @@ def local(model, images, labels):
 
 @pytest.mark.parametrize("why", ["a closure", "threads", "workers", "device"])
 def test_what_cannot_leave_is_trained_here(tmp_path, asked, why):
-    loss = attacks.adversarial(norm="linf", eps=0.1, step=0.1, steps=1) if why == "a closure" else local
+    loss = adversarial(norm="linf", eps=0.1, step=0.1, steps=1) if why == "a closure" else local
     torch.set_num_threads(2 if why == "threads" else 1)
     device = "meta" if why == "device" else "cpu"
     settings = {"device": device, "workers": 1 if why == "workers" else None}

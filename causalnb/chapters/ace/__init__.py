@@ -26,63 +26,19 @@ from typing import TYPE_CHECKING
 from causalnb import lazy
 
 if TYPE_CHECKING:
-    from causalnb.chapters.ace.interventions import (
-        SCORES,
-        Table,
-        average_effects,
-        binary,
-        blocks,
-        by_class,
-        intervene,
-        interventional_table,
-        look_up,
-        scores,
-        single_and_joint,
-    )
+    from causalnb.chapters.ace.interventions import Table, interventional_table
     from causalnb.chapters.ace.maps import rescale, sparsity, total_variation
-    from causalnb.chapters.ace.readings import (
-        READINGS,
-        at_own_values,
-        by_blocks,
-        classes_of,
-        decoded,
-        gradients,
-        individual,
-        integrated_gradients,
-        population,
-    )
-    from causalnb.chapters.ace.taylor import taylor_expectation, taylor_table
-    from causalnb.chapters.ace.vae import beta_vae, decoder_maps, elbo_loss
+    from causalnb.chapters.ace.readings import READINGS, individual, population
 else:
     __getattr__, __dir__ = lazy.names(__name__)
 
 __all__ = [
     "READINGS",
-    "SCORES",
     "Table",
-    "at_own_values",
-    "average_effects",
-    "beta_vae",
-    "binary",
-    "blocks",
-    "by_blocks",
-    "by_class",
-    "classes_of",
-    "decoded",
-    "decoder_maps",
-    "elbo_loss",
-    "gradients",
     "individual",
-    "integrated_gradients",
-    "intervene",
     "interventional_table",
-    "look_up",
     "population",
     "rescale",
-    "scores",
-    "single_and_joint",
     "sparsity",
-    "taylor_expectation",
-    "taylor_table",
     "total_variation",
 ]

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from causalnb import attacks
+from causalnb.attacks.adversarial import ascend
 from causalnb.attacks.watch import ROWS
 from causalnb.chapters.ace import maps as m
 from causalnb.chapters.ace.interventions import Table, average_effects, look_up
@@ -174,6 +174,6 @@ def evade(
     with torch.no_grad():
         clean = smooth_variation(effects(many, labels))
     guarded = Smoothed(model, effects, labels, clean, weight=weight)
-    return attacks.ascend(guarded, many, labels, norm="linf", eps=eps, step=step, steps=steps, seed=seed)[
+    return ascend(guarded, many, labels, norm="linf", eps=eps, step=step, steps=steps, seed=seed)[
         : len(images)
     ]

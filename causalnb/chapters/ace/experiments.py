@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from causalnb import UserError, attacks, data, training
 from causalnb.attacks import AttackResult
+from causalnb.attacks.noise import noise
 from causalnb.chapters.ace import claims, detector, families, readings, vae
 from causalnb.chapters.ace.families import (
     Blocks,
@@ -116,7 +117,7 @@ def placebo_sets(run: Run, sets: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, kind in PLACEBOS.items():
         change = sets[name] - clean
         size = change.flatten(1).norm(dim=1) if kind == "gauss" else change.flatten(1).abs().amax(1)
-        made[name] = attacks.noise(
+        made[name] = noise(
             clean,
             kind=kind,
             norm="l2" if kind == "gauss" else "linf",

@@ -5,34 +5,22 @@ it, beta-VAEs.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from causalnb import data, training
+from causalnb import chapters, data, training
 from causalnb.chapters.ace import vae
 from causalnb.chapters.ace.parameters import Parameters
 from causalnb.data import Images
 from causalnb.models import lenet
-from causalnb.store import Store
 
 PLAIN = "relu-max"  # the variant whose weights the book carries
 BETAS = (1.0, 4.0)  # beside the one in the parameters
 
 
-class Run(Protocol):
-    """What a run offers to an experiment."""
-
-    p: Parameters
-    store: Store
-    device: torch.device
-
-    def load(self, name: str, split: data.Split = "test") -> Images:
-        """A data set."""
-
-    def level(self, id: str) -> float:
-        """The level that the interval of a measurement must have."""
+Run = chapters.Run[Parameters]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from causalnb import attacks, training
+from causalnb import training
 from causalnb.attacks import AttackResult
+from causalnb.attacks.noise import noise
 from causalnb.chapters.ace import maps as m
 from causalnb.chapters.ace.experiments import attack, attack_settings, main_maps
 from causalnb.chapters.ace.networks import Run, Trained
@@ -80,7 +81,7 @@ def curves(run: Run, net: Trained, found: Mapping[str, AttackResult]) -> list[Po
                 "noise",
                 "linf",
                 eps,
-                attacks.noise(clean.images, kind="sign", norm="linf", eps=eps, seed=run.p.seed),
+                noise(clean.images, kind="sign", norm="linf", eps=eps, seed=run.p.seed),
             )
         )
     for eps in L2:
@@ -90,7 +91,7 @@ def curves(run: Run, net: Trained, found: Mapping[str, AttackResult]) -> list[Po
                 "noise",
                 "l2",
                 eps,
-                attacks.noise(clean.images, kind="gauss", norm="l2", eps=eps, seed=run.p.seed),
+                noise(clean.images, kind="gauss", norm="l2", eps=eps, seed=run.p.seed),
             ),
         ]
     return [_point(run, net, *one, clean.labels) for one in made]

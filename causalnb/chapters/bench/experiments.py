@@ -12,21 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from causalnb import attacks, data
-from causalnb.attacks import (
-    AttackResult,
-    Draws,
-    Expectation,
-    Step,
-    ascend,
-    ball,
-    evaluate,
-    pgd_schedule,
-    rescore,
-)
+from causalnb.attacks import AttackResult, ball, evaluate
+from causalnb.attacks.adversarial import ascend
+from causalnb.attacks.ball import pgd_schedule
 from causalnb.attacks.checked import TOLERANCE
 from causalnb.attacks.flags import margins
 from causalnb.attacks.planted import Control, planted_control
-from causalnb.attacks.suites import Evaluation, steps_of
+from causalnb.attacks.randomised import Draws, Expectation, rescore
+from causalnb.attacks.suites import Evaluation, Step, steps_of
 from causalnb.chapters.bench import toys
 from causalnb.chapters.bench.networks import Net, Run
 from causalnb.data import Images

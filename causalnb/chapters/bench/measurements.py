@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from causalnb import statistics
-from causalnb.attacks import AttackResult, Draws, Evaluation, worst_case
+from causalnb.attacks import AttackResult
 from causalnb.attacks.panel import Panel
 from causalnb.attacks.planted import Control
+from causalnb.attacks.randomised import Draws
+from causalnb.attacks.suites import Evaluation, worst_case
 from causalnb.chapters.bench.conformance import Line
 from causalnb.chapters.bench.experiments import Attacked
 from causalnb.chapters.bench.networks import Net, Run

@@ -1,15 +1,12 @@
 """The two networks that chapter 0 attacks, through the store: one trained plainly, one against PGD."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
-from causalnb import attacks, data, models, training
+from causalnb import chapters, models, training
+from causalnb.attacks.adversarial import adversarial
 from causalnb.chapters.bench.parameters import Parameters
-from causalnb.data import Images
-from causalnb.store import Store
 from causalnb.training import Recipe
 
 # Budget and epochs of adversarial training: a network of this size that begins at 0.3 may stay at one class.
@@ -17,15 +14,7 @@ STAGES = {"mnist": ((0.1, 1), (0.2, 1), (0.3, 4)), "digits": ((0.05, 1), (0.1, 3
 STEPS = 4
 
 
-class Run(Protocol):
-    """What a run offers to an experiment."""
-
-    p: Parameters
-    store: Store
-    device: torch.device
-
-    def load(self, name: str, split: data.Split = "test") -> Images:
-        """A data set."""
+Run = chapters.Run[Parameters]
 
 
 @dataclass(frozen=True)
@@ -84,7 +73,7 @@ def _robust(run: Run) -> tuple[nn.Module, Tensor]:
     name = f"{'small_cnn' if mnist else 'LeNet'} on {run.p.data} against PGD"
     stages = [
         (
-            attacks.adversarial(norm="linf", eps=eps, step=2 * eps / STEPS, steps=STEPS),
+            adversarial(norm="linf", eps=eps, step=2 * eps / STEPS, steps=STEPS),
             recipe.model_copy(update={"epochs": epochs, "seed": run.p.seed + number}),
         )
         for number, (eps, epochs) in enumerate(budgets)

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from causalnb.attacks import ATTACKS, AttackResult, Evaluation
+from causalnb.attacks import ATTACKS, AttackResult
 from causalnb.attacks.panel import Panel
-from causalnb.attacks.suites import renamed, steps_of
+from causalnb.attacks.suites import Evaluation, renamed, steps_of
 from causalnb.chapters.bench.conformance import Line
 from causalnb.chapters.bench.experiments import Attacked
 from causalnb.chapters.bench.networks import Net, Run
@@ -54,7 +54,10 @@ DEMANDS = (
         "Average over a defence's randomness, and score over many fresh draws",
         "a defence that draws at random",
     ),
-    ("Run a randomised defence with its noise fixed too", "`attacks.Fixed`; chapters with a defence"),
+    (
+        "Run a randomised defence with its noise fixed too",
+        "`attacks.randomised.Fixed`; chapters with a defence",
+    ),
     ("Take a purifier's gradient through all its steps", "chapter 5"),
     ("Say whether a defence is judged once or asked many times", "a defence that draws at random"),
     ("Attack the static model under a defence that optimises at test time", "chapter 5"),

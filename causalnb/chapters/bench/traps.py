@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from causalnb import attacks
+from causalnb.attacks.ball import pgd_schedule
 from causalnb.chapters.bench import toys
 
 
@@ -72,9 +73,7 @@ def short_steps(model: nn.Module, images: Tensor, labels: Tensor, *, eps: float,
         steps=steps,
         seed=0,
     )
-    long = attacks.run(
-        "pgd", model, images, labels, norm="linf", eps=eps, seed=0, **attacks.pgd_schedule(eps, steps)
-    )
+    long = attacks.run("pgd", model, images, labels, norm="linf", eps=eps, seed=0, **pgd_schedule(eps, steps))
     return Trap("F13", "foolbox", short.robust_accuracy[0], long.robust_accuracy[0], len(images))
 
 

@@ -5,7 +5,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from causalnb import attacks
+from causalnb.attacks.adversarial import ascend
 from causalnb.chapters.ace import detector, readings
 from causalnb.chapters.ace import maps as m
 from causalnb.chapters.ace.checks import layer
@@ -269,7 +269,7 @@ def test_an_attacker_who_knows_finds_smoother_maps_within_the_budget(toy, readin
     model, table, fill, _, _ = toy
     images = torch.rand(9, 1, 12, 12, generator=generator(5), dtype=torch.float64)
     labels, effects = model(images).argmax(1), Effects(reading, model, table, fill)
-    alone = attacks.ascend(model, images, labels, norm="linf", **BUDGET)
+    alone = ascend(model, images, labels, norm="linf", **BUDGET)
     ends = {
         weight: evade(model, effects, images, labels, weight=weight, **BUDGET) for weight in (0.0, 0.3, 3.0)
     }

@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 from causalnb import UserError, data, ledger, runner
-from causalnb.attacks import ATTACKS, SUITES, Draws, Step, evaluate, run
+from causalnb.attacks import ATTACKS, evaluate, run
 from causalnb.attacks.panel import Panel, Row
 from causalnb.attacks.planted import Control
+from causalnb.attacks.randomised import Draws
+from causalnb.attacks.suites import SUITES, Step
 from causalnb.chapters.bench import measurements
 from causalnb.chapters.bench.conformance import Line
 from causalnb.chapters.bench.experiments import Attacked

@@ -66,7 +66,7 @@ def test_the_second_call_trains_nothing(run, monkeypatch):
 
 
 def test_the_robust_one_sees_the_budgets_of_its_stages_in_turn(run, monkeypatch):
-    seen, losses = [], networks.attacks.adversarial
+    seen, losses = [], networks.adversarial
 
     def adversarial(**walk):
         def loss(model, images, labels):
@@ -75,7 +75,7 @@ def test_the_robust_one_sees_the_budgets_of_its_stages_in_turn(run, monkeypatch)
 
         return loss
 
-    monkeypatch.setattr(networks.attacks, "adversarial", adversarial)
+    monkeypatch.setattr(networks, "adversarial", adversarial)
     networks._robust(run)
     assert seen == [eps for eps, epochs in networks.STAGES["digits"] for _ in range(epochs)]
 

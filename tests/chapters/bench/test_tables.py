@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from causalnb import runner
-from causalnb.attacks import ATTACKS, Step, evaluate, run
+from causalnb.attacks import ATTACKS, evaluate, run
 from causalnb.attacks.panel import Panel, Row
+from causalnb.attacks.suites import Step
 from causalnb.chapters.bench import tables
 from causalnb.chapters.bench.conformance import Line
 from causalnb.chapters.bench.experiments import Attacked
