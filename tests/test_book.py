@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from causalnb import UserError, book, cli, console, ledger, record, runner
-from causalnb.book import api, extension, pages, site
+from causalnb.book import api, extension, generated, site
 from causalnb.statistics import Estimate, logic
 
 ROOT = Path(__file__).parents[1]
@@ -145,7 +145,7 @@ def publish(root, folder="book/published/ace/laptop-cpu", **changed):
 
 
 def page(root):
-    pages.write(root)
+    generated.write(root)
     folder = root / "book" / "_generated" / "ace"
     return nbformat.read(folder / "page.ipynb", as_version=4), {
         file.name: file.read_text() for file in folder.iterdir()
@@ -195,9 +195,9 @@ def test_a_page_and_its_downloads_name_no_folder_of_this_machine(small):
     "source", ["x = run.card()", "run.card\n", "run.card(); run.card()", "other.card()", "run.section('one')"]
 )
 def test_only_a_single_call_of_a_known_verb_is_replaced(small, source):
-    shown = pages.show(runner.chapter("ace"))
-    assert pages.judged(nbformat.v4.new_code_cell(source), shown) == ""
-    assert "cn-card" in pages.judged(nbformat.v4.new_code_cell("run.card()"), shown)
+    shown = generated.show(runner.chapter("ace"))
+    assert generated.judged(nbformat.v4.new_code_cell(source), shown) == ""
+    assert "cn-card" in generated.judged(nbformat.v4.new_code_cell("run.card()"), shown)
 
 
 def test_without_an_execution_there_is_a_sentence_and_a_quick_one_is_shown_as_local(small):
@@ -205,7 +205,7 @@ def test_without_an_execution_there_is_a_sentence_and_a_quick_one_is_shown_as_lo
     with pytest.raises(
         UserError, match=r"ace has no execution to show: run `causalnb run ace`, or `make book`"
     ):
-        pages.write(small)
+        generated.write(small)
     publish(small, "runs/ace/quick")
     assert "none is published" in page(small)[0].cells[0].source
 
@@ -227,28 +227,28 @@ def test_only_stale_quick_runs_are_executed(small, monkeypatch):
 
 def test_this_machine_stands_beside_the_published_execution_of_its_profile(small):
     one = runner.chapter("ace")
-    assert "was not executed on this machine" in pages.machine(one)
+    assert "was not executed on this machine" in generated.machine(one)
     publish(small, "runs/ace/quick")
-    assert "no execution at the profile quick is published" in pages.machine(one)
+    assert "no execution at the profile quick is published" in generated.machine(one)
     publish(small, "runs/ace/laptop", **{"small.value": Estimate(0.9, 0.88, 0.92, 0.95)})
-    told = pages.machine(one)
+    told = generated.machine(one)
     assert "3 measurements: 2 the same, 1 different, 0 not comparable" in told
     assert "<li><code>small.value</code>: published 0.52, here 0.9</li>" in told and "prediction" not in told
 
 
 def test_the_strips_that_explain_the_rule_are_judged_by_it():
-    drawn = pages.worked()
+    drawn = generated.worked()
     assert [word in drawn for word in ("✓", "✕", "◐")] == [True] * 3
     assert drawn.count("◐") == 2, "one too wide, one on the edge"
 
 
 def test_every_row_stands_on_the_scorecard_and_controls_are_in_no_count(small):
-    pages.write(small)
-    generated = small / "book" / "_generated"
-    rows = (generated / "rows.html").read_text()
+    generated.write(small)
+    made = small / "book" / "_generated"
+    rows = (made / "rows.html").read_text()
     assert all(f'id="ace-{id}"' in rows for id in ("t1.a", "t1.b", "T1", "C1"))
     assert (
-        'aria-label="2 printed cells: 1 reproduced, 1 not run"' in (generated / "scorecard.html").read_text()
+        'aria-label="2 printed cells: 1 reproduced, 1 not run"' in (made / "scorecard.html").read_text()
     )
 
 
@@ -270,7 +270,7 @@ def role(root, text):
 
 
 def test_a_number_in_prose_comes_from_the_record_of_its_chapter_or_of_the_named_one(small):
-    pages.write(small)
+    generated.write(small)
     shown = {
         text: role(small, text)[0][0].astext()
         for text in ("small.value", "ace.small.value:.1f", "small.share:.1%")
@@ -431,7 +431,7 @@ def test_this_machine_is_headings_and_html_of_known_tags_whatever_runs_and_recor
         patch.setattr(runner, "state", lambda run, one: runner.State("stale", (other, id)))
         for published in ([], [runner.Executed(Path("p"), Path("p"), theirs)]):
             patch.setattr(runner, "published", lambda one, published=published: published)
-            source = pages.machine(one)
+            source = generated.machine(one)
             source.encode()
             assert not console.CONTROL.search(source.replace("\n", ""))
             tokens = MarkdownIt("commonmark").parse(source)
@@ -448,9 +448,9 @@ def test_this_machine_is_headings_and_html_of_known_tags_whatever_runs_and_recor
 
 
 def test_the_head_of_a_page_shows_the_profile_and_the_date_as_text(small):
-    shown = pages.show(runner.chapter("ace"))
+    shown = generated.show(runner.chapter("ace"))
     foreign = shown.run.record.model_copy(update={"profile": "<script>", "finished": "<b>x"})
-    told = pages._head(SimpleNamespace(published=True, run=SimpleNamespace(record=foreign)))
+    told = generated._head(SimpleNamespace(published=True, run=SimpleNamespace(record=foreign)))
     assert "&lt;script&gt;" in told and "<script>" not in told and "<b>" not in told
 
 
@@ -494,7 +494,7 @@ def emptied(file, keep=0):
 def test_a_published_run_that_cannot_be_shown_is_told_in_a_line_and_another_is_shown(small, spoil, capsys):
     publish(small, "book/published/ace/gpu-cuda")
     spoil(small / "book" / "published" / "ace" / "gpu-cuda")
-    shown = pages.show(runner.chapter("ace"))
+    shown = generated.show(runner.chapter("ace"))
     assert shown.run.folder.name == "laptop-cpu"
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 1 and told[0].startswith("left out: ") and "gpu-cuda" in told[0]
@@ -516,7 +516,7 @@ def test_a_broken_run_stops_neither_the_status_nor_the_book(small, spoil, capsys
         "01 ace  this machine",
     ]
     assert len(shown.err.splitlines()) == 1 and "quick-2" in shown.err
-    pages.write(small)
+    generated.write(small)
     told = (small / "book" / "_generated" / "machine.md").read_text()
     assert "ace/quick" in told and "quick-2" not in told
 
@@ -545,12 +545,12 @@ def test_no_line_of_a_terminal_obeys_a_record(small, capsys, monkeypatch):
 
 
 def test_a_line_for_ipython_in_a_cell_stops_no_page(small):
-    shown = pages.show(runner.chapter("ace"))
-    assert pages.judged(nbformat.v4.new_code_cell("%matplotlib inline\nrun.card()"), shown) == ""
+    shown = generated.show(runner.chapter("ace"))
+    assert generated.judged(nbformat.v4.new_code_cell("%matplotlib inline\nrun.card()"), shown) == ""
 
 
 def test_a_format_that_is_none_is_told_where_it_stands(small):
-    pages.write(small)
+    generated.write(small)
     assert role(small, "small.value:zz") == (
         [],
         ["zz is no format of a number: give one of Python's, for example .1%"],
@@ -606,7 +606,7 @@ def test_a_read_only_book_is_a_sentence(shared):
     one = runner.chapter("ace")
     run = runner.published(one)[0]
     for do in (
-        lambda: pages.write(shared),
+        lambda: generated.write(shared),
         lambda: runner.publish(run, one),
         lambda: site.render(shared),
     ):
@@ -625,7 +625,7 @@ def test_a_full_disk_is_a_sentence_and_what_is_published_stays(shared, size):
     for folder in (shared / "book", *(shared / "book").rglob("*")):
         if folder.is_dir():
             folder.chmod(0o777)
-    for do in (lambda: pages.write(shared), lambda: runner.publish(run, one)):
+    for do in (lambda: generated.write(shared), lambda: runner.publish(run, one)):
         assert "cannot be written (File too large): free space there" in child(do, size)
     assert runner.published(one)[0].record == run.record
     assert [file for file in before if not file.is_file() and not file.is_dir()] == []
@@ -648,4 +648,4 @@ def test_runs_that_may_not_be_entered_are_told_and_left_out(shared, capfd):
 def test_old_pages_that_cannot_be_removed_are_told_and_no_ghost_stays(small):
     (small / "book" / "_generated").write_text("a file")
     with pytest.raises(UserError, match=r"_generated cannot be removed \(Not a directory\)"):
-        pages.write(small)
+        generated.write(small)

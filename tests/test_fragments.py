@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from causalnb import cli, console, fragments, ledger, record
-from causalnb.fragments import elements
+from causalnb.fragments import wording
 from causalnb.parameters import Parameters, parameter
 from causalnb.statistics import Estimate, logic
 
@@ -166,12 +166,12 @@ def shown():
     ],
 )
 def test_numbers_have_the_decimals_of_what_is_printed_and_a_real_minus(x, decimals, told):
-    assert elements.value(x, decimals) == told
+    assert wording.value(x, decimals) == told
 
 
 def test_an_interval_in_a_cell_has_no_leading_zeros_and_no_brackets():
-    assert elements.ends(0.73, 0.773, 3) == ".730, .773"
-    assert elements.ends(-0.05, 10.5, 2) == "−.05, 10.50"
+    assert wording.ends(0.73, 0.773, 3) == ".730, .773"
+    assert wording.ends(-0.05, 10.5, 2) == "−.05, 10.50"
 
 
 def test_what_comes_from_outside_is_escaped_wherever_it_is_shown():
@@ -646,7 +646,7 @@ def test_a_copied_command_is_read_back_word_for_word(name, value):
 def test_a_shell_runs_nothing_that_a_copied_command_holds(tmp_path):
     _, _, run = shown()
     changed = {f"p{i}": text.replace("\x00", "") for i, text in enumerate(HOSTILE)}
-    command = fragments.elements.again(run.model_copy(update={"changed": changed}))
+    command = fragments.wording.again(run.model_copy(update={"changed": changed}))
     done = subprocess.run(
         ["sh", "-c", f"causalnb() {{ printf '%s\\0' \"$@\"; }}; {command}"],
         cwd=tmp_path,

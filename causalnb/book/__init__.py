@@ -13,7 +13,7 @@ def build(*, execute: bool) -> Path:
     execute   run the quick profile of every chapter whose quick run is stale or missing, side by side
     """
     from causalnb import console, paths, processes, runner
-    from causalnb.book import pages, site
+    from causalnb.book import generated, site
 
     root = paths.book_root()
     if execute:
@@ -24,7 +24,7 @@ def build(*, execute: bool) -> Path:
         ]
         console.say(f"running {', '.join(due)} at the quick profile" if due else "every quick run is fresh")
         processes.map(_quick, due)
-    pages.write(root)
+    generated.write(root)
     return site.render(root)
 
 

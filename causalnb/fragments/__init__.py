@@ -7,10 +7,10 @@ filtering, choosing.
 
 from collections.abc import Sequence
 
-from causalnb.fragments.elements import component, device, duration, note
 from causalnb.fragments.judged import claims, errata, grid, strip, strokes, verdicts
 from causalnb.fragments.live import Tile, explorer
-from causalnb.fragments.pages import KINDS, Part, matrix, rows, run_box
+from causalnb.fragments.overviews import KINDS, Part, matrix, rows, run_box
+from causalnb.fragments.wording import component, device, duration, note
 
 Lines = list[Sequence[str]]  # of a table of texts
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from causalnb.fragments import elements as ui
+from causalnb.fragments import wording as ui
 from causalnb.ledger import ClaimRule, Row, Verdict, read_printed
 from causalnb.record import Record
 from causalnb.statistics import Estimate, Interval

@@ -11,7 +11,7 @@ from zlib import crc32
 from torch import Tensor
 
 from causalnb.figstyle import EFFECT, EFFECT_STOPS
-from causalnb.fragments.elements import component
+from causalnb.fragments.wording import component
 
 GREYS = [[17 * level] * 3 for level in range(16)]
 EFFECTS = EFFECT.resampled(15)(range(15), bytes=True)[:, :3].tolist()

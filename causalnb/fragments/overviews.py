@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from causalnb import parameters
-from causalnb.fragments import elements as ui
+from causalnb.fragments import wording as ui
 from causalnb.ledger import WORDS, Paper, Row, Verdict, counts, printed_cells
 
 KINDS = {

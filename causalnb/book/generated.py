@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import causalnb
 from causalnb import UserError, console, files, fragments, ledger, record, runner
 from causalnb.book import api
-from causalnb.fragments import elements as ui
+from causalnb.fragments import wording as ui
 from causalnb.fragments.judged import counted
 from causalnb.parameters import parameters_of
 
