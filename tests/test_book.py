@@ -247,9 +247,7 @@ def test_every_row_stands_on_the_scorecard_and_controls_are_in_no_count(small):
     made = small / "book" / "_generated"
     rows = (made / "rows.html").read_text()
     assert all(f'id="ace-{id}"' in rows for id in ("t1.a", "t1.b", "T1", "C1"))
-    assert (
-        'aria-label="2 printed cells: 1 reproduced, 1 not run"' in (made / "scorecard.html").read_text()
-    )
+    assert 'aria-label="2 printed cells: 1 reproduced, 1 not run"' in (made / "scorecard.html").read_text()
 
 
 # The role -------------------------------------------------------------------------------------------------

@@ -310,6 +310,11 @@ def cells_digest(cells: list[str]) -> str:
 
 def versions() -> dict[str, str]:
     """Python's version and those of the libraries that can change a number."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
     found = {"python": ".".join(map(str, sys.version_info[:3])), "causalnb": causalnb.__version__}
     for name in LIBRARIES:
         try:

@@ -223,14 +223,16 @@ def _gradient_maps(
     shares: Sequence[float],
     batch: int = 1000,
 ) -> Maps:
-    """Each factor times the mean gradient at shares of the image."""
+    """Each factor times the mean gradient at shares of the image; `batch` images on their way at once."""
+    size = max(1, batch // len(shares))
+    each = [torch.split(of, size) for of in classes.values()]
+    means = [
+        _mean_gradients(model, some, of, shares)
+        for some, *of in zip(torch.split(images, size), *each, strict=True)
+    ]
     maps: Maps = {}
-    for name, of in classes.items():
-        means = [
-            torch.stack([_gradients(model, share * some, its) for share in shares]).mean(0)
-            for some, its in zip(torch.split(images, batch), torch.split(of, batch), strict=True)
-        ]
-        for score, gradient in zip(SCORES, torch.cat(means, 1), strict=True):
+    for name, of_class in zip(classes, torch.cat(means, 2), strict=True):
+        for score, gradient in zip(SCORES, of_class, strict=True):
             maps |= {
                 f"{reading}.{score}.{name}": _shaped(gradient * factor, images)
                 for reading, factor in factors.items()
@@ -238,14 +240,24 @@ def _gradient_maps(
     return maps
 
 
-def _gradients(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
-    """[2, n, channels, height, width]."""
-    points = images.detach().requires_grad_()
+def _mean_gradients(
+    model: nn.Module, images: Tensor, classes: Sequence[Tensor], shares: Sequence[float]
+) -> Tensor:
+    """[classes, 2, n, channels, height, width], by one pass forward."""
+    points = torch.cat([share * images for share in shares]).detach().requires_grad_()
+    found: list[Tensor] = []
     with training.mode(model, train=False), torch.enable_grad():
-        outputs = scores(model(points)).gather(2, classes.expand(2, -1)[..., None])
-        return torch.stack(
-            [torch.autograd.grad(output.sum(), points, retain_graph=True)[0] for output in outputs]
-        )
+        outputs = scores(model(points))
+        for place, of in enumerate(classes):
+            same = [one for one, other in zip(found, classes[:place], strict=True) if torch.equal(of, other)]
+            asked = of.repeat(len(shares)).expand(2, -1)[..., None]
+            found.append(same[0] if same else _slopes(outputs.gather(2, asked), points))
+    return torch.stack(found).unflatten(2, (len(shares), -1)).mean(2)
+
+
+def _slopes(outputs: Tensor, points: Tensor) -> Tensor:
+    """Of each score's outputs [2, n, 1] in its points."""
+    return torch.stack([torch.autograd.grad(one.sum(), points, retain_graph=True)[0] for one in outputs])
 
 
 def decoded(effects: Tensor, classes: Mapping[str, Tensor]) -> Maps:
