@@ -135,6 +135,7 @@ class Run:
         on = getattr(id, "data", None) if data is None else record.data_sets(data)
         if on is None:
             raise ValueError(f'{id} does not say which data it was taken on: give data="" for none.')
+        id = id if isinstance(id, record.MeasurementId) else record.MeasurementId.of(id, on=on)
         rows = {row.id: row.digest for row in self.ledger.decided_by(id)}
         section = self._open[0] if self._open else ""
         self.measurements[id] = record.Measurement(
@@ -155,7 +156,9 @@ class Run:
         }
 
     def estimates(self, pattern: str) -> dict[Any, Estimate]:
-        """What was measured, by id, where the id matches."""
+        """What was measured, by `MeasurementId`, where the id matches; one that was measured under plain text
+        has no parts.
+        """
         return {id: one.estimate for id, one in self.measurements.items() if ledger.matches(pattern, id)}
 
     def interval(self, id: str) -> Interval:

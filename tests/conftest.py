@@ -1,9 +1,11 @@
 """Every test has a store of its own and no real data; `book` is a small book whose one chapter runs in a few
-seconds.
+seconds. What was executed of the real chapters, and how often, is told at the end.
 """
 
 import functools
+import os
 import textwrap
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -45,6 +47,62 @@ def alone(tmp_path_factory, monkeypatch):
     monkeypatch.delenv("CAUSALNB_RECORD", raising=False)
     monkeypatch.setenv("CAUSALNB_QUIET", "")
     return home
+
+
+EXECUTIONS = "test_execution.py"
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """A folder that all processes of this test run share; what is made in it needs a lock."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture
+def counted(record_property):
+    """A function that tells the summary of a notebook's execution."""
+    return lambda name, how, seconds: record_property("executed", (name, how, seconds))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Which notebooks were executed, how, how often, and in how many seconds each time."""
+    told = [
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, value in report.user_properties
+        if name == "executed"
+    ]
+    if told:
+        terminalreporter.section("notebooks executed")
+    for (name, how), times in sorted(Counter((name, how) for name, how, _ in told).items()):
+        seconds = " ".join(f"{s:.0f} s" for *what, s in told if what == [name, how])
+        terminalreporter.line(f"{name}  {times} x {how}: {seconds}")
+
+
+def pytest_collection_modifyitems(config, items):
+    """In a worker: executions first, for they are the longest, then files with many tests."""
+    if hasattr(config, "workerinput"):
+        size = Counter(item.path for item in items)
+        items.sort(key=lambda item: (item.path.name != EXECUTIONS, -size[item.path]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Under --dist loadfile the executions of each chapter count as a file of their own."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByChapter(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return file + nodeid[nodeid.rfind("[") :] if file.endswith(EXECUTIONS) else file
+
+    if config.getoption("dist") == "loadfile":
+        config.option.loadscopereorder = False
+        return ByChapter(config, log)
+    return None
 
 
 @pytest.fixture

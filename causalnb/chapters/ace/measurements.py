@@ -139,12 +139,14 @@ def directions(found: Mapping[MeasurementId, Estimate]) -> Estimates:
     """How often S (T6) and TV (T8) rise, fall, or stay open under the three attacks, by the class of the map,
     over sets, readings and scores.
 
-    found   claim.* against the clean image, placebo.* against noise
+    found   claim.* against the clean image, placebo.* against noise; what else is there is passed over
     """
     counts: dict[tuple[tuple[str, str], ...], Counter[str]] = {}
+    sets: set[str] = set()
     for id, one in found.items():
         part = id.parts
         if part.get("claim") in ("T6", "T8") and part["attack"] != "cw-clipped":
+            sets.update(id.data)
             parts = {
                 "kind": id.kind,
                 "claim": part["claim"],
@@ -152,9 +154,8 @@ def directions(found: Mapping[MeasurementId, Estimate]) -> Estimates:
                 "scale": part.get("scale", ""),
             }
             counts.setdefault(tuple(parts.items()), Counter())[direction(one)] += 1
-    sets = sorted({name for id in found for name in id.data})
     named = {
-        MeasurementId.of("directions", on=sets, **dict(key), word=word): (number, word)
+        MeasurementId.of("directions", on=sorted(sets), **dict(key), word=word): (number, word)
         for key, number in counts.items()
         for word in ("rises", "open", "falls")
     }

@@ -1,0 +1,75 @@
+"""Every chapter at the quick profile, executed once: what it prints, what it costs, and that cells and sections can
+be run again.
+"""
+
+import json
+from pathlib import Path
+
+import executing
+import pytest
+from make_expected import checked, printed
+
+from causalnb import runner
+
+HERE = Path(__file__).parent
+CHAPTERS = list(runner.chapters().values())
+each_chapter = pytest.mark.parametrize("one", CHAPTERS, ids=[one.name for one in CHAPTERS])
+BUDGET = {  # CPU seconds and bytes of a quick run on a core of its own
+    "bench": (30, 1.5e9),
+    "ace": (30, 1.5e9),
+}
+STRETCHED = 2  # CPU seconds where neighbours share a core's caches and units, over those on a core of its own
+
+
+def expected_of(one):
+    return json.loads((HERE / f"{one.source.stem}.expected.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def executed(shared, counted):
+    """A function that gives a chapter's one execution, whoever made it."""
+
+    def of(one):
+        done, made = executing.once(one, shared / "executed", expected_of(one))
+        if made:
+            counted(one.name, "whole, from an empty store", done.seconds)
+        return done
+
+    return of
+
+
+@each_chapter
+def test_a_chapter_runs_from_an_empty_store_and_prints_what_is_expected(one, executed):
+    lines = expected_of(one)
+    assert lines and all(lines)
+    done = executed(one)
+    assert done.code == 0, done.out[-3000:]
+    assert set(done.record.parameters.items()) >= {("profile", "quick"), ("seed", 0)}
+
+
+@each_chapter
+def test_a_quick_run_keeps_to_its_budget(one, executed):
+    made, (cpu_seconds, peak) = executed(one).record, BUDGET[one.name]
+    assert made.cpu_seconds <= STRETCHED * cpu_seconds
+    assert made.peak_memory <= peak
+
+
+@each_chapter
+def test_cells_twice_and_sections_in_any_order_measure_and_print_the_same(one, executed, counted):
+    done = executed(one)
+    notebook, made, seconds = executing.again(one, done)
+    counted(one.name, "each cell twice, then sections in another order, on what was kept", seconds)
+    first = done.record.measurements
+    assert made.measurements.keys() == first.keys()
+    assert [
+        id
+        for id, now in made.measurements.items()
+        if (now.estimate, now.data, now.what, now.rows)
+        != (first[id].estimate, first[id].data, first[id].what, first[id].rows)
+    ] == []
+    assert [section.name for section in made.sections] == [section.name for section in done.record.sections]
+    expected = dict(zip((cell.source for cell in checked(runner.convert(one))), expected_of(one), strict=True))
+    again = checked(notebook)
+    assert len(again) == 3 * len(expected)
+    assert [cell.source for cell in again if printed(cell).splitlines() != expected[cell.source]] == []
+    assert made.sources["notebook"] == runner.cells(one), "a run with cells run again is fresh"
