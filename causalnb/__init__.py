@@ -2,7 +2,7 @@
 
 Floors (a module imports only from floors below its own; `tests/test_floors.py` holds that):
 10 cli, 9 book, 8 runner, 7 notebook, 6 chapters, 5 attacks, 4 training and fragments, 3 data,
-models and ledger, 2 store and places, 1 record, kernel and processes, 0 statistics, parameters, figstyle,
+models and ledger, 2 store and places, 1 record, kernel, plots and processes, 0 statistics, parameters, figstyle,
 console, files, kinds, lazy, paths, randomness, usage and vision.
 """
 

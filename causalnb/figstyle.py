@@ -1,5 +1,8 @@
 """How figures look, and how one becomes HTML that takes the page's ink. Nothing here draws data or
 computes.
+
+A figure is drawn once, as wide as the column of text; a phone shows the same drawing smaller. So no label
+is smaller than `LABEL`: 8 CSS pixels on a phone, about the size of a caption on a desk.
 """
 
 import base64
@@ -14,44 +17,52 @@ import matplotlib as mpl
 from cycler import cycler
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 INK, RULE = "#010203", "#040506"  # stand-ins for the page's text and axis colours, which its theme sets
 BLUE, VERMILLION, GREEN, PURPLE = "#2a7fb8", "#D55E00", "#009E73", "#b8649a"
 EFFECT_STOPS = ("#023f63", "#0072B2", "#86bbdb", "#f6f5f2", "#efb183", "#D55E00", "#7c3600")
 EFFECT = LinearSegmentedColormap.from_list("effect", EFFECT_STOPS)
+COLUMN_PIXELS, PHONE_PIXELS = 688, 358  # CSS pixels: the column on a desk, and at a page width of 390
+COLUMN = COLUMN_PIXELS / 96  # inches
+LABEL = 11.8  # points: 8.2 CSS pixels where the figure is shrunk to PHONE_PIXELS
 LARGEST = 200_000  # bytes of SVG; a figure beyond that becomes a PNG
 RC: Any = {
-    "figure.figsize": (5.0, 2.75),
-    "figure.dpi": 100,
+    "figure.figsize": (COLUMN, 3.2),
+    "figure.dpi": 96,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.02,
+    "figure.constrained_layout.h_pad": 0.03,
     "figure.facecolor": "none",
     "savefig.facecolor": "none",
     "font.family": "DejaVu Sans",
-    "font.size": 9.5,
+    "font.size": LABEL,
     "text.color": INK,
     "legend.frameon": False,
+    "legend.fontsize": LABEL,
     "axes.facecolor": "none",
     "axes.edgecolor": RULE,
-    "axes.linewidth": 0.8,
+    "axes.linewidth": 1.0,
     "axes.labelcolor": INK,
-    "axes.labelsize": 9.5,
+    "axes.labelsize": LABEL,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": False,
-    "axes.titlesize": 9.5,
+    "axes.titlesize": LABEL,
     "axes.titlelocation": "left",
     "axes.titleweight": "normal",
     "axes.titlepad": 5,
     "axes.prop_cycle": cycler(color=[BLUE, VERMILLION, GREEN, PURPLE], marker=["o", "s", "^", "D"]),
-    "xtick.labelsize": 9,
+    "xtick.labelsize": LABEL,
     "xtick.color": RULE,
     "xtick.labelcolor": INK,
-    "xtick.major.size": 3,
-    "ytick.labelsize": 9,
+    "xtick.major.size": 4,
+    "ytick.labelsize": LABEL,
     "ytick.color": RULE,
     "ytick.labelcolor": INK,
-    "ytick.major.size": 3,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 4.5,
+    "ytick.major.size": 4,
+    "lines.linewidth": 2.0,
+    "lines.markersize": 6.0,
     "image.interpolation": "none",
     "image.cmap": "gray",
     "svg.fonttype": "none",
@@ -76,7 +87,7 @@ def inline_svg(figure: Figure, alt: str, salt: str) -> str:
     returns  text stays text in the page's font, ink is `currentColor`, axes are `--cn-axis`; above 200 KB a
              PNG instead
     """
-    source = _save(figure, "svg", salt, pad_inches=0.02, metadata={"Date": None, "Creator": None}).decode()
+    source = _save(figure, "svg", salt, metadata={"Date": None, "Creator": None}).decode()
     width, viewbox = re.search(r'width="([\d.]+)pt".*?(viewBox="[^"]*")', source).groups()  # type: ignore[union-attr]
     body = _page_colours(_own_ids(_bare(source), salt))
     if len(body) > LARGEST:
@@ -92,7 +103,7 @@ def png(figure: Figure, alt: str) -> str:
     """The figure as an `<img>` of twice the resolution, on a white face so that it reads on a dark page; the
     figure is closed.
     """
-    content = _save(figure, "png", "", pad_inches=0.04, dpi=200, facecolor="white")
+    content = _save(figure, "png", "", dpi=2 * 96, facecolor="white")
     width = int.from_bytes(content[16:20], "big") // 2
     encoded = base64.b64encode(content).decode()
     return (
@@ -105,7 +116,9 @@ def _save(figure: Figure, kind: str, salt: str, **options: Any) -> bytes:
 
     out = io.BytesIO()
     with mpl.rc_context({**RC, "svg.hashsalt": salt}):
-        figure.savefig(out, format=kind, bbox_inches="tight", **options)
+        figure.draw_without_rendering()
+        whole = Bbox.union([figure.bbox_inches, figure.get_tightbbox()])  # what sticks out is not cut off
+        figure.savefig(out, format=kind, bbox_inches=whole, **options)
     pyplot.close(figure)
     return out.getvalue()
 

@@ -23,6 +23,7 @@ FLOORS = {
     "ledger": 3,
     "store": 2,
     "kernel": 1,
+    "plots": 1,
     "places": 2,
     "record": 1,
     "processes": 1,

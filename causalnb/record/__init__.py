@@ -49,6 +49,7 @@ NOT_COMPUTING = {
     "paths",
     "places",
     "figstyle",
+    "plots",
     "files",
     "fragments",
     "notebook",

@@ -23,7 +23,7 @@ from causalnb.store import closure, key_digest, key_of
 from causalnb.store.calls import _bound, _spread
 
 ROOT = Path(causalnb.__file__).parent.parent
-ENDS = {"record", "ledger", "fragments", "console", "files", "paths", "figstyle"}  # never count
+ENDS = {"record", "ledger", "fragments", "console", "files", "paths", "figstyle", "plots"}  # never count
 UNLESS_CALLED = {"store", "processes", "statistics", "parameters"}
 
 
