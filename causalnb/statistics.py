@@ -65,6 +65,11 @@ class Estimate:
         """The value and both ends."""
         return self.value, *self.ends
 
+    @property
+    def single_draw(self) -> bool:
+        """Whether it was drawn and has no interval, so that it decides nothing."""
+        return self.low is None and self.method not in ("exact", "logic")
+
     def at(self, level: float) -> "Estimate":
         """The same estimate with its interval at another level; without an interval, itself.
 
