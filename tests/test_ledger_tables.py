@@ -1,5 +1,6 @@
 """One reading for a whole table, and tolerances that can fail."""
 
+import doctest
 import json
 import math
 
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causalnb import UserError
-from causalnb.ledger import counts, judge, parse, permuted, printed_cells, ranked
+from causalnb.ledger import counts, judge, parse, permuted, printed_cells, ranked, tables
 from causalnb.ledger.rules import TableRule
 from causalnb.ledger.tables import Limits, fits_permuted
 from causalnb.record import Measurement, Record
@@ -522,3 +523,7 @@ def test_a_tolerance_at_a_level_widens_sampling_and_seeds_and_leaves_rounding(le
     )
     expected = math.hypot(0.0005, 1.96 * widening(0.95, level) * 0.02, prediction_half_width(0.1, 3, level))
     assert book.rows[0].tolerance("t.pgd.a.R1", level) == pytest.approx(expected)
+
+
+def test_the_examples_are_true():
+    assert doctest.testmod(tables).failed == 0
