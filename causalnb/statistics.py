@@ -65,6 +65,11 @@ class Estimate:
         """The value and both ends."""
         return self.value, *self.ends
 
+    @property
+    def single_draw(self) -> bool:
+        """Whether it was drawn and has no interval, so that it decides nothing."""
+        return self.low is None and self.method not in ("exact", "logic")
+
     def at(self, level: float) -> "Estimate":
         """The same estimate with its interval at another level; without an interval, itself.
 
@@ -159,9 +164,9 @@ def over_seeds(values: ArrayLike, *, seeds: Sequence[int], level: float = 0.95, 
         )
     (k, n), centre = table.shape, float(_sample(table.ravel()).mean())
     error = math.sqrt(table.mean(axis=1).var(ddof=1) / k + table.mean(axis=0).var(ddof=1) / n)
-    half = _quantile(_level(level), k - 1) * error
+    half, draws = standard_errors(level, k - 1) * error, sample_digest(table)
     return Estimate(
-        centre, centre - half, centre + half, level, STUDENT, n, tuple(seeds), None, _digest(table), unit
+        centre, centre - half, centre + half, level, STUDENT, n, tuple(seeds), draws=draws, unit=unit
     )
 
 
@@ -184,7 +189,19 @@ def widening(level: float, other: float, degrees: int | None = None) -> float:
     >>> round(widening(0.95, 0.9875), 3)
     1.274
     """
-    return _quantile(_level(other), degrees) / _quantile(_level(level), degrees)
+    return standard_errors(other, degrees) / standard_errors(level, degrees)
+
+
+@cache
+def standard_errors(level: float, degrees: int | None = None) -> float:
+    """How many standard errors lie between the middle and either end of an interval: of Student's law with
+    those degrees, or of the normal one.
+
+    >>> round(standard_errors(0.95), 3), round(standard_errors(0.95, 2), 3)
+    (1.96, 4.303)
+    """
+    law = stats.norm if degrees is None else stats.t(degrees)
+    return float(law.ppf((1 + _level(level)) / 2))
 
 
 def summaries(
@@ -228,14 +245,7 @@ def prediction_half_width(sd: float, k: int, level: float = 0.95) -> float:
     """
     if k < 2:
         raise ValueError(f"a spread needs at least two draws, got k = {k}")
-    return _quantile(_level(level), k - 1) * _finite(sd) * math.sqrt(1 + 1 / k)
-
-
-@cache
-def _quantile(level: float, degrees: int | None) -> float:
-    """Standard errors from the middle to either end of an interval."""
-    law = stats.norm if degrees is None else stats.t(degrees)
-    return float(law.ppf((1 + level) / 2))
+    return standard_errors(level, k - 1) * _finite(sd) * math.sqrt(1 + 1 / k)
 
 
 def _summaries(
@@ -263,7 +273,7 @@ def _summaries(
             n,
             tuple(seeds),
             float(p[i]) if test else None,
-            _digest(table[:, i]),
+            sample_digest(table[:, i]),
         )
         for i in range(len(values))
     ]
@@ -348,7 +358,8 @@ def _sample(values: ArrayLike) -> Floats:
     return sample
 
 
-def _digest(sample: Floats) -> str:
+def sample_digest(sample: Floats) -> str:
+    """Of the numbers that an estimate was computed from: 16 hex digits."""
     return hashlib.sha256(np.ascontiguousarray(sample, dtype="<f8").tobytes()).hexdigest()[:16]
 
 

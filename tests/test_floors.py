@@ -17,6 +17,7 @@ FLOORS = {
     "chapters": 6,
     "attacks": 5,
     "training": 4,
+    "detection": 4,
     "fragments": 4,
     "data": 3,
     "models": 3,

@@ -1,3 +1,4 @@
+import doctest
 import math
 
 import numpy as np
@@ -328,3 +329,7 @@ def test_over_seeds_covers_the_truth_in_nineteen_of_twenty_cases_whichever_sprea
         low, high = over_seeds(effects, seeds=range(4)).ends
         inside.append(low <= 0 <= high)
     assert 0.95 - 2 * math.sqrt(0.05 * 0.95 / draws) < np.mean(inside) <= most
+
+
+def test_the_examples_are_true():
+    assert doctest.testmod(statistics).failed == 0

@@ -17,6 +17,7 @@ KINDS = {
     "erratum": "errata",
     "replay": "replays",
     "logic": "logical checks",
+    "table": "whole tables",
     "control": "our controls",
 }
 

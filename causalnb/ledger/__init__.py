@@ -2,7 +2,8 @@
 
 from causalnb.ledger.patterns import matches
 from causalnb.ledger.rows import Ledger, Paper, Row, keep_spreads, load, parse
-from causalnb.ledger.rules import CellRule, ClaimRule, read_printed
+from causalnb.ledger.rules import CellRule, ClaimRule, TableRule, read_printed
+from causalnb.ledger.tables import TableReading, permuted, ranked
 from causalnb.ledger.verdicts import (
     SYMBOLS,
     WORDS,
@@ -24,6 +25,8 @@ __all__ = [
     "Paper",
     "ReadingVerdict",
     "Row",
+    "TableReading",
+    "TableRule",
     "Verdict",
     "Word",
     "collapse",
@@ -33,6 +36,8 @@ __all__ = [
     "load",
     "matches",
     "parse",
+    "permuted",
     "printed_cells",
+    "ranked",
     "read_printed",
 ]

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -20,12 +20,24 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from causalnb import UserError
 from causalnb.ledger.patterns import Patterns, matches
-from causalnb.ledger.rules import CellRule, ClaimRule, EqualRule, FixedRule, Spread, Tolerance, read_printed
+from causalnb.ledger.rules import (
+    CellRule,
+    ClaimRule,
+    EqualRule,
+    FixedRule,
+    ShownRule,
+    Spread,
+    TableRule,
+    Tolerance,
+    read_printed,
+)
 from causalnb.parameters import Profile
 from causalnb.record import digest
-from causalnb.statistics import prediction_half_width, simultaneous_level
+from causalnb.statistics import Estimate, Interval, prediction_half_width, simultaneous_level
 
 PROFILES: tuple[Profile, ...] = get_args(Profile)
+NAMELESS = ("fixed", "table")  # rules that are decided by nothing, and by what decides the table's cells
+OWN = "printed"  # `against` of a row whose seed spread is held against its own printed value
 
 
 class _Frozen(BaseModel):
@@ -63,18 +75,23 @@ class Position(_Frozen):
 
 
 class Row(_Frozen):
-    """One printed cell, claim, reading of a figure, erratum, replay, logical check, or control of ours.
+    """One printed cell, claim, reading of a figure, erratum, replay, logical check, whole table or remark, or
+    control of ours.
 
     statement quote printed holds   our sentence, the paper's words, the number as printed, what is true
                                     instead of the words
     ours pilot                      derived by us rather than stated by the paper; an earlier pilot informed
                                     its rule
-    level spreads                   filled in by `parse`: 1 - 0.05 / m in a family of m rows, so that all of
-                                    their intervals hold together at 95 %; the seed spreads of its readings
+    against                         the row from which a cell must differ to say something (attacked against
+                                    clean, method against baseline), or "printed", its own value: what its
+                                    seed spread must stay under; empty: no such bound
+    level spreads cap               filled in by `parse`: 1 - 0.05 / m in a family of m rows, so that all of
+                                    their intervals hold together at 95 %; the seed spreads of its readings;
+                                    the bound that `against` makes
     """
 
     id: str = Field(pattern=r"^[\w-]+(\.[\w-]+)*$")
-    kind: Literal["cell", "claim", "figure", "erratum", "replay", "logic", "control"]
+    kind: Literal["cell", "claim", "figure", "erratum", "replay", "logic", "control", "table", "remark"]
     location: str
     statement: str
     quote: str = ""
@@ -82,27 +99,38 @@ class Row(_Frozen):
     unit: str = ""
     holds: str = ""
     table: Position | None = None
-    rule: Annotated[CellRule | ClaimRule | EqualRule | FixedRule, Field(discriminator="type")]
+    rule: Annotated[
+        CellRule | ClaimRule | EqualRule | FixedRule | TableRule | ShownRule, Field(discriminator="type")
+    ]
     tol: Tolerance | None = None
     decided_by: Decision = Decision()
     controls: tuple[str, ...] = ()
+    against: str = ""
     family: str = ""
     ours: bool = False
     pilot: bool = False
     note: str = ""
     level: float = 0.95
     spreads: dict[str, Spread] = {}
+    cap: float | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if (self.rule.type == "fixed") == bool(self.decided_by.measurements):
-            raise ValueError("decided_by names what decides the row, unless its rule is fixed")
+        for kind, rule in (("table", "table"), ("remark", "shown")):
+            if (self.kind == kind) != (self.rule.type == rule):
+                raise ValueError(f"the kind {kind} and the rule {rule} go together")
+        if self.kind != "remark" and (self.rule.type in NAMELESS) == bool(self.decided_by.measurements):
+            raise ValueError("decided_by names what decides the row, unless its rule is fixed or a table's")
         if (self.tol is not None) != (self.rule.type == "cell"):
             raise ValueError("the rule cell and tol go together")
         if self.tol and self.tol.of == "mean" and self.tol.n and not self.tol.spread:
             raise ValueError("the sampling error of a mean takes the spread of its images")
         if self.tol:
             read_printed(self.printed)
+        if self.against and not self.tol:
+            raise ValueError("against bounds the seed spread of a cell: give its tol")
+        if self.against not in ("", OWN) and self.tol and self.tol.of == "sd":
+            raise ValueError(f"the seed spread of a standard deviation is held against its own value: {OWN}")
         return self
 
     @property
@@ -121,6 +149,7 @@ class Row(_Frozen):
                 "controls",
                 "level",
                 "spreads",
+                *(["cap"] if self.cap is not None else ()),
             },
             exclude={"rule": {"why"}, "tol": {"why"}},
         )
@@ -143,21 +172,37 @@ class Row(_Frozen):
         """
         return 100.0 if self.unit == "%" != unit else 1.0
 
-    def tolerance(self, reading: str) -> float | None:
-        """tol, in the printed unit, for the reading of that id; None where the row has none or its seed
-        spread is not measured.
+    def off(self, of: Estimate) -> Interval:
+        """An estimate and its ends less the printed value, in the printed unit."""
+        printed, scale = read_printed(self.printed)[0], self.scale(of.unit)
+        value, low, high = (x * scale - printed for x in of.interval)
+        return value, low, high
+
+    def tolerance(self, reading: str, level: float = 0.95) -> float | None:
+        """tol at a level, in the printed unit, for the reading of that id; None where the row has none or its
+        seed spread is not measured.
         """
-        if self.tol is None:
+        half = self.seed_half_width(reading, level)
+        if self.tol is None or half is None:
             return None
-        spread = self.spreads.get(reading) if isinstance(self.tol.seeds, str) else self.tol.seeds
-        if self.tol.seeds and not spread:
-            return None
-        (printed, rounding), whole = read_printed(self.printed), self.scale("")
-        return math.hypot(
-            rounding,
-            self.tol.sampling(printed, whole),
-            prediction_half_width(spread.sd, spread.k) * whole if spread else 0.0,
-        )
+        printed, rounding = read_printed(self.printed)
+        return math.hypot(rounding, self.tol.sampling(printed, self.scale(""), level), half)
+
+    def seed_half_width(self, reading: str, level: float = 0.95) -> float | None:
+        """The part of tol that is the spread from training to training: 0 where the row goes without, None
+        where it is not measured.
+        """
+        seeds = self.tol.seeds if self.tol else None
+        spread = self.spreads.get(reading) if isinstance(seeds, str) else seeds
+        if spread is None:
+            return None if seeds else 0.0
+        return prediction_half_width(spread.sd, spread.k, level) * self.scale("")
+
+    def spreads_too_far(self, reading: str) -> bool:
+        """Whether trainings differ by more than what the cell must tell apart, so that being inside says
+        nothing.
+        """
+        return self.cap is not None and (self.seed_half_width(reading) or 0.0) > self.cap
 
 
 class Paper(_Frozen):
@@ -190,7 +235,26 @@ class Ledger(_Frozen):
                 if twice
                 else f"{unknown[0]} is named as a control and is not one"
             )
+        printed = {row.id for row in self.rows if row.tol} | {OWN, ""}
+        for row in self.rows:
+            if row.against not in printed:
+                raise ValueError(f"{row.id} is against {row.against}, which is no cell with a tol")
+            if isinstance(row.rule, TableRule) and (idle := self._idle(row.rule)):
+                raise ValueError(f"{row.id}: {idle} is no cell of a printed table that has a tol")
         return self
+
+    def _idle(self, rule: TableRule) -> str:
+        """A pattern of a table's rule that no cell matches, if there is one."""
+        cells = [row.id for row in self.rows if _stands_in_a_table(row)]
+        return next((p for p in rule.cells if not any(matches(p, id) for id in cells)), "")
+
+    def cells_of(self, rule: TableRule) -> tuple[Row, ...]:
+        """The cells that a table's rule is about, in the ledger's order."""
+        return tuple(
+            row
+            for row in self.rows
+            if _stands_in_a_table(row) and any(matches(pattern, row.id) for pattern in rule.cells)
+        )
 
     def decided_by(self, measurement: str) -> tuple[Row, ...]:
         """The rows to which a measurement matters: as a reading, or beside it."""
@@ -198,7 +262,18 @@ class Ledger(_Frozen):
 
     @cached_property
     def _index(self) -> Patterns:
-        return Patterns([row.patterns for row in self.rows])
+        return Patterns(
+            [
+                [p for cell in self.cells_of(row.rule) for p in cell.patterns]
+                if isinstance(row.rule, TableRule)
+                else row.patterns
+                for row in self.rows
+            ]
+        )
+
+
+def _stands_in_a_table(row: Row) -> bool:
+    return row.kind == "cell" and row.tol is not None and row.table is not None
 
 
 # Reading the file -----------------------------------------------------------------------------------------
@@ -259,16 +334,40 @@ def parse(chapter: str, source: str, spreads: Mapping[str, Any] | None = None) -
     for id, spread in (spreads or {}).items():
         for at in readings.of(id):
             known[at][id] = Spread.model_validate(spread)
+    caps = _caps(plain.rows)
     full = [
         row.model_copy(
             update={
                 "level": simultaneous_level(families[row.family]) if row.family else 0.95,
                 "spreads": found,
+                "cap": caps.get(row.id),
             }
         )
         for row, found in zip(plain.rows, known, strict=True)
     ]
     return plain.model_copy(update={"rows": tuple(full)})
+
+
+def _caps(rows: Iterable[Row]) -> dict[str, float]:
+    """What the seed spread of each cell must stay under, for rows that give `against` or are given: half of
+    what it must tell apart, or rounding and sampling together where they are more.
+    """
+    own = {row.id: row for row in rows if row.tol}
+    value = {id: read_printed(row.printed)[0] for id, row in own.items()}
+    least: dict[str, float] = {}
+    for id, row in own.items():
+        if row.against == OWN:
+            near = min(abs(value[id]), 100 - value[id]) if row.unit == "%" else abs(value[id])
+            least[id] = 0.15 * near
+        elif row.against:
+            least[id] = abs(value[id] - value[row.against]) / 2
+            if not own[row.against].against:
+                least[row.against] = min(least[id], least.get(row.against, math.inf))
+    return {
+        id: max(half, math.hypot(read_printed(row.printed)[1], row.tol.sampling(value[id], row.scale(""))))
+        for id, half in least.items()
+        if (row := own[id]).tol
+    }
 
 
 def _expanded(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,11 +1,16 @@
 """The rules that decide a row, and the inputs of its tolerance; how a printed number is read."""
 
+import itertools
 import math
 import operator
 import re
+from collections.abc import Iterable
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from causalnb.ledger.patterns import matches
+from causalnb.statistics import widening
 
 EDGE = 1 + 1e-9  # a value on the edge of a band, but for rounding in the last place, lies inside
 
@@ -84,6 +89,55 @@ class EqualRule(_Frozen):
     type: Literal["equal"]
 
 
+class TableRule(_Frozen):
+    """One reading, the same in every cell of a table, gives what is printed (`ledger.tables`).
+
+    cells      patterns of cells -> how the measurement of such a cell is spelled from a reading: <cell> is
+               the cell's id, any other <name> the value of that choice, less the point before it where that
+               is empty; of several patterns the first counts
+    readings   products of choices, name -> values: together all that the text allows, and nothing else
+    why        what is left open, and where
+    """
+
+    type: Literal["table"]
+    cells: dict[str, str] = Field(min_length=1)
+    readings: tuple[dict[str, tuple[str, ...]], ...] = Field(min_length=1)
+    why: str
+
+    @model_validator(mode="after")
+    def _choices(self) -> Self:
+        asked = {name for text in self.cells.values() for name in re.findall(r"<(\w+)>", text)} - {"cell"}
+        for choices in self.readings:
+            if missing := sorted(asked - set(choices)):
+                raise ValueError(f"a reading of the table does not choose {', '.join(missing)}")
+        return self
+
+    def spelled(self, cells: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Every reading by its name: the measurement of each cell. Of readings that are the same in all cells
+        the first stands.
+        """
+        texts = {cell: next(t for p, t in self.cells.items() if matches(p, cell)) for cell in cells}
+        found: dict[tuple[str, ...], str] = {}
+        for choices in self.readings:
+            for values in itertools.product(*choices.values()):
+                chosen = dict(zip(choices, values, strict=True))
+                ids = tuple(_spelled(text, {**chosen, "cell": cell}) for cell, text in texts.items())
+                found.setdefault(ids, ", ".join(value or f"no {name}" for name, value in chosen.items()))
+        return {name: dict(zip(texts, ids, strict=True)) for ids, name in found.items()}
+
+
+def _spelled(text: str, chosen: dict[str, str]) -> str:
+    return re.sub(
+        r"(\.?)<(\w+)>", lambda found: found[1] + chosen[found[2]] if chosen[found[2]] else "", text
+    )
+
+
+class ShownRule(_Frozen):
+    """Nothing is decided: a remark is shown."""
+
+    type: Literal["shown"]
+
+
 class FixedRule(_Frozen):
     """Nothing that can be measured decides the row."""
 
@@ -122,16 +176,17 @@ class Tolerance(_Frozen):
     seeds: Literal["measured"] | Spread | None = "measured"
     why: str
 
-    def sampling(self, printed: float, whole: float) -> float:
-        """The 95 % half-width of the printed value if n were drawn anew; in its unit, of which `whole` makes
-        1.
+    def sampling(self, printed: float, whole: float, level: float = 0.95) -> float:
+        """The half-width of the printed value at a level if n were drawn anew; in its unit, of which `whole`
+        makes 1.
         """
         error = {
             "mean": self.spread or 0.0,
             "sd": printed / math.sqrt(2),
             "proportion": math.sqrt(max(printed * (whole - printed), 0.0)),
         }[self.of]
-        return 1.96 * error / math.sqrt(self.n - (self.of == "sd")) if self.n else 0.0
+        wide = 1.96 * widening(0.95, level)
+        return wide * error / math.sqrt(self.n - (self.of == "sd")) if self.n else 0.0
 
 
 def read_printed(printed: str) -> tuple[float, float]:

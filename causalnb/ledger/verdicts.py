@@ -2,14 +2,15 @@
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, get_args
 
 from causalnb import UserError
 from causalnb.ledger.rows import PROFILES, Ledger, Row
-from causalnb.ledger.rules import EDGE, CellRule, ClaimRule, FixedRule, read_printed
+from causalnb.ledger.rules import EDGE, CellRule, ClaimRule, FixedRule, TableRule, read_printed
+from causalnb.ledger.tables import TableReading, fits_permuted, ranked
 from causalnb.record import Measurement, Record
 from causalnb.statistics import Estimate
 
@@ -17,6 +18,7 @@ Word = Literal["reproduced", "not reproduced", "undecided", "cannot judge", "tra
 WORDS: tuple[Word, ...] = get_args(Word)
 SYMBOLS: dict[Word, str] = dict(zip(WORDS, "✓✕◐⊘→○", strict=True))
 
+UNCOUNTED = ("control", "table", "remark")  # kinds that stand in no count
 LARGEST = 10**15  # an n beyond it decides nothing that anyone can measure
 
 
@@ -36,8 +38,8 @@ class ReadingVerdict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The word a row earns, why, and each reading behind it. `changed`: its rule is not the one that stood
-    when the record was made.
+    """The word a row earns, why, and each reading behind it; of a whole table its readings in order of how
+    well they do. `changed`: its rule is not the one that stood when the record was made.
     """
 
     row: Row
@@ -45,23 +47,30 @@ class Verdict:
     reason: str = ""
     readings: tuple[ReadingVerdict, ...] = ()
     changed: bool = False
+    ranked: tuple[TableReading, ...] = ()
 
 
 def judge(ledger: Ledger, record: Record | None) -> list[Verdict]:
-    """The verdict on every row, in the ledger's order; without a record nothing has been run."""
+    """The verdict on every row but remarks, in the ledger's order; without a record nothing has been run."""
     verdicts: dict[str, Verdict] = {}
     concerned: dict[str, dict[str, Measurement]] = {row.id: {} for row in ledger.rows}
     for id, one in sorted(record.measurements.items()) if record else ():
         for row in ledger.decided_by(id):
             concerned[row.id][id] = one
-    for row in sorted(ledger.rows, key=lambda row: row.kind != "control" or bool(row.controls)):
-        verdicts[row.id] = _verdict(row, record, concerned[row.id], verdicts)
-    return [verdicts[row.id] for row in ledger.rows]
+    rows = [row for row in ledger.rows if row.kind != "remark"]
+    for row in sorted(rows, key=lambda row: row.kind != "control" or bool(row.controls)):
+        if not isinstance(row.rule, TableRule):
+            verdicts[row.id] = _verdict(row, record, concerned[row.id], verdicts)
+    for row in rows:
+        if isinstance(row.rule, TableRule):
+            cells = ledger.cells_of(row.rule)
+            verdicts[row.id] = _table(row, row.rule, cells, record, concerned, verdicts)
+    return [verdicts[row.id] for row in rows]
 
 
 def counts(verdicts: Iterable[Verdict]) -> dict[Word, int]:
-    """How many rows got which word, all six words; controls of ours are never counted."""
-    found = Counter(verdict.word for verdict in verdicts if verdict.row.kind != "control")
+    """How many rows got which word, all six words; controls of ours and whole tables are never counted."""
+    found = Counter(verdict.word for verdict in verdicts if verdict.row.kind not in UNCOUNTED)
     return {word: found[word] for word in WORDS}
 
 
@@ -95,27 +104,7 @@ def _verdict(
         return Verdict(row, "cannot judge", f"{row.rule.reason}: {row.rule.detail}")
     if record is None:
         return Verdict(row, "not run")
-    by = row.decided_by
-    own = {id: one for id, one in found.items() if row.decides(id) and _fits(one, by.data)}
-    changed = [
-        f"{name} = {record.parameters[name]} for {value}"
-        for name, value in by.parameters.items()
-        if record.parameters.get(name, value) != value
-    ]
-    beside: tuple[Word, str] | None = (
-        ("not run", f"not in this record: {', '.join(by.measurements)}")
-        if not found
-        else (
-            "transferred",
-            f"measured on {_sets(found.values())}, not on {by.data}",
-        )
-        if not own
-        else ("not run", f"decided at the profile {by.least}, this record is of {record.profile}")
-        if PROFILES.index(record.profile) < PROFILES.index(by.least)
-        else ("transferred", f"measured with {', '.join(changed)}")
-        if changed
-        else None
-    )
+    own, beside = _own(row, found), _beside(row, record, found)
     if beside:
         return Verdict(
             row,
@@ -128,6 +117,84 @@ def _verdict(
         controls[id].changed for id in row.controls
     )
     return Verdict(row, word, _reason(word, readings), readings, mended)
+
+
+def _own(row: Row, found: Mapping[str, Measurement]) -> dict[str, Measurement]:
+    """Of the measurements that concern a row, those that decide it."""
+    data = row.decided_by.data
+    return {id: one for id, one in found.items() if row.decides(id) and _fits(one, data)}
+
+
+def _beside(row: Row, record: Record, found: Mapping[str, Measurement]) -> tuple[Word, str] | None:
+    """Why what is measured stands beside the row and decides nothing, if so."""
+    by = row.decided_by
+    changed = [
+        f"{name} = {record.parameters[name]} for {value}"
+        for name, value in by.parameters.items()
+        if record.parameters.get(name, value) != value
+    ]
+    if not found:
+        return "not run", f"not in this record: {', '.join(by.measurements)}"
+    if not _own(row, found):
+        return "transferred", f"measured on {_sets(found.values())}, not on {by.data}"
+    if PROFILES.index(record.profile) < PROFILES.index(by.least):
+        return "not run", f"decided at the profile {by.least}, this record is of {record.profile}"
+    return ("transferred", f"measured with {', '.join(changed)}") if changed else None
+
+
+def _table(
+    row: Row,
+    rule: TableRule,
+    cells: Sequence[Row],
+    record: Record | None,
+    concerned: Mapping[str, Mapping[str, Measurement]],
+    verdicts: Mapping[str, Verdict],
+) -> Verdict:
+    """The verdict on a whole table, once its cells and controls have theirs."""
+    if record is None:
+        return Verdict(row, "not run")
+    aside = [one for cell in cells if (one := _beside(cell, record, concerned[cell.id]))]
+    if aside:
+        word, reason = max(aside, key=lambda one: WORDS.index(one[0]))
+        return Verdict(row, word, f"{len(aside)} of {len(cells)} cells are not judged; {reason}")
+    own = {id: one for cell in cells for id, one in _own(cell, concerned[cell.id]).items()}
+    estimates = {id: one.estimate for id, one in own.items()}
+    spelled = rule.spelled(cell.id for cell in cells)
+    found = ranked(cells, spelled, estimates)
+    word, reason = _whole(row, found, fits_permuted(cells, spelled, estimates), verdicts)
+    digest_now = row.digest
+    changed = any(one.rows.get(row.id) != digest_now for one in own.values()) or any(
+        verdicts[id].changed for id in (*row.controls, *(cell.id for cell in cells))
+    )
+    return Verdict(row, word, reason, changed=changed, ranked=found)
+
+
+def _whole(
+    row: Row, found: Sequence[TableReading], control: Sequence[str], verdicts: Mapping[str, Verdict]
+) -> tuple[Word, str]:
+    """The word of a table from its readings, those that fit it with its rows permuted, and its controls."""
+    fit, left = ([one for one in found if one.word == word] for word in ("fits", "left"))
+    gate = _gate(row, verdicts)
+    if gate[0] == "cannot judge":
+        return gate
+    if control:
+        return (
+            "cannot judge",
+            f"a control failed: with its rows permuted the table is fitted by {_few(control)}",
+        )
+    if fit:
+        return "reproduced", f"of {len(found)} readings {len(fit)} fit: {_few([one.name for one in fit])}"
+    if not left:
+        return gate if gate[1] else ("not reproduced", f"all {len(found)} readings are excluded")
+    told = f"of {len(found)} readings {len(left)} are left: {_few([one.name for one in left])}"
+    if all(one.lacking for one in left):
+        return "not run", f"{told}; each lacks cells or their seed spread"
+    return "undecided", told
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    return "; ".join(names[:5]) + (f"; and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _fits(one: Measurement, wanted: str) -> bool:
@@ -169,30 +236,28 @@ def _reading(row: Row, id: str, of: Estimate, controls: Mapping[str, Verdict]) -
             reason=f"a claim about a training method rests on {trainings} seeds or more, this on "
             f"{len(of.seeds)}",
         )
-    low, high = (of.value, of.value) if of.method in ("exact", "logic") else (of.low, of.high)
-    if low is None or high is None:
+    if of.single_draw:
         return judged("undecided", reason="a single draw has no interval")
-    holds, wide = _decide(row, tol, of, low, high)
+    holds, wide = _decide(row, tol, of)
     if holds is None:
         needed = of.n * wide * wide if of.n and wide else math.inf
         enough = math.ceil(needed) if needed < LARGEST else None
         more = f"; about {enough:,} would decide it at this spread" if enough else ""
         return judged("undecided", reason=f"open at n = {of.n}{more}", enough=enough)
+    if holds and row.spreads_too_far(id):
+        return judged("undecided", reason="our trainings spread too far to tell")
     if holds:
         return judged("reproduced")
     word, reason = _gate(row, controls)
     return judged(word, reason=reason)
 
 
-def _decide(
-    row: Row, tol: float | None, of: Estimate, low: float, high: float
-) -> tuple[bool | None, float | None]:
+def _decide(row: Row, tol: float | None, of: Estimate) -> tuple[bool | None, float | None]:
     if isinstance(row.rule, ClaimRule):
-        return row.rule.decide(of.value, low, high)
+        return row.rule.decide(*of.interval)
     if row.kind in ("cell", "replay"):
-        printed, rounding = read_printed(row.printed)
-        off, least, most = (x * row.scale(of.unit) - printed for x in (of.value, low, high))
-        return CellRule.decide(off, least, most, tol) if tol else (abs(off) <= rounding * EDGE, None)
+        off, rounding = row.off(of), read_printed(row.printed)[1]
+        return CellRule.decide(*off, tol) if tol else (abs(off[0]) <= rounding * EDGE, None)
     if of.value not in (0.0, 1.0):
         raise UserError(
             f"{row.id} is decided by a logical result, 1.0 or 0.0, and the record has {of.value}: no run of "

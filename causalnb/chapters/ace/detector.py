@@ -2,17 +2,11 @@
 offer.
 
 Sparsity, total variation and positive mass of the map of the *predicted* class (the true one is not known
-when an image comes in), and a logistic regression. It is fitted on one attack, asked about others and about
-harmless noise, and attacked by someone who knows it.
+when an image comes in), for a logistic regression (`detection.cross_fitted`). It is fitted on one attack,
+asked about others and about harmless noise, and attacked by someone who knows it.
 """
 
-from collections.abc import Mapping
-
-import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from causalnb.attacks.adversarial import ascend
@@ -20,7 +14,7 @@ from causalnb.attacks.watch import ROWS
 from causalnb.chapters.ace import maps as m
 from causalnb.chapters.ace.interventions import Table, average_effects, look_up
 
-FOLDS = 5
+SMOOTHING = 1e-12  # under the root of the variation that is followed: a flat map has a gradient
 
 
 def features(maps: Tensor) -> Tensor:
@@ -28,58 +22,6 @@ def features(maps: Tensor) -> Tensor:
     return torch.stack(
         [m.sparsity(maps), m.total_variation(maps), m.positive_mass(maps, torch.ones_like(maps))], 1
     )
-
-
-def enough(broken: Tensor, *, folds: int = FOLDS) -> bool:
-    """Whether every fold leaves broken images to fit on; broken is [n]."""
-    fold = torch.arange(len(broken)) % folds
-    return all(bool((broken & (fold != held_out)).any()) for held_out in range(folds))
-
-
-def scored(
-    clean: Tensor, fitted_on: Tensor, broken: Tensor, others: Mapping[str, Tensor], *, folds: int = FOLDS
-) -> dict[str, Tensor]:
-    """How suspicious each image is to detectors that have not seen it, in any version: [n] by name, also for
-    "clean".
-
-    clean, fitted_on   [n, 3] features of the same images, clean and under the attack that the detectors are
-                       fitted on
-    broken             [n], where that attack succeeded: only these are fitted on, each with its clean version
-    others             [n, 3] features of the same images, attacked otherwise or with noise
-
-    Refused: too few broken images for a fold.
-    """
-    if not enough(broken, folds=folds):
-        raise ValueError(f"{int(broken.sum())} broken images leave a fold without any to fit on")
-    all_ = {"clean": clean, **others}
-    fold = torch.arange(len(clean)) % folds
-    scores = {name: torch.empty(len(clean), dtype=torch.float64) for name in all_}
-    for held_out in range(folds):
-        seen = (fold != held_out) & broken
-        pairs = torch.cat([clean[seen], fitted_on[seen]]).numpy()
-        model = make_pipeline(StandardScaler(), LogisticRegression()).fit(
-            pairs, np.repeat([0, 1], int(seen.sum()))
-        )
-        for name, values in all_.items():
-            scores[name][fold == held_out] = torch.from_numpy(
-                model.decision_function(values[fold == held_out].numpy())
-            ).double()
-    return scores
-
-
-def auc_parts(clean: Tensor, suspicious: Tensor) -> Tensor:
-    """A number an image whose mean is the AUC of suspicious [n] against clean [n] scores, and whose spread
-    over images is its sampling error.
-
-    Image i counts as often as its attacked version outscores all clean ones and its clean version is
-    outscored by all attacked ones, less the AUC itself (the projection of Hoeffding and Hajek); both versions
-    of an image stay together.
-
-    >>> auc_parts(torch.tensor([0.0, 1.0]), torch.tensor([2.0, 0.5])).mean()
-    tensor(0.7500)
-    """
-    wins = (suspicious[:, None] > clean).to(clean.dtype) + (suspicious[:, None] == clean).to(clean.dtype) / 2
-    return wins.mean(1) + wins.mean(0) - wins.mean()
 
 
 # The attacker who knows -----------------------------------------------------------------------------------
@@ -113,7 +55,7 @@ class Smoothed(nn.Module):
         if len(images) != len(labels):
             raise ValueError(f"{len(images)} images for {len(labels)} labels")
         logits: Tensor = self.model(images)
-        rougher = smooth_variation(self.effects(images, logits.argmax(1))) / self.get_buffer("clean") - 1
+        rougher = _roughness(self.effects(images, logits.argmax(1))) / self.get_buffer("clean") - 1
         return logits + self.weight * rougher[:, None].to(logits) * nn.functional.one_hot(
             labels, logits.shape[1]
         )
@@ -141,15 +83,8 @@ class Effects:
         return ((images - (self.fill if self.reading == "R3m" else 0.0)) * gradient)[:, 0]
 
 
-def smooth_variation(maps: Tensor) -> Tensor:
-    """Total variation with a gradient where a map is flat: [n]."""
-    own = maps[..., :-1, :-1]
-    return (
-        ((maps[..., 1:, :-1] - own).square() + (maps[..., :-1, 1:] - own).square() + 1e-12)
-        .sqrt()
-        .flatten(1)
-        .sum(1)
-    )
+def _roughness(maps: Tensor) -> Tensor:
+    return m.total_variation(maps, smoothing=SMOOTHING)
 
 
 def evade(
@@ -172,7 +107,7 @@ def evade(
     )  # a smaller batch would be filled up before the network is asked, with images that have no labels here
     many, labels = images.repeat(times, 1, 1, 1), labels.repeat(times)
     with torch.no_grad():
-        clean = smooth_variation(effects(many, labels))
+        clean = _roughness(effects(many, labels))
     guarded = Smoothed(model, effects, labels, clean, weight=weight)
     return ascend(guarded, many, labels, norm="linf", eps=eps, step=step, steps=steps, seed=seed)[
         : len(images)

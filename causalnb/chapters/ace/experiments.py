@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from causalnb import UserError, attacks, data, training
+from causalnb import UserError, attacks, data, detection, training
 from causalnb.attacks import AttackResult
 from causalnb.attacks.noise import noise
 from causalnb.chapters.ace import claims, detector, families, readings, vae
@@ -360,7 +360,7 @@ def detected(
     few = slice(min(run.p.n_individual, len(labels)))
     broken = {name: one.found.cpu()[one.correct.cpu()][few] for name, one in found.items()}
     aucs: dict[str, dict[str, Tensor]] = {}
-    for reading in DETECTORS if detector.enough(broken["fgsm"]) else ():
+    for reading in DETECTORS if detection.enough(broken["fgsm"]) else ():
         key = f"{reading}.logit.predicted"
         named = {which: which for which in ("clean", *claims.SINGLE)} | {"noise": "noise-fgsm"}
         features = {kind: made[f"features detector {which} {key}"][few] for kind, which in named.items()}
@@ -371,10 +371,10 @@ def detected(
             maps = _one_map(run, net, images, of, key).cpu()
             features[f"evading.{weight:g}"] = detector.features(maps)
             misled[f"evading.{weight:g}"] = of["predicted"].cpu() != labels[few]
-        scores = detector.scored(features.pop("clean"), features["fgsm"], broken["fgsm"], features)
+        scores = detection.cross_fitted(features.pop("clean"), features["fgsm"], broken["fgsm"], features)
         aucs[reading] = {
-            name: detector.auc_parts(scores["clean"][those], scores[name][those])
-            for name, those in misled.items()
+            name: torch.from_numpy(detection.auc_parts(scores["clean"][those], scores[name][those]))
+            for name, those in ((name, those.numpy()) for name, those in misled.items())
             if name in features
         }
     return aucs

@@ -28,11 +28,14 @@ def sparsity(maps: Tensor, *, threshold: float = 0.0) -> Tensor:
     return 1 - (flat > threshold * flat.abs().amax(1, keepdim=True)).to(flat.dtype).mean(1)
 
 
-def total_variation(maps: Tensor, *, border: Border = "inner", mask: Tensor | None = None) -> Tensor:
+def total_variation(
+    maps: Tensor, *, border: Border = "inner", mask: Tensor | None = None, smoothing: float = 0.0
+) -> Tensor:
     """Isotropic total variation of each map (Guo 2024, Eq. 10), in the unit of the map: [n].
 
-    border   "inner": differences that exist on both axes; "replicate": the last row and column repeat
-    mask     only differences whose three pixels all lie in it
+    border      "inner": differences that exist on both axes; "replicate": the last row and column repeat
+    mask        only differences whose three pixels all lie in it
+    smoothing   is added under each root, so that there is a gradient where a map is flat
 
     >>> total_variation(torch.tensor([[[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]]))
     tensor([3.4142])
@@ -43,7 +46,8 @@ def total_variation(maps: Tensor, *, border: Border = "inner", mask: Tensor | No
     if border == "replicate":
         maps, inside = _repeat_last(maps), _repeat_last(inside)
     own = maps[..., :-1, :-1]
-    lengths = torch.hypot(maps[..., 1:, :-1] - own, maps[..., :-1, 1:] - own)
+    down, across = maps[..., 1:, :-1] - own, maps[..., :-1, 1:] - own
+    lengths = (down.square() + across.square() + smoothing).sqrt() if smoothing else torch.hypot(down, across)
     return (lengths * (inside[..., :-1, :-1] & inside[..., 1:, :-1] & inside[..., :-1, 1:])).flatten(1).sum(1)
 
 

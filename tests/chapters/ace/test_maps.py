@@ -32,6 +32,18 @@ def test_a_single_pixel_has_two_sides_and_a_diagonal():
     assert m.sparsity(spike).item() == pytest.approx(783 / 784)
 
 
+def test_smoothed_total_variation_is_total_variation_with_a_gradient_where_a_map_is_flat():
+    maps = drawn(5)
+    assert (m.total_variation(maps, smoothing=1e-12) - m.total_variation(maps)).abs().max() < 1e-3
+    flat = constant(0.0).requires_grad_()
+    value = m.total_variation(flat, smoothing=1e-12)
+    value.sum().backward()
+    assert value.item() == pytest.approx(27 * 27 * 1e-6) and flat.grad.isfinite().all()
+    uneven = maps.clone().requires_grad_()
+    m.total_variation(uneven, smoothing=1e-12).sum().backward()
+    assert uneven.grad.abs().max() > 0.1
+
+
 def test_a_vertical_edge_counts_once_in_each_summed_row():
     edge = constant(0.0)
     edge[..., 14:] = 2
