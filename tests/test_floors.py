@@ -40,7 +40,7 @@ FLOORS = {
     "usage": 0,
     "vision": 0,
 }
-LIMIT = 4400
+LIMIT = 5500
 
 
 def module_of(file):

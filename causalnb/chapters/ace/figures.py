@@ -9,7 +9,7 @@ from torch import Tensor
 
 from causalnb import plots
 from causalnb.figstyle import BLUE, COLUMN, GREEN, INK, PURPLE, RULE, VERMILLION, style
-from causalnb.plots import Interval
+from causalnb.statistics import Interval
 
 SETS = {"clean": "clean", "cw": "C&W", "cw-clipped": "C&W, L2 ≤ 0.3", "fgsm": "FGSM", "pgd": "PGD"}
 COLOURS = {"clean": INK, "cw": VERMILLION, "cw-clipped": PURPLE, "fgsm": BLUE, "pgd": GREEN}
