@@ -68,7 +68,9 @@ def test_cells_twice_and_sections_in_any_order_measure_and_print_the_same(one, e
         != (first[id].estimate, first[id].data, first[id].what, first[id].rows)
     ] == []
     assert [section.name for section in made.sections] == [section.name for section in done.record.sections]
-    expected = dict(zip((cell.source for cell in checked(runner.convert(one))), expected_of(one), strict=True))
+    expected = dict(
+        zip((cell.source for cell in checked(runner.convert(one))), expected_of(one), strict=True)
+    )
     again = checked(notebook)
     assert len(again) == 3 * len(expected)
     assert [cell.source for cell in again if printed(cell).splitlines() != expected[cell.source]] == []
