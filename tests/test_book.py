@@ -210,18 +210,28 @@ def test_without_an_execution_there_is_a_sentence_and_a_quick_one_is_shown_as_lo
     assert "none is published" in page(small)[0].cells[0].source
 
 
-def test_only_stale_quick_runs_are_executed(small, monkeypatch):
+def test_only_stale_quick_runs_are_executed_and_the_end_says_which_and_how_often(small, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr("causalnb.processes.map", lambda function, items: asked.extend(items))
+
+    def executed(function, items):
+        asked.extend(items)
+        return [41.6 for _ in items]
+
+    monkeypatch.setattr("causalnb.processes.map", executed)
     monkeypatch.setattr(site, "render", lambda root: root)
-    book.build(execute=True)
+
+    def last(execute):
+        book.build(execute=execute)
+        return capsys.readouterr().err.splitlines()[-1].partition("; rendered in ")[0]
+
+    assert last(True) == "executed ace once, 42 s"
     publish(small, "runs/ace/quick")
-    book.build(execute=True)
+    assert last(True) == "executed nothing"
     assert asked == ["ace"]
     (small / "notebooks" / "01_ace.md").write_text(TEXT.replace("1 + 1", "1 + 2"))
-    book.build(execute=False)
+    assert last(False) == "executed nothing"
     assert asked == ["ace"]
-    book.build(execute=True)
+    assert last(True) == "executed ace once, 42 s"
     assert asked == ["ace", "ace"]
 
 

@@ -76,6 +76,16 @@ def test_data_are_said_and_never_guessed_from_an_id():
     }
 
 
+def test_every_measured_id_says_its_kind_its_parts_and_its_data_also_one_given_as_text():
+    run = begin("ace")
+    run.measure("claim.T14", exact(1.0), data=("digits", "shapes"))
+    run.measure(MeasurementId.of("claim", claim="T6", data="digits"), exact(1.0))
+    assert [(id.kind, dict(id.parts), id.data) for id in run.estimates("claim.*")] == [
+        ("claim.T14", {}, ("digits", "shapes")),
+        ("claim", {"claim": "T6", "data": "digits"}, ("digits",)),
+    ]
+
+
 def test_measuring_twice_replaces():
     run = begin("ace")
     for value in (1.0, 2.0):

@@ -5,17 +5,19 @@ Nothing here computes a result, and no page holds a number or a verdict that is 
 """
 
 from pathlib import Path
+from time import perf_counter
 
 
 def build(*, execute: bool) -> Path:
     """Build the book that the working folder belongs to; returns the site's first page.
 
-    execute   run the quick profile of every chapter whose quick run is stale or missing, side by side
+    execute   run the quick profile of every chapter whose quick run is stale or missing, side by side; what
+              ran is said at the end
     """
     from causalnb import console, paths, processes, runner
     from causalnb.book import generated, site
 
-    root = paths.book_root()
+    root, told = paths.book_root(), "executed nothing"
     if execute:
         due = [
             one.name
@@ -23,12 +25,27 @@ def build(*, execute: bool) -> Path:
             if runner.state(runner.quick(one), one).word != "fresh"
         ]
         console.say(f"running {', '.join(due)} at the quick profile" if due else "every quick run is fresh")
+<<<<<<< HEAD
         processes.map(_quick, due)
     generated.write(root)
     return site.render(root)
+=======
+        times = processes.map(_quick, due)
+        if due:
+            ran = (f"{name} once, {seconds:.0f} s" for name, seconds in zip(due, times, strict=True))
+            told = f"executed {'; '.join(ran)}"
+    began = perf_counter()
+    pages.write(root)
+    index = site.render(root)
+    console.say(f"{told}; rendered in {perf_counter() - began:.0f} s")
+    return index
+>>>>>>> k-nbtests
 
 
-def _quick(name: str) -> None:
+def _quick(name: str) -> float:
+    """Execute a chapter at the quick profile; the seconds that it took."""
     from causalnb import runner
 
+    began = perf_counter()
     runner.run(runner.chapter(name), {"profile": "quick"})
+    return perf_counter() - began

@@ -6,6 +6,7 @@ import torch
 from causalnb.chapters.ace import claims, measurements
 from causalnb.chapters.ace.networks import Latents
 from causalnb.chapters.ace.seed_spread import spreads
+from causalnb.record import MeasurementId
 from causalnb.statistics import Estimate
 
 RUN = SimpleNamespace(p=SimpleNamespace(seed=0, vae_beta=10.0, momentum=0.0), level=lambda id: 0.95)
@@ -60,6 +61,13 @@ def claim_of(text):
     """The id spelled claim.CLAIM.DATA.ATTACK.READING.SCORE.OF[.SCALE]."""
     kind, name, data, attack, *key = text.split(".")
     return claims.claim_id(kind, ".".join([name, *key[3:]]), data, attack, ".".join(key[:3]))
+
+
+def test_directions_pass_over_claims_that_are_measured_further_down():
+    first = {claim_of("claim.T6.mnist.fgsm.R1.logit.true"): Estimate(1.0, 0.5, 1.5)}
+    later = {MeasurementId.of("claim.T15.shapes", on="shapes"): Estimate(1.0, 0.5, 1.5)}
+    before, after = measurements.directions(first), measurements.directions(later | first)
+    assert before == after and {id.data for id in before} == {id.data for id in after} == {("mnist",)}
 
 
 def test_directions_are_counted_by_kind_class_and_scale():
