@@ -35,7 +35,7 @@ def matrix(
     most = np.nanmax(np.abs(values)) or 1.0
     low, high = limits or (-most if signed else 0.0, most)
     width = (COLUMN - max(map(width_of, rows)) - 0.2) / len(columns)
-    texts = [["–" if np.isnan(v) else form(v) for v in row] for row in values]
+    texts = [["–" if np.isnan(v) else form(v).replace("-", "−") for v in row] for row in values]
     for text in {word for name in columns for word in name.split()}.union(*texts):
         if width_of(text) > width - 0.08:
             raise ValueError(f"{text!r} is wider than one of {len(columns)} columns of the page")

@@ -13,6 +13,7 @@ from causalnb.figstyle import BLUE, COLUMN, GREEN, INK, LABEL, PURPLE, RULE, VER
 from causalnb.plots.text import LINE, key, name_ends, say, wrapped
 from causalnb.plots.values import Curve, Interval, columns, some, strokes
 
+STEPS = (1, 2, 2.5, 5, 10)  # between ticks
 Look = tuple[str, str, str]  # colour, dash, marker
 LOOKS: Sequence[Look] = (
     (BLUE, "-", "o"),
@@ -48,11 +49,12 @@ def curves(
     with style():
         figure, grid = _panels(len(panels), 3.3 if alone else 2.3)
         for axes, (title, lines) in zip(grid, found.items(), strict=True):
-            axes.set_title(wrapped(title, COLUMN / (1 if alone else 2) - 0.4))
+            axes.set_title(wrapped(title, COLUMN / (1 if alone else 2) - 0.7))
             for name, points in lines.items():
                 _line(axes, name, points, chosen[name])
-            axes.yaxis.set_major_locator(MaxNLocator(5))
+            axes.yaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
             _across(axes, ticks, 7 if alone else 5)
+            axes.margins(x=0.02)
             axes.set_ylim(limits)
             _levels(axes, (levels or {}).get(title, {}))
             if alone and len(names) > 1:
@@ -115,8 +117,8 @@ def scatter(panels: Mapping[str, tuple[Any, Any]], *, x: str, y: str, most: int 
             axes.plot(a[::step], b[::step], "o", color=BLUE, markersize=3, alpha=0.5, markeredgewidth=0)
             axes.set(title=f"{title}: {y}", xlim=(-limit, limit))
             axes.ticklabel_format(style="sci", axis="both", scilimits=(-2, 3))
-            axes.xaxis.set_major_locator(MaxNLocator(4))
-            axes.yaxis.set_major_locator(MaxNLocator(5))
+            axes.xaxis.set_major_locator(MaxNLocator(4, steps=STEPS))
+            axes.yaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
         figure.supxlabel(x, fontsize=LABEL)
     return figure
 
@@ -180,7 +182,7 @@ def _across(axes: Axes, ticks: Sequence[float], most: int) -> None:
         axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         axes.minorticks_off()
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(most))
+        axes.xaxis.set_major_locator(MaxNLocator(most, steps=STEPS))
 
 
 def _levels(axes: Axes, levels: Mapping[str, float]) -> None:

@@ -45,7 +45,8 @@ def tiles(rows: Sequence[Sequence[Picture]], *, ends: tuple[str, str] = ("lowers
     heights = [width * max(np.divide(*np.shape(one.values)) for one in row) for row in rows]
     whole = sum(above) + sum(heights) + gap * (len(rows) - 1) + key + 0.03
     with style():
-        figure = Figure(figsize=(COLUMN, whole), layout="none")
+        figure = Figure(figsize=(COLUMN, whole))
+        figure.set_layout_engine("none")
         top = whole
         for row, line, title, height in zip(rows, titles, above, heights, strict=True):
             top -= title + height

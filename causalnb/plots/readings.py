@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from causalnb.figstyle import BLUE, COLUMN, GREEN, INK, style
 from causalnb.plots.text import LINE, say
@@ -39,8 +39,8 @@ def specification(
         top, *strips = figure.subplots(
             len(heights), 1, sharex=True, gridspec_kw={"height_ratios": heights}, squeeze=False
         )[:, 0]
-        _sorted(top, found, printed)
         top.set(title=title, yscale="log" if log else "linear", xlim=(-1, len(order)))
+        _sorted(top, found, printed)
         for axes, (what, names) in zip(strips, options.items(), strict=True):
             _strip(axes, [names.index(decisions[what][name]) for name in order], what, names)
     return figure
@@ -53,16 +53,21 @@ def _sorted(axes: Axes, found: np.ndarray, printed: tuple[float, float] | None) 
         within = np.abs(found[:, 1] - value) <= tolerance
         axes.axhspan(value - tolerance, value + tolerance, color=INK, alpha=0.12, linewidth=0)
         axes.axhline(value, color=INK, linestyle="--", linewidth=1, marker="")
-        say(axes, value, f"printed {value:g}, tolerance {tolerance:.2g}", found[:, :2])
     size = min(6.0, 500 / len(found))
-    for those, colour, name in ((~within, BLUE, "readings"), (within, GREEN, "within the tolerance")):
+    for those, colour in ((~within, BLUE), (within, GREEN)):
         if those.any():
             x, y = strokes(found[those, 2:], found[those, 0])
             axes.plot(y, x, color=colour, marker="", linewidth=0.3 * size, alpha=0.45)
-            axes.plot(found[those, 0], found[those, 1], "o", color=colour, markersize=size, label=name)
+            axes.plot(found[those, 0], found[those, 1], "o", color=colour, markersize=size)
+    if printed is not None:
+        say(axes, value, f"printed {value:g}, tolerance {tolerance:.2g}", found[:, :2])
     axes.tick_params(axis="x", length=0, labelbottom=False)
     axes.spines["bottom"].set_visible(False)
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    if axes.get_yscale() == "log":
+        axes.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(5))
 
 
 def _strip(axes: Axes, chosen: Sequence[int], what: str, options: Sequence[str]) -> None:

@@ -46,12 +46,24 @@ def key(figure: Figure) -> None:
     while across > 1 and room > COLUMN:
         across, room = across - 1, (across - 1) * max(width_of(name) + 0.6 for name in handles)
     figure.legend(
-        handles.values(), handles, loc="outside upper left", ncols=across, borderpad=0, columnspacing=1.4
+        handles.values(),
+        handles,
+        loc="outside upper left",
+        ncols=across,
+        borderpad=0.3,
+        columnspacing=1.4,
+        handlelength=1.6,
     )
 
 
 def say(axes: Axes, value: float, words: str, drawn: np.ndarray) -> None:
-    """Words just over a horizontal line, at the end where the data are farther away."""
+    """Words just over a horizontal line, at the end where the data are farther away; the axis grows to hold
+    them.
+    """
+    scale, room = axes.yaxis.get_transform(), 1 - 1.2 * LINE / _height(axes)
+    low, high, at = scale.transform([*axes.get_ylim(), value])
+    if (at - low) > room * (high - low):
+        axes.set_ylim(top=float(scale.inverted().transform([low + (at - low) / room])[0]))
     x, y = np.asarray(drawn).T
     left = x <= x.mean()
     away = [np.min(np.abs(y[side] - value), initial=np.inf) for side in (left, ~left)]
@@ -59,7 +71,7 @@ def say(axes: Axes, value: float, words: str, drawn: np.ndarray) -> None:
     axes.annotate(
         words,
         (place, value),
-        xytext=(0, 3),
+        xytext=((6, 3), (-6, 3))[align == "right"],
         xycoords=("axes fraction", "data"),
         textcoords="offset points",
         ha=align,
@@ -70,13 +82,14 @@ def name_ends(axes: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
     """Each line's name at its right end, as far apart as the text is high."""
     axes.set_ylim(axes.get_ylim())
     places = {n: axes.transLimits.transform((0, height))[1] for n, (height, _) in ends.items()}
-    gap, free = 1.05 * LINE / (axes.figure.get_figheight() - 0.9), -np.inf  # type: ignore[union-attr]
+    gap = 1.05 * LINE / _height(axes)
+    low, high = -np.inf, 1.0
     names = sorted(places, key=lambda name: places[name])
     for name in names:
-        free = places[name] = max(places[name], free + gap)
-    over = max(0.0, places[names[-1]] - 1)
+        low = places[name] = max(places[name], low + gap)
     for name in reversed(names):
-        places[name], over = places[name] - over, max(0.0, over)
+        places[name] = min(places[name], high)
+        high = places[name] - gap
     for name, place in places.items():
         axes.annotate(
             name,
@@ -88,3 +101,8 @@ def name_ends(axes: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
             va="center",
             annotation_clip=False,
         )
+
+
+def _height(axes: Axes) -> float:
+    """About how high the axes will be, in inches: a title, labels and the rest take their part."""
+    return float(axes.get_position().height * axes.figure.get_figheight())

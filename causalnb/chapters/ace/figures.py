@@ -159,7 +159,10 @@ def strengths(
     kinds = dict.fromkeys(kind for lines in panels.values() for kind in lines)
     return plots.curves(
         {
-            title: {kind: {budget: rest for budget, *rest in points} for kind, points in lines.items()}
+            title: {
+                kind: {eps: (value, low, high) for eps, value, low, high in points}
+                for kind, points in lines.items()
+            }
             for title, lines in panels.items()
         },
         x=unit,
