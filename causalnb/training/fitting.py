@@ -175,7 +175,7 @@ def _shown(images: Tensor, recipe: Recipe) -> Tensor:
             torch.randint(0, 9, (len(images), 2), device=images.device),
             torch.rand(len(images), device=images.device) < 0.5,
         )
-    return images.contiguous(memory_format=torch.channels_last) if recipe.channels_last else images
+    return _lay(images, recipe)
 
 
 @contextmanager
@@ -183,29 +183,28 @@ def _laid_out(model: nn.Module, recipe: Recipe) -> Iterator[None]:
     """Inside, the weights lie as the recipe says. Whoever evaluates sees them in the common order, like all
     who get them from the store.
     """
+    of_images = [one for one in (*model.parameters(), *model.buffers()) if one.ndim == 4]
     try:
-        if recipe.channels_last:
-            _lay(model, torch.channels_last)
+        for one in of_images:
+            one.data = _lay(one.data, recipe)
         yield
     finally:
-        if recipe.channels_last:
-            _lay(model, torch.contiguous_format)
+        for one in of_images if recipe.channels_last else []:
+            one.data = one.data.contiguous()
 
 
-def _lay(model: nn.Module, form: torch.memory_format) -> None:
-    for values in (*model.parameters(), *model.buffers()):
-        if values.ndim == 4:
-            values.data = values.data.contiguous(memory_format=form)
+def _lay(values: Tensor, recipe: Recipe) -> Tensor:
+    channels_last = recipe.channels_last and values.ndim == 4
+    return values.contiguous(memory_format=torch.channels_last) if channels_last else values
 
 
 def _optimiser(whole: nn.Module, recipe: Recipe) -> optim.Optimizer:
     """Over all that asks for gradients; what does not decay is a group of its own."""
-    parameters = list(whole.parameters())
-    groups: list[dict[str, Any]] = [{"params": parameters}]
-    if recipe.decay_on == "weights":
-        few = [one for one in parameters if one.ndim < 2]
-        groups = [{"params": [one for one in parameters if one.ndim >= 2]}]
-        groups += [{"params": few, "weight_decay": 0.0}]
+    decay, spared = (
+        [one for one in whole.parameters() if (recipe.decay_on == "weights" and one.ndim < 2) is without]
+        for without in (False, True)
+    )
+    groups: list[dict[str, Any]] = [{"params": decay}, {"params": spared, "weight_decay": 0.0}]
     common: dict[str, Any] = {"lr": recipe.rate, "weight_decay": recipe.weight_decay, "foreach": True}
     if recipe.optimiser == "adam":
         return optim.Adam(groups, **common)
@@ -273,18 +272,8 @@ def _resume(
     parts: dict[str, dict[str, Tensor]] = {"best": {}}
     for place, values in kept.items():
         part, _, name = place.partition(".")
-        parts.setdefault(part, {})[name] = values
+        parts.setdefault(part, {})[name] = _lay(values, recipe)
     best = parts.pop("best")
-    state = {int(number): _as_trained(named, recipe) for number, named in parts.items()}
+    state = {int(number): named for number, named in parts.items()}
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return list(header["history"]), best
-
-
-def _as_trained(named: dict[str, Tensor], recipe: Recipe) -> dict[str, Tensor]:
-    """An optimiser's state of one parameter, as it lay in memory."""
-    return {
-        name: one.contiguous(memory_format=torch.channels_last)
-        if recipe.channels_last and one.ndim == 4
-        else one
-        for name, one in named.items()
-    }

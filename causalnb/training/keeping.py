@@ -1,9 +1,8 @@
 """Networks trained through the store: a training is paid once, for all who ask for it."""
 
 import copy
-import pickle
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
@@ -19,6 +18,7 @@ from causalnb.training.fitting import Loss, Score, accuracy, fit
 from causalnb.training.recipe import Recipe
 
 Stages = Sequence[tuple[Loss, Recipe]]
+Call = partial[dict[str, Tensor]]  # of `trained`, with the model by place
 WEIGHTS, BEST, SCORES = "weights.", "best.", "scores"
 
 
@@ -97,71 +97,21 @@ def train_or_load(
                seeds of the recipes, and a list of outcomes comes back
     test       images on which the accuracy is taken after every epoch
     validate   the score of a model, taken after every epoch: the higher, the better its weights
-    workers    at most so many trainings at once, each in a fresh process (None: one a core). On the CPU,
-               where this process has one thread, as they have, so that the weights are the same
+    workers    at most so many trainings at once, each in a fresh process (None: one a core), where this one
+               computes on the CPU with one thread, as they do, so that the weights are the same; losses and
+               networks must be such that `pickle` takes them
     """
     if isinstance(model, nn.Module) != (seeds is None):
         raise ValueError("model is a network, or with seeds a function from a seed to one")
     if any(recipe.precision != "float32" for _, recipe in stages):
         name += ", bfloat16"
-    asked = partial(
-        _Training, name=name, data=data, test=test, validate=validate, device=torch.device(device)
-    )
+    asked = partial(trained, data=data, test=test, device=torch.device(device), validate=validate)
     if seeds is None:
-        return asked(model=model, stages=list(stages)).outcome(store)
-    each = [asked(model=model(seed), stages=_seeded(stages, seed)) for seed in seeds]
-    if workers != 1:
-        _side_by_side(store, each, workers)
-    return [one.outcome(store) for one in each]
-
-
-@dataclass(frozen=True)
-class _Training:
-    """One training that is asked for."""
-
-    name: str
-    model: nn.Module
-    stages: list[tuple[Loss, Recipe]]
-    data: Images
-    test: Images | None
-    validate: Score | None
-    device: torch.device
-
-    def outcome(self, store: Store) -> Outcome:
-        """From the store, where it is carried or kept, else made; the model has the weights then."""
-        kept = store.carried(self._carried(), device=self.device)
-        if kept is None:
-            kept = memo(store, self.name, self._made())
-        self.model.load_state_dict(_part(kept, WEIGHTS))
-        self.model.to(self.device).eval()
-        scores = kept.get(SCORES, torch.zeros(0)).cpu()
-        return Outcome(self.model, kept["curve"].cpu(), scores, _part(kept, BEST))
-
-    def is_kept(self, store: Store) -> bool:
-        """Whether nothing is left to train."""
-        return store.holds(self._carried()) or store.holds(key_of(self.name, self._made()))
-
-    def can_leave(self) -> bool:
-        """Whether this process, with one thread on the CPU, can hand the training to another."""
-        try:
-            pickle.dumps((self.model, self.stages, self.validate))
-        except (pickle.PicklingError, AttributeError, TypeError):
-            return False
-        return self.device.type == "cpu" and torch.get_num_threads() == 1
-
-    def _carried(self) -> dict[str, Any]:
-        return carried_key(self.name, self.stages, self.data, self.validate)
-
-    def _made(self) -> "partial[dict[str, Tensor]]":
-        return partial(
-            trained,
-            self.model,
-            stages=self.stages,
-            data=self.data,
-            test=self.test,
-            device=self.device,
-            validate=self.validate,
-        )
+        return _outcome(store, name, partial(asked, model, stages=list(stages)))
+    each = [partial(asked, model(seed), stages=_seeded(stages, seed)) for seed in seeds]
+    if workers != 1 and asked.keywords["device"].type == "cpu" and torch.get_num_threads() == 1:
+        _side_by_side(store, name, each, workers)
+    return [_outcome(store, name, one) for one in each]
 
 
 def carried_key(name: str, stages: Stages, data: Images, validate: Score | None = None) -> dict[str, Any]:
@@ -225,22 +175,37 @@ def _seeded(stages: Stages, seed: int) -> list[tuple[Loss, Recipe]]:
     return [(loss, recipe.model_copy(update={"seed": recipe.seed + seed})) for loss, recipe in stages]
 
 
-def _side_by_side(store: Store, asked: Sequence[_Training], workers: int | None) -> None:
-    """Make what is missing, where another process can; the store then holds it, and knows it as made."""
-    missing = [one for one in asked if one.can_leave() and not one.is_kept(store)]
+def _outcome(store: Store, name: str, call: Call) -> Outcome:
+    """What a call of `trained` gives, carried, kept or made; its model has the weights then."""
+    [model], device = call.args, call.keywords["device"]
+    kept = store.carried(_carried(name, call), device=device)
+    if kept is None:
+        kept = memo(store, name, call)
+    model.load_state_dict(_part(kept, WEIGHTS))
+    model.to(device).eval()
+    return Outcome(model, kept["curve"].cpu(), kept.get(SCORES, torch.zeros(0)).cpu(), _part(kept, BEST))
+
+
+def _side_by_side(store: Store, name: str, each: Sequence[Call], workers: int | None) -> None:
+    """Make what is missing, where there is more than one; the store knows it as made."""
+    missing = [
+        one for one in each if not (store.holds(_carried(name, one)) or store.holds(key_of(name, one)))
+    ]
     if len(missing) > 1:
-        elsewhere = partial(_uses, Store(store.root, store.layers))
-        for uses in processes.map(elsewhere, missing, workers=workers):
+        for uses in processes.map(partial(_uses, store.root, store.layers, name), missing, workers=workers):
             known = {use.digest for use in store.uses}
             store.uses += [use for use in uses if use.digest not in known]
 
 
-def _uses(store: Store, training: _Training) -> list[record.Use]:
-    own = copy.deepcopy(
-        training.model
-    )  # for a worker's worker is this process, and a key is of first weights
-    replace(training, model=own).outcome(store)
+def _uses(root: Path, layers: tuple[Path, ...], name: str, call: Call) -> list[record.Use]:
+    store, [model] = Store(root, layers), call.args
+    own = copy.deepcopy(model)  # a worker's worker is this process, and a key is of first weights
+    _outcome(store, name, partial(call.func, own, **call.keywords))
     return store.uses
+
+
+def _carried(name: str, call: Call) -> dict[str, Any]:
+    return carried_key(name, *(call.keywords[part] for part in ("stages", "data", "validate")))
 
 
 def _part(kept: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from causalnb import UserError, store
 from causalnb.data import Images
@@ -147,6 +148,20 @@ def test_a_training_killed_at_every_epoch_keeps_the_same_best_and_last(tmp_path)
     assert whole.best["1.num_batches_tracked"] == 6 and len(whole.history) == 4
 
 
+def test_the_optimiser_s_state_lies_after_a_kill_as_it_lay_before(tmp_path):
+    recipe, laid = Recipe(**BASE | {"channels_last": True}), []
+
+    def noted(optimiser, args, settings):
+        kept = [optimiser.state[one] for group in optimiser.param_groups for one in group["params"][:1]]
+        laid.append([last(one["momentum_buffer"]) for one in kept if one])
+
+    killed(1, cross_entropy, recipe, tmp_path / "c")
+    hook = register_optimizer_step_pre_hook(noted)
+    fit(net(), images(), cross_entropy, recipe, checkpoint=tmp_path / "c", validate=Scored())
+    hook.remove()
+    assert laid == [[True]] * 9
+
+
 # Each option against its closed form -----------------------------------------------------------------------
 
 
@@ -216,6 +231,12 @@ def test_decay_shrinks_each_weight_and_no_norm_or_bias():
     fit(model, images(), still, Recipe(rate=0.5, weight_decay=0.2, decay_on="weights", epochs=1, batch=40))
     for name, one in model.named_parameters():
         torch.testing.assert_close(one.detach(), before[name] * (0.9 if one.ndim > 1 else 1.0))
+
+
+def test_what_does_not_decay_follows_the_schedule_too():
+    recipe = Recipe(**BASE | {"schedule": "one-cycle"})
+    apart = recipe.model_copy(update={"decay_on": "weights"})
+    assert same(*(fit(net(), images(), cross_entropy, one).model for one in (recipe, apart)))
 
 
 def test_a_network_of_norms_alone_trains_without_decay():
