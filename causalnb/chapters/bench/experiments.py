@@ -146,7 +146,10 @@ def planted(run: Run, net: Net) -> dict[str, Control]:
     walk = pgd_schedule(net.eps, run.p.steps)
     given: dict[str, dict[str, Any]] = {"pgd": walk, "cw-linf": walk, "apgd-ce": {"steps": run.p.steps}}
     return {
-        name: planted_control(
+        name: memo(
+            run.store,
+            f"planted control of {name} on {run.p.data}",
+            planted_control,
             partial(attacks.run, name, norm="linf", eps=net.eps, seed=run.p.seed, **settings),
             net.model,
             images,
