@@ -373,7 +373,7 @@ def other() -> None: ...
 def test_the_page_of_functions_shows_signatures_and_docstrings_of_what_a_package_gives(tmp_path):
     (tmp_path / "pack").mkdir()
     (tmp_path / "pack" / "__init__.py").write_text(
-        '"""A package.\n\nMore."""\nfrom pack.deep import Thing, verb\n'
+        '"""A package.\n\nMore."""\nif TYPE_CHECKING:\n    from pack.deep import Thing, verb\n'
     )
     (tmp_path / "pack" / "deep.py").write_text(DEEP)
     begun = "```{code-block} python\n:class: cn-wrap\n\n"

@@ -279,10 +279,15 @@ def test_what_is_imported_for_type_checking_alone_does_not_count_and_what_a_func
 ):
     package = tmp_path / "causalnb"
     (package / "attacks").mkdir(parents=True)
+    (package / "models").mkdir()
     files = {
         "attacks/__init__.py": "from causalnb.attacks.one import first\nfrom causalnb.attacks.two import second\n",
         "attacks/one.py": "def first(): ...\n",
         "attacks/two.py": "def second(): ...\n",
+        "models/__init__.py": "if TYPE_CHECKING:\n    from causalnb.models.net import build, load\nelse:\n    lazy()\n",
+        "models/net.py": "def build(): ...\n",
+        "early.py": "from causalnb import models\ndef make():\n    return models.build()\n",
+        "taken.py": "from causalnb.models import build\n",
         "typed.py": "X = 1\n",
         "late.py": "Y = 1\n",
         "maker.py": (
@@ -301,6 +306,8 @@ def test_what_is_imported_for_type_checking_alone_does_not_count_and_what_a_func
     one, two = "causalnb.attacks.one", "causalnb.attacks.two"
     assert closure.closure("causalnb.maker") == ("causalnb.maker", one, two, "causalnb.late")
     assert closure.closure("causalnb.other") == ("causalnb.other", one)
+    assert closure.closure("causalnb.early") == ("causalnb.early", "causalnb.models.net")
+    assert closure.closure("causalnb.taken") == ("causalnb.taken", "causalnb.models.net")
     assert closure.closure("causalnb.whole") == ("causalnb.whole", one, two)
     for cached in (closure._imported, closure._imports, closure._tree):
         cached.cache_clear()

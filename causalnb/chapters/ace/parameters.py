@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from causalnb import data
+from causalnb.data.known import NAMES
 from causalnb.parameters import Parameters as Base
 from causalnb.parameters import parameter
 
@@ -113,9 +113,9 @@ class Parameters(Base):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         for name in self.sets:
-            if name not in data.NAMES and "/" not in name:
+            if name not in NAMES and "/" not in name:
                 raise ValueError(
-                    f"data = {name!r} is not possible: a data set is one of {', '.join(data.NAMES)}, or a "
+                    f"data = {name!r} is not possible: a data set is one of {', '.join(NAMES)}, or a "
                     "folder of images."
                 )
         return self
