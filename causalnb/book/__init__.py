@@ -25,21 +25,15 @@ def build(*, execute: bool) -> Path:
             if runner.state(runner.quick(one), one).word != "fresh"
         ]
         console.say(f"running {', '.join(due)} at the quick profile" if due else "every quick run is fresh")
-<<<<<<< HEAD
-        processes.map(_quick, due)
-    generated.write(root)
-    return site.render(root)
-=======
         times = processes.map(_quick, due)
         if due:
             ran = (f"{name} once, {seconds:.0f} s" for name, seconds in zip(due, times, strict=True))
             told = f"executed {'; '.join(ran)}"
     began = perf_counter()
-    pages.write(root)
+    generated.write(root)
     index = site.render(root)
     console.say(f"{told}; rendered in {perf_counter() - began:.0f} s")
     return index
->>>>>>> k-nbtests
 
 
 def _quick(name: str) -> float:
