@@ -62,9 +62,9 @@ def tiles(rows: Sequence[Sequence[Picture]], *, ends: tuple[str, str] = ("lowers
 def draw(axes: Axes, one: Picture) -> Axes:
     """The picture in these axes, under its title."""
     if one.limit is None:
-        axes.imshow(one.values, vmin=0, vmax=1)
+        axes.imshow(np.asarray(one.values), vmin=0, vmax=1)
     else:
-        axes.imshow(one.values, cmap=EFFECT, vmin=-one.limit or -1, vmax=one.limit or 1)
+        axes.imshow(np.asarray(one.values), cmap=EFFECT, vmin=-one.limit or -1, vmax=one.limit or 1)
     axes.set_axis_off()
     axes.set_title(_title(one))
     return axes

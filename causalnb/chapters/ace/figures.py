@@ -24,8 +24,8 @@ def idea(
     image [28, 28]; pixel (row, column); expectations [len(alphas)] for that pixel; effects [28, 28]
     """
     with style():
-        figure = Figure(figsize=(COLUMN, 5.2))
-        grid = figure.subplot_mosaic([["image", "map"], ["mean", "mean"]], height_ratios=[1.25, 1])
+        figure = Figure(figsize=(COLUMN, 6.0))
+        grid = figure.subplot_mosaic([["image", "map"], ["mean", "mean"]], height_ratios=[1.7, 1])
         plots.draw(grid["image"], plots.Picture("an image, one pixel marked", image))
         plots.draw(grid["map"], plots.effects("effect of each pixel", effects))
         grid["image"].plot(
