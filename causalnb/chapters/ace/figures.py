@@ -34,7 +34,7 @@ def idea(
         mean = grid["mean"]
         mean.plot(alphas, expectations, color=BLUE, clip_on=False)
         mean.axhline(float(np.mean(np.asarray(expectations))), color=INK, ls="--", linewidth=1, marker="")
-        mean.set_title("E[y | do(x = α)] over α; dashed: baseline")
+        mean.set_title("E[y | do(x = α)] over α; dashed: baseline", pad=16)
         mean.set_xlabel("value α that the pixel is set to")
     return figure
 
@@ -107,7 +107,7 @@ def readings_of(image: Tensor, maps: Mapping[str, Tensor]) -> Figure:
     maps  reading -> [28, 28]
     """
     every = [plots.Picture("image", image), *(plots.effects(name, one) for name, one in maps.items())]
-    across = min(6, len(every)) if len(every) != 5 else 5
+    across = min(6, len(every))
     return plots.tiles([every[i : i + across] for i in range(0, len(every), across)])
 
 
