@@ -195,6 +195,19 @@ def test_a_tile_is_the_given_picture_and_a_map_is_symmetric_about_zero():
     assert [axes.get_title("left") for axes in figure.axes[:2]] == ["clean", "R1\nup to 0.4"]
 
 
+def test_channels_come_first_as_in_a_batch():
+    grey, colours = DRAW.random((1, 4, 4)), DRAW.random((3, 4, 4))
+    figure = plots.tiles([[plots.Picture("grey", grey), plots.Picture("colours", colours)]])
+    left, right = (axes.images[0].get_array() for axes in figure.axes)
+    assert (left == grey[0]).all() and (right == colours.transpose(1, 2, 0)).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 4), (4,), (0, 4)])
+def test_what_is_no_picture_is_refused_by_its_title(shape):
+    with pytest.raises(ValueError, match="'clean' is no picture"):
+        plots.tiles([[plots.Picture("clean", np.zeros(shape))]])
+
+
 def test_a_map_of_zeros_is_drawn_in_the_middle_of_the_scale():
     axes = plots.tiles([[plots.effects("R1", np.zeros((3, 3)))]]).axes[0]
     assert axes.images[0].get_clim() == (-1, 1)

@@ -43,7 +43,7 @@ FIGURES = {
     "attacked": lambda: figures.attacked(
         {name: image() for name in SETS}, {name: effects() for name in SETS}, own_scale=False
     ),
-    "readings_of": lambda: figures.readings_of(image(), {name: effects() for name in READINGS}),
+    "readings_of": lambda: figures.readings_of(image()[None], {name: effects() for name in READINGS}),
     "against_table": lambda: figures.against_table(
         {
             name: {f"R{i}": 0.4 + 0.1 * place + i / 200 for i in range(74)}
