@@ -33,6 +33,8 @@ RC: Any = {
     "figure.constrained_layout.use": True,
     "figure.constrained_layout.w_pad": 0.02,
     "figure.constrained_layout.h_pad": 0.03,
+    "figure.constrained_layout.wspace": 0.05,
+    "figure.constrained_layout.hspace": 0.05,
     "figure.facecolor": "none",
     "savefig.facecolor": "none",
     "font.family": "DejaVu Sans",

@@ -87,3 +87,16 @@ def test_the_map_of_effects_is_symmetric_about_a_near_white():
     low, middle, high = figstyle.EFFECT([0.0, 0.5, 1.0])
     assert numpy.ptp(middle[:3]) < 0.03 and min(middle[:3]) > 0.9
     assert low[2] > low[0] and high[0] > high[2]
+
+
+def test_what_sticks_out_of_a_figure_is_kept():
+    with figstyle.style():
+        figure = Figure()
+        figure.set_layout_engine("none")
+        figure.text(0.99, 0.5, "beyond the edge")
+    width = int(re.search(r"max-width:(\d+)px", figstyle.inline_svg(figure, "words", "a1"))[1])
+    assert width > figstyle.COLUMN_PIXELS + 50
+
+
+def test_a_reader_s_own_figure_fills_the_column_without_being_told():
+    assert f"max-width:{figstyle.COLUMN_PIXELS}px" in figstyle.inline_svg(lines(), "A line", "a1")

@@ -12,7 +12,7 @@ from causalnb.plots.text import LINE, width_of, wrapped
 from causalnb.plots.values import some
 
 SHADES = LinearSegmentedColormap.from_list("shades", EFFECT_STOPS[3::-1])
-LIGHT, DARK = "#fefefe", "#111111"  # numbers on cells, which have the same colours in both themes
+LIGHT, DARK = "#ffffff", "#000000"  # numbers on cells, which have the same colours in both themes
 
 
 def matrix(
@@ -47,11 +47,16 @@ def matrix(
         axes = figure.subplots()
         axes.imshow(values, cmap=colours, vmin=low, vmax=high, aspect="auto")
         for (i, j), value in np.ndenumerate(values):
-            shade = colours((value - low) / (high - low))[:3] if np.isfinite(value) else None
-            ink = INK if shade is None else LIGHT if np.dot(shade, (0.21, 0.72, 0.07)) < 0.45 else DARK
+            ink = _readable(colours((value - low) / (high - low))) if np.isfinite(value) else INK
             axes.text(j, i, texts[i][j], color=ink, ha="center", va="center")
         axes.set_xticks(range(len(columns)), heads)
         axes.set_yticks(range(len(rows)), rows)
         axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
         axes.spines[:].set_visible(False)
     return figure
+
+
+def _readable(shade: tuple[float, ...]) -> str:
+    """The ink that stands out more from a colour (its relative luminance by WCAG 2)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shade[:3]]
+    return DARK if np.dot(linear, (0.2126, 0.7152, 0.0722)) > 0.179 else LIGHT

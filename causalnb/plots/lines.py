@@ -55,13 +55,14 @@ def curves(
             axes.yaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
             _across(axes, ticks, 7 if alone else 5)
             axes.margins(x=0.02)
-            axes.set_ylim(limits)
+            if limits:
+                axes.set_ylim(limits)
             _levels(axes, (levels or {}).get(title, {}))
             if alone and len(names) > 1:
                 name_ends(axes, {n: (p[-1, 1], chosen[n][0]) for n, p in lines.items()})
         if not alone:
             key(figure)
-        figure.supxlabel(x, fontsize=LABEL)
+        _name_x(figure, x)
     return figure
 
 
@@ -97,7 +98,7 @@ def intervals(
             axes.set_yticks(range(len(rows)), rows)
             axes.tick_params(axis="y", length=0)
             _across(axes, (), 7 if len(panels) == 1 else 4)
-        figure.supxlabel(x, fontsize=LABEL)
+        _name_x(figure, x)
         key(figure)
     return figure
 
@@ -114,12 +115,12 @@ def scatter(panels: Mapping[str, tuple[Any, Any]], *, x: str, y: str, most: int 
             step = -(-len(some(a, f"values in {title!r}")) // most)
             limit = 1.05 * max(np.abs(a).max(), 1e-12)
             axes.axline((0, 0), slope=1, color=RULE, linestyle="--", linewidth=1, marker="")
-            axes.plot(a[::step], b[::step], "o", color=BLUE, markersize=3, alpha=0.5, markeredgewidth=0)
+            axes.plot(a[::step], b[::step], "o", color=BLUE, markersize=3, alpha=0.75, markeredgewidth=0)
             axes.set(title=f"{title}: {y}", xlim=(-limit, limit))
             axes.ticklabel_format(style="sci", axis="both", scilimits=(-2, 3))
             axes.xaxis.set_major_locator(MaxNLocator(4, steps=STEPS))
             axes.yaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
-        figure.supxlabel(x, fontsize=LABEL)
+        _name_x(figure, x)
     return figure
 
 
@@ -156,6 +157,14 @@ def _panels(n: int, height: float) -> tuple[Figure, list[Axes]]:
     return figure, grid[:n]
 
 
+def _name_x(figure: Figure, name: str) -> None:
+    """What all panels have below them: under the one, or under the middle of all."""
+    if len(figure.axes) == 1:
+        figure.axes[0].set_xlabel(name)
+    else:
+        figure.supxlabel(name, fontsize=LABEL)
+
+
 def _looks(names: Sequence[str]) -> dict[str, Look]:
     """A look for each name."""
     if len(names) > len(LOOKS):
@@ -186,7 +195,8 @@ def _across(axes: Axes, ticks: Sequence[float], most: int) -> None:
 
 
 def _levels(axes: Axes, levels: Mapping[str, float]) -> None:
-    drawn = np.concatenate([line.get_xydata() for line in axes.lines])
-    for words, value in levels.items():
+    drawn = [np.asarray(line.get_xydata()) for line in axes.lines]
+    for value in levels.values():
         axes.axhline(value, color=INK, linestyle="--", linewidth=1, marker="")
+    for words, value in levels.items():
         say(axes, value, words, drawn)

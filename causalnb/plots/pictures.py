@@ -15,11 +15,24 @@ from causalnb.plots.values import some
 
 @dataclass(frozen=True)
 class Picture:
-    """An image [height, width] in [0, 1] under its title; with a limit, a map of signed effects instead."""
+    """An image [height, width] in [0, 1], or of one or three channels before that, under its title; with a
+    limit, a map of signed effects instead.
+    """
 
     title: str
     values: Any
     limit: float | None = None
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """[height, width], or [height, width, 3]."""
+        values = np.asarray(self.values)
+        if values.ndim == 3 and len(values) == 1:
+            values = values[0]
+        coloured = values.ndim == 3 and len(values) == 3 and self.limit is None
+        if not values.size or not (values.ndim == 2 or coloured):
+            raise ValueError(f"{self.title!r} is no picture: {values.shape} for [height, width]")
+        return np.moveaxis(values, 0, -1) if coloured else values
 
 
 def effects(title: str, values: Any, limit: float | None = None) -> Picture:
@@ -36,13 +49,13 @@ def tiles(rows: Sequence[Sequence[Picture]], *, ends: tuple[str, str] = ("lowers
     pictures = some([one for row in rows for one in row], "pictures")
     gap, key = 0.1, 2.2 * LINE if any(one.limit is not None for one in pictures) else 0.0
     width = (COLUMN - (across - 1) * gap) / across
-    shapes = [np.asarray(one.values).shape for one in pictures]
-    if any(len(shape) != 2 or 0 in shape for shape in shapes):
-        raise ValueError(f"pictures are [height, width], with pixels: {shapes}")
-    width = min(width, 2.3 / max(high / wide for high, wide in shapes))
+    shapes = [
+        [one.pixels.shape[0] / one.pixels.shape[1] for one in some(row, "pictures in a row")] for row in rows
+    ]
+    width = min(width, 2.3 / max(map(max, shapes)))
     titles = [[wrapped(_title(one), width) for one in row] for row in rows]
     above = [LINE * max(t.count("\n") + bool(t) for t in line) + 0.06 for line in titles]
-    heights = [width * max(np.divide(*np.shape(one.values)) for one in row) for row in rows]
+    heights = [width * max(row) for row in shapes]
     whole = sum(above) + sum(heights) + gap * (len(rows) - 1) + key + 0.03
     with style():
         figure = Figure(figsize=(COLUMN, whole))
@@ -62,9 +75,9 @@ def tiles(rows: Sequence[Sequence[Picture]], *, ends: tuple[str, str] = ("lowers
 def draw(axes: Axes, one: Picture) -> Axes:
     """The picture in these axes, under its title."""
     if one.limit is None:
-        axes.imshow(one.values, vmin=0, vmax=1)
+        axes.imshow(one.pixels, vmin=0, vmax=1)
     else:
-        axes.imshow(one.values, cmap=EFFECT, vmin=-one.limit or -1, vmax=one.limit or 1)
+        axes.imshow(one.pixels, cmap=EFFECT, vmin=-one.limit or -1, vmax=one.limit or 1)
     axes.set_axis_off()
     axes.set_title(_title(one))
     return axes

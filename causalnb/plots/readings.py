@@ -60,11 +60,11 @@ def _sorted(axes: Axes, found: np.ndarray, printed: tuple[float, float] | None) 
             axes.plot(y, x, color=colour, marker="", linewidth=0.3 * size, alpha=0.45)
             axes.plot(found[those, 0], found[those, 1], "o", color=colour, markersize=size)
     if printed is not None:
-        say(axes, value, f"printed {value:g}, tolerance {tolerance:.2g}", found[:, :2])
+        say(axes, value, f"printed {value:g}, tolerance {tolerance:.2g}", [found[:, :2]])
     axes.tick_params(axis="x", length=0, labelbottom=False)
     axes.spines["bottom"].set_visible(False)
     if axes.get_yscale() == "log":
-        axes.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}")
+        axes.yaxis.set(major_locator=LogLocator(subs=(1, 2, 3, 5)), major_formatter="{x:g}")
         axes.yaxis.set_minor_locator(NullLocator())
     else:
         axes.yaxis.set_major_locator(MaxNLocator(5))

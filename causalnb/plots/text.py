@@ -1,6 +1,7 @@
 """Words in figures: how wide they are, where lines break, and where names stand."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -34,13 +35,9 @@ def wrapped(text: str, width: float) -> str:
 
 
 def key(figure: Figure) -> None:
-    """One key for all panels, above them, where there is more than one name."""
-    handles = {
-        name: handle
-        for axes in figure.axes
-        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    if len(handles) < 2:
+    """One key for all panels, above them; a panel with one line needs none."""
+    handles = {name: handle for axes in figure.axes for handle, name in _labelled(axes)}
+    if not handles:
         return
     across, room = len(handles), sum(width_of(name) + 0.6 for name in handles)
     while across > 1 and room > COLUMN:
@@ -50,31 +47,42 @@ def key(figure: Figure) -> None:
         handles,
         loc="outside upper left",
         ncols=across,
-        borderpad=0.3,
+        borderpad=0.5,
         columnspacing=1.4,
         handlelength=1.6,
     )
 
 
-def say(axes: Axes, value: float, words: str, drawn: np.ndarray) -> None:
-    """Words just over a horizontal line, at the end where the data are farther away; the axis grows to hold
-    them.
+def say(axes: Axes, value: float, words: str, lines: Sequence[np.ndarray]) -> None:
+    """Words along a horizontal line, at its left or right end, over or under it: at the first of these places
+    that the lines [n, (x, y)] leave free, or the freest. The axis grows to hold them.
     """
-    scale, room = axes.yaxis.get_transform(), 1 - 1.2 * LINE / _height(axes)
-    low, high, at = scale.transform([*axes.get_ylim(), value])
-    if (at - low) > room * (high - low):
-        axes.set_ylim(top=float(scale.inverted().transform([low + (at - low) / room])[0]))
-    x, y = np.asarray(drawn).T
-    left = x <= x.mean()
-    away = [np.min(np.abs(y[side] - value), initial=np.inf) for side in (left, ~left)]
-    place, align = ((0, "left"), (1, "right"))[int(away[1] > away[0])]
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
+    flat, line = axes.transScale + axes.transLimits, LINE / _height(axes)
+    at = float(flat.transform((lines[0][0, 0], value))[1])
+    wide = (width_of(words) + 0.15) / (axes.get_position().width * COLUMN)
+
+    def free(place: tuple[str, int]) -> float:
+        x, middle = np.linspace(0, wide, 30), at + 0.6 * line * place[1]
+        x = x if place[0] == "left" else 1 - x[::-1]
+        heights = [np.interp(x, *flat.transform(one).T) for one in lines]
+        return min(1.1 * line, float(np.abs(np.array(heights) - middle).min()))
+
+    under = [(side, -1) for side in ("left", "right") if at > 1.2 * line]
+    side, way = max([("left", 1), ("right", 1), *under], key=free)
+    if way > 0 and at > 1 - 1.2 * line:
+        scale = axes.yaxis.get_transform()
+        low, there = scale.transform([axes.get_ylim()[0], value])
+        top = low + (there - low) / (1 - 1.2 * line)
+        axes.set_ylim(top=float(scale.inverted().transform([top])[0]))
     axes.annotate(
         words,
-        (place, value),
-        xytext=((6, 3), (-6, 3))[align == "right"],
+        (float(side == "right"), value),
+        xytext=(6 if side == "left" else -6, 3 * way),
         xycoords=("axes fraction", "data"),
         textcoords="offset points",
-        ha=align,
+        ha=side,
+        va="bottom" if way > 0 else "top",
     )
 
 
@@ -105,4 +113,9 @@ def name_ends(axes: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
 
 def _height(axes: Axes) -> float:
     """About how high the axes will be, in inches: a title, labels and the rest take their part."""
-    return float(axes.get_position().height * axes.figure.get_figheight())
+    return axes.bbox.height / axes.figure.dpi
+
+
+def _labelled(axes: Axes) -> list[tuple[Any, str]]:
+    found = list(zip(*axes.get_legend_handles_labels(), strict=True))
+    return found if len(found) > 1 else []

@@ -24,8 +24,8 @@ def idea(
     image [28, 28]; pixel (row, column); expectations [len(alphas)] for that pixel; effects [28, 28]
     """
     with style():
-        figure = Figure(figsize=(COLUMN, 5.2))
-        grid = figure.subplot_mosaic([["image", "map"], ["mean", "mean"]], height_ratios=[1.25, 1])
+        figure = Figure(figsize=(COLUMN, 6.0))
+        grid = figure.subplot_mosaic([["image", "map"], ["mean", "mean"]], height_ratios=[1.7, 1])
         plots.draw(grid["image"], plots.Picture("an image, one pixel marked", image))
         plots.draw(grid["map"], plots.effects("effect of each pixel", effects))
         grid["image"].plot(
@@ -34,7 +34,7 @@ def idea(
         mean = grid["mean"]
         mean.plot(alphas, expectations, color=BLUE, clip_on=False)
         mean.axhline(float(np.mean(np.asarray(expectations))), color=INK, ls="--", linewidth=1, marker="")
-        mean.set_title("E[y | do(x = α)] over α; dashed: baseline")
+        mean.set_title("E[y | do(x = α)] over α; dashed: baseline", pad=16)
         mean.set_xlabel("value α that the pixel is set to")
     return figure
 
@@ -107,7 +107,7 @@ def readings_of(image: Tensor, maps: Mapping[str, Tensor]) -> Figure:
     maps  reading -> [28, 28]
     """
     every = [plots.Picture("image", image), *(plots.effects(name, one) for name, one in maps.items())]
-    across = min(6, len(every)) if len(every) != 5 else 5
+    across = min(6, len(every))
     return plots.tiles([every[i : i + across] for i in range(0, len(every), across)])
 
 

@@ -3,6 +3,7 @@ import pytest
 import torch
 from looking import fits
 
+from causalnb import figstyle
 from causalnb.chapters.ace import figures
 
 DRAW = torch.Generator().manual_seed(0)
@@ -42,7 +43,7 @@ FIGURES = {
     "attacked": lambda: figures.attacked(
         {name: image() for name in SETS}, {name: effects() for name in SETS}, own_scale=False
     ),
-    "readings_of": lambda: figures.readings_of(image(), {name: effects() for name in READINGS}),
+    "readings_of": lambda: figures.readings_of(image()[None], {name: effects() for name in READINGS}),
     "against_table": lambda: figures.against_table(
         {
             name: {f"R{i}": 0.4 + 0.1 * place + i / 200 for i in range(74)}
@@ -92,3 +93,92 @@ EVERY = pytest.mark.parametrize("name", FIGURES)
 @EVERY
 def test_it_fills_the_column_its_words_stand_free_and_are_8_pixels_on_a_phone(name):
     fits(FIGURES[name]())
+
+
+def test_the_idea_marks_the_pixel_and_draws_its_curve_over_the_mean():
+    alphas, means = [0.0, 0.5, 1.0], torch.tensor([0.25, 0.5, 1.5])
+    left, right, below = figures.idea(picture := image(), (14, 10), alphas, means, of := effects()).axes
+    assert np.array_equal(left.images[0].get_array(), picture)
+    assert np.array_equal(right.images[0].get_array(), of)
+    assert left.lines[0].get_xydata().tolist() == [[10, 14]]
+    assert below.lines[0].get_xydata().tolist() == [[0, 0.25], [0.5, 0.5], [1, 1.5]]
+    assert below.lines[1].get_ydata() == [0.75, 0.75]
+
+
+def test_a_network_has_an_arrow_for_each_pair_of_units_of_neighbouring_layers():
+    left, right = figures.graph((3, 2, 1)).axes
+    assert [len(axes.texts) for axes in (left, right)] == [3 * 2 + 2 * 1, 3]
+    assert [len(axes.lines[0].get_xdata()) for axes in (left, right)] == [6, 4]
+    assert "2 paths" in left.get_title("left")
+
+
+def test_training_counts_epochs_from_one_and_marks_what_is_printed_where_it_is():
+    one, other = figures.training(
+        {"MNIST": {"plain": [90.0, 95.0]}, "digits": {"plain": [80.0]}}, {"MNIST": 98.98}
+    ).axes
+    assert one.lines[0].get_xydata().tolist() == [[1, 90], [2, 95]]
+    assert one.lines[1].get_ydata() == [98.98, 98.98] and len(other.lines) == 1
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_attacked_maps_have_scales_of_their_own_or_one(own):
+    maps = {"clean": torch.full((2, 2), 0.1), "fgsm": torch.full((2, 2), -0.4)}
+    figure = figures.attacked({name: image() for name in maps}, maps, own_scale=own)
+    limits = [axes.images[0].get_clim()[1] for axes in figure.axes[2:4]]
+    assert limits == pytest.approx([0.1, 0.4] if own else [0.4, 0.4])
+    assert [axes.get_title("left") for axes in figure.axes[:2]] == ["clean", "FGSM"]
+
+
+def test_every_reading_s_map_is_shown_after_the_image():
+    maps = {name: effects() for name in READINGS}
+    axes = figures.readings_of(image(), maps).axes[1 : 1 + len(maps)]
+    assert [one.get_title("left").split("\n")[0] for one in axes] == list(READINGS)
+    assert all(
+        np.array_equal(one.images[0].get_array(), maps[name]) for one, name in zip(axes, maps, strict=True)
+    )
+
+
+def test_a_table_s_readings_stand_as_dots_and_its_printed_values_as_bars():
+    axes = figures.against_table(
+        {"clean": {"R1": 1.0, "R2": 2.0}, "pgd": {"R1": 3.0}}, {"pgd": 2.5}, "S"
+    ).axes[0]
+    assert [line.get_ydata().tolist() for line in axes.lines] == [[1, 2], [3]]
+    assert [bar.get_segments()[0][:, 1].tolist() for bar in axes.collections] == [[2.5, 2.5]]
+
+
+def test_strengths_draw_noise_dashed_in_ink():
+    axes = figures.strengths(
+        {"S": {"FGSM": line(1), "noise": line(0.1)}, "TV": {"FGSM": line(1)}}, "budget"
+    ).axes[0]
+    assert axes.lines[0].get_ydata() == pytest.approx(np.array(BUDGETS))
+    assert [one.get_linestyle() for one in axes.lines] == ["-", "--"]
+    assert axes.lines[1].get_color() == figstyle.INK
+
+
+def test_resolved_signs_have_the_colour_of_their_score_and_are_dashed():
+    names = ("logit", "logit.resolved", "probability", "probability.resolved")
+    axes = figures.by_rows({name: {30: (i, i, i), 300: (i + 1, i, i)} for i, name in enumerate(names)}).axes[
+        0
+    ]
+    assert [one.get_xydata().tolist() for one in axes.lines] == [[[30, i], [300, i + 1]] for i in range(4)]
+    assert [one.get_linestyle() for one in axes.lines] == ["-", "--"] * 2
+    assert axes.lines[0].get_color() == axes.lines[1].get_color() != axes.lines[2].get_color()
+
+
+def test_samples_are_a_row_for_each_name():
+    rows = {"β = 1": torch.rand(3, 4, 4, generator=DRAW), "β = 4": torch.rand(3, 4, 4, generator=DRAW)}
+    axes = figures.samples(rows).axes
+    assert [one.get_title("left") for one in axes] == list(rows)
+    assert np.array_equal(axes[1].images[0].get_array()[:, :4], rows["β = 4"][0])
+
+
+def test_the_placebo_draws_attack_and_noise_and_where_nothing_changes():
+    axes = figures.placebo({"R1": {"attack": (0.1, 0.0, 0.2), "placebo": (0.05, 0.0, 0.1)}}, "change").axes[0]
+    assert [one.get_xdata()[0] for one in axes.lines[1::2]] == [0.1, 0.05]
+    assert axes.lines[4].get_xdata() == [0, 0] and axes.get_xlabel() == "change"
+
+
+def test_corners_draw_both_effects_over_rho_and_the_world_s_at_zero():
+    axes = figures.corners([0.0, 0.9], [0.1, 0.2], [0.3, 0.4]).axes[0]
+    assert [one.get_ydata().tolist() for one in axes.lines[:2]] == [[0.3, 0.4], [0.1, 0.2]]
+    assert axes.lines[2].get_ydata() == [0, 0]
