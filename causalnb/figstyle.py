@@ -118,7 +118,8 @@ def _save(figure: Figure, kind: str, salt: str, **options: Any) -> bytes:
 
     out = io.BytesIO()
     with mpl.rc_context({**RC, "svg.hashsalt": salt}):
-        figure.draw_without_rendering()
+        if layout := figure.get_layout_engine():
+            layout.execute(figure)
         figure.set_layout_engine("none")  # what is laid out stays, instead of being laid out again
         whole = Bbox.union([figure.bbox_inches, figure.get_tightbbox()])  # what sticks out is not cut off
         figure.savefig(out, format=kind, bbox_inches=whole, **options)

@@ -136,7 +136,7 @@ class Run:
         if on is None:
             raise ValueError(f'{id} does not say which data it was taken on: give data="" for none.')
         id = id if isinstance(id, record.MeasurementId) else record.MeasurementId.of(id, on=on)
-        rows = {row.id: row.digest for row in self.ledger.decided_by(id)}
+        rows = self.ledger.digests_of(id)
         section = self._open[0] if self._open else ""
         self.measurements[id] = record.Measurement(
             estimate=estimate, what=what, section=section, data=on, rows=rows

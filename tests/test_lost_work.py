@@ -202,6 +202,7 @@ def test_what_stands_where_the_run_is_to_go_is_refused_before_the_work(one):
 @pytest.mark.parametrize("content", ["not a record", None])
 def test_a_record_file_that_holds_something_else_is_not_replaced(one, monkeypatch, tmp_path, content):
     file = tmp_path / "mine.json"
+    monkeypatch.setenv("PWD", str(tmp_path))
     monkeypatch.setenv("CAUSALNB_RECORD", "mine.json")
     if content is None:
         notebook.begin("ace", eps=0.1).finish()

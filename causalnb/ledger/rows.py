@@ -260,6 +260,14 @@ class Ledger(_Frozen):
         """The rows to which a measurement matters: as a reading, or beside it."""
         return tuple(self.rows[at] for at in self._index.of(measurement))
 
+    def digests_of(self, measurement: str) -> dict[str, str]:
+        """The digests of the rows to which a measurement matters, by id."""
+        return {row.id: self._digests[row.id] for row in self.decided_by(measurement)}
+
+    @cached_property
+    def _digests(self) -> dict[str, str]:
+        return {row.id: row.digest for row in self.rows}
+
     @cached_property
     def _index(self) -> Patterns:
         return Patterns(

@@ -29,7 +29,7 @@ class Parameters(Base):
             "pgd_steps": 20,
             "cw_steps": 60,
             "cw_searches": 3,
-            "vae_steps": 300,
+            "vae_steps": 100,
             "n_shapes": 1000,
         },
         "laptop": {

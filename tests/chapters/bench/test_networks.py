@@ -83,7 +83,7 @@ def test_the_robust_one_sees_the_budgets_of_its_stages_in_turn(run, monkeypatch)
 @pytest.mark.parametrize("stages", networks.STAGES.values())
 def test_every_stage_s_steps_can_cross_its_ball(stages, run, monkeypatch):
     walks = []
-    monkeypatch.setattr(networks.attacks, "adversarial", lambda **walk: walks.append(walk))
+    monkeypatch.setattr(networks, "adversarial", lambda **walk: walks.append(walk))
     monkeypatch.setitem(networks.STAGES, "digits", stages)
     monkeypatch.setattr(
         networks.training, "train_or_load", lambda *given, **rest: SimpleNamespace(curve=None)
