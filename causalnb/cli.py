@@ -87,6 +87,7 @@ def status() -> None:
         for where, run in runs:
             now, made = runner.state(run, one), run.record
             because = f" because of {', '.join(now.because)}" if now.because else ""
+            because += f", made elsewhere ({'; '.join(now.elsewhere)})" if now.elsewhere else ""
             console.tell(
                 f"{one.number} {one.name}  {where}: {made.profile}, {made.device}, {made.finished}, "
                 f"{made.seconds:.0f} s: {now.word}{because}"

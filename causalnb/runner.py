@@ -53,11 +53,12 @@ class Executed:
 @dataclass(frozen=True)
 class State:
     """Whether an execution stands for the present source: "fresh", "stale" because of some files, or "never
-    run".
+    run". A fresh one may have been made elsewhere, with other versions of Python and libraries.
     """
 
     word: str
     because: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
 
 
 def chapters() -> dict[str, Chapter]:
@@ -374,8 +375,12 @@ def _require_own(changed: Mapping[str, Any], profile: str) -> None:
 
 
 def state(run: Executed | None, one: Chapter) -> State:
-    """Whether a run is fresh, stale (because of which files), or never made."""
+    """Whether a run is fresh, stale (because of which files), or never made. One of this machine is stale
+    with other versions of libraries too: it can be made again here.
+    """
     if run is None:
         return State("never run")
-    because = record.stale_because(run.record, cells(one))
-    return State("stale" if because else "fresh", tuple(because))
+    because, others = record.stale_because(run.record, cells(one)), record.elsewhere(run.record)
+    if not run.folder.is_relative_to(paths.published_root()):
+        because, others = because + others, []
+    return State("stale" if because else "fresh", tuple(because), tuple(others))

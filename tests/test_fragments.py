@@ -3,13 +3,12 @@ import shlex
 import subprocess
 from dataclasses import dataclass
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from causalnb import cli, console, fragments, ledger, record
+from causalnb import cli, console, fragments, ledger, record, runner
 from causalnb.fragments import wording
 from causalnb.parameters import Parameters, parameter
 from causalnb.statistics import Estimate, logic
@@ -19,8 +18,8 @@ PAPER = (
     "doi: "
     '10.1/x, claims: [One., "Two, in `code`.", Three.]}'
 )
-FRESH, NEVER = SimpleNamespace(word="fresh", because=()), SimpleNamespace(word="never run", because=())
-STALE = SimpleNamespace(word="stale", because=("causalnb/maps.py", "torch 2.12 → 2.13"))
+FRESH, NEVER = runner.State("fresh"), runner.State("never run")
+STALE = runner.State("stale", ("causalnb/maps.py", "torch 2.12 → 2.13"))
 VOID = {"br", "input", "img", "wbr", "path"}
 
 
@@ -514,6 +513,9 @@ def test_the_status_names_the_files_that_made_a_run_stale():
     )
     assert "<b>Runs.</b> All of them." in told and "causalnb/<wbr>maps.py, torch 2.12 → 2.13" in told
     assert "1.9 GB" in told and "○ never run" in told
+    away = runner.State("fresh", elsewhere=("Python 3.11 there, 3.13 here",))
+    told = fragments.status([("1 ace", run, away)], "Runs.")
+    assert "● fresh, made elsewhere</span>" in told and "(Python 3.11 there, 3.13 here)" in told
 
 
 class Asked(Parameters):
@@ -591,7 +593,7 @@ def spoilt(texts):
 @given(texts=st.lists(TEXT, min_size=1, max_size=12))
 def test_texts_of_a_record_reach_a_page_only_as_text(texts):
     book, _, plain = shown()
-    run, now = spoilt(texts), SimpleNamespace(word="stale", because=tuple(texts))
+    run, now = spoilt(texts), runner.State("stale", tuple(texts))
 
     def parts(run, now, name):
         judged = ledger.judge(book, run)

@@ -269,16 +269,26 @@ def file_digest(path: Path) -> str:
 
 @cache
 def code_digest(path: Path) -> str:
-    """Of a file's code: without docstrings, comments and layout. Read once a process."""
-    return digest(ast.dump(_undocumented(ast.parse(path.read_bytes()))))
+    """Of a file's code: without docstrings, comments and layout, the same in every version of Python. Read
+    once a process.
+    """
+    return digest(repr(_told(ast.parse(path.read_bytes()))))
 
 
-def _undocumented(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            documented = ast.get_docstring(node, clean=False) is not None
-            node.body = node.body[documented:]
-    return tree
+def _told(node: Any) -> Any:
+    """A syntax tree as nested lists, without docstrings, empty fields, and empty texts inside of f-strings:
+    in these versions of Python differ.
+    """
+    if isinstance(node, list):
+        return [_told(one) for one in node]
+    if not isinstance(node, ast.AST):
+        return node
+    fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        fields["body"] = node.body[ast.get_docstring(node, clean=False) is not None :]
+    if isinstance(node, ast.JoinedStr):
+        fields["values"] = [one for one in node.values if getattr(one, "value", None) != ""]
+    return [type(node).__name__, *([name, _told(value)] for name, value in fields.items())]
 
 
 def computing_sources() -> dict[str, str]:
@@ -294,7 +304,7 @@ def computing_sources() -> dict[str, str]:
             and name.startswith("causalnb")
             and _computes(place := str(Path(file).relative_to(root.parent)))
         ):
-            found[place] = file_digest(Path(file))
+            found[place] = code_digest(Path(file))
     return dict(sorted(found.items()))
 
 
@@ -337,8 +347,8 @@ def source_digest(cells: str, sources: dict[str, str], libraries: dict[str, str]
 
 
 def stale_because(record: Record, cells: str) -> list[str]:
-    """Why a record no longer stands for the present source: names of files, "the notebook", versions; empty
-    if it is fresh.
+    """Why a record no longer stands for the present source: names of files, "the notebook"; empty if it is
+    fresh.
 
     cells   the `cells_digest` of the chapter's notebook as it is now
     """
@@ -346,13 +356,21 @@ def stale_because(record: Record, cells: str) -> list[str]:
     reasons = [] if record.sources.get("notebook") == cells else ["the notebook"]
     for name, then in record.sources.items():
         file = root / name
-        if name != "notebook" and _computes(name) and not (file.is_file() and file_digest(file) == then):
+        if name != "notebook" and _computes(name) and not (file.is_file() and code_digest(file) == then):
             reasons.append(name)
-    now = versions()
-    for name, then in record.environment.get("versions", {}).items():
-        if name != "causalnb" and name in now and major(now[name]) != major(then):
-            reasons.append(f"{name} {major(then)} → {major(now[name])}")
     return reasons
+
+
+def elsewhere(record: Record) -> list[str]:
+    """In which versions of Python and the libraries a record differs from what is here: "Python 3.11 there,
+    3.13 here".
+    """
+    now, then = versions(), record.environment.get("versions", {})
+    return [
+        f"{name.replace('python', 'Python')} {major(then[name])} there, {major(now[name])} here"
+        for name in then
+        if name != "causalnb" and name in now and major(now[name]) != major(then[name])
+    ]
 
 
 # What compares records stands above nothing that it needs.
