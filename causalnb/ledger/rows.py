@@ -9,10 +9,11 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
+from statistics import stdev
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
@@ -193,10 +194,15 @@ class Row(_Frozen):
         where it is not measured.
         """
         seeds = self.tol.seeds if self.tol else None
-        spread = self.spreads.get(reading) if isinstance(seeds, str) else seeds
+        spread = self.spreads.get(self._like(reading)) if isinstance(seeds, str) else seeds
         if spread is None:
             return None if seeds else 0.0
         return prediction_half_width(spread.sd, spread.k, level) * self.scale("")
+
+    def _like(self, reading: str) -> str:
+        """The reading whose trainings were repeated: that of the id, or the one whose spread it takes."""
+        plain, _, last = reading.rpartition(".")
+        return plain if self.tol and last in self.tol.like else reading
 
     def spreads_too_far(self, reading: str) -> bool:
         """Whether trainings differ by more than what the cell must tell apart, so that being inside says
@@ -293,27 +299,28 @@ def _spreads_of(chapter: str) -> Path:
 
 def load(chapter: str) -> Ledger:
     """The ledger of a chapter, with the seed spreads measured so far."""
-    spreads = _spreads_of(chapter)
-    rows = spreads.with_name("ledger.yaml")
+    file = _spreads_of(chapter)
+    rows = file.with_name("ledger.yaml")
     if not rows.is_file():
         raise UserError(
             f"{chapter} has no ledger: causalnb/chapters/{chapter}/ledger.yaml does not exist. Give the name "
             "of a chapter, such as ace."
         )
-    return parse(
-        chapter,
-        rows.read_text(encoding="utf-8"),
-        json.loads(spreads.read_text(encoding="utf-8")) if spreads.is_file() else {},
-    )
+    values = json.loads(file.read_text(encoding="utf-8"))["values"] if file.is_file() else {}
+    spreads = {id: {"sd": stdev(each), "k": len(each)} for id, each in values.items() if len(each) > 1}
+    return parse(chapter, rows.read_text(encoding="utf-8"), spreads)
 
 
-def keep_spreads(chapter: str, spreads: Mapping[str, Mapping[str, float]]) -> Path:
-    """Write the seed spreads of a chapter beside its ledger, {measurement id: {sd, k}}, one a line."""
+def keep_spreads(chapter: str, seeds: Sequence[int], values: Mapping[str, Sequence[float]]) -> Path:
+    """Write what trainings set apart gave beside the ledger of a chapter, {measurement id: a value a seed},
+    one id a line; an id has the first of the seeds where it has fewer values.
+    """
     file = _spreads_of(chapter)
-    file.write_text(
-        "{\n" + ",\n".join(f"{json.dumps(id)}: {json.dumps(one)}" for id, one in spreads.items()) + "\n}\n",
-        encoding="utf-8",
+    lines = ",\n".join(
+        f"{json.dumps(id)}: {json.dumps([float(f'{x:.6g}') for x in each])}"
+        for id, each in sorted(values.items())
     )
+    file.write_text(f'{{"seeds": {list(seeds)}, "values": {{\n{lines}\n}}}}\n', encoding="utf-8")
     return file
 
 

@@ -167,6 +167,7 @@ class Tolerance(_Frozen):
     n       their sample size; None where it is unknown: the tolerance goes without that term
     seeds   "measured": our spread, from trainings set apart for it; a Spread: theirs, printed; None: without
             that term
+    like    last parts of a reading's id that takes the spread of the reading without it
     why     where the inputs come from, and which terms are missing
     """
 
@@ -174,6 +175,7 @@ class Tolerance(_Frozen):
     n: int | None
     spread: float | None = None
     seeds: Literal["measured"] | Spread | None = "measured"
+    like: tuple[str, ...] = ()
     why: str
 
     def sampling(self, printed: float, whole: float, level: float = 0.95) -> float:
