@@ -20,8 +20,7 @@ from causalnb.chapters.ace.specifications import FIXED
 from causalnb.record import MeasurementId
 
 Columns = dict[str, Tensor]
-ATTACKS = ("cw", "cw-clipped", "fgsm", "pgd")
-SINGLE = ("cw", "fgsm", "pgd")  # without C&W a second time
+ATTACKS = ("cw", "fgsm", "pgd")
 TABLE = {
     "S": "T6",
     "TV.raw": "T8.raw",
@@ -102,7 +101,7 @@ def resolved(sets: Mapping[str, Seen], key: str) -> Columns:
     return {
         name("resolved", f"{share:g}", which, key): m.sparsity(one.maps[key], threshold=share)
         for which, one in sets.items()
-        if which in ("clean", *SINGLE)
+        if which in ("clean", *ATTACKS)
         for share in THRESHOLDS
     }
 
@@ -127,7 +126,7 @@ def columns(sets: Mapping[str, Seen], noisy: Mapping[str, Seen]) -> Columns:
             for c in BEYOND
         }
         found |= _turned(clean, sets, noisy, key)
-        found |= _among_attacks("claim", clean.maps[key], {one: sets[one].maps[key] for one in SINGLE}, key)
+        found |= _among_attacks("claim", clean.maps[key], {one: sets[one].maps[key] for one in ATTACKS}, key)
         found |= _among_attacks("noise", clean.maps[key], {one: x.maps[key] for one, x in noisy.items()}, key)
     return found
 

@@ -363,7 +363,7 @@ def detected(
     aucs: dict[str, dict[str, Tensor]] = {}
     for reading in DETECTORS if detection.enough(broken["fgsm"]) else ():
         key = f"{reading}.logit.predicted"
-        named = {which: which for which in ("clean", *claims.SINGLE)} | {"noise": "noise-fgsm"}
+        named = {which: which for which in ("clean", *claims.ATTACKS)} | {"noise": "noise-fgsm"}
         features = {kind: made[f"features detector {which} {key}"][few] for kind, which in named.items()}
         misled = broken | {"noise": torch.ones_like(broken["fgsm"])}
         for weight in WEIGHTS:

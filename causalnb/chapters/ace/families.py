@@ -150,7 +150,7 @@ def columns(
     sets, noisy = (_seen(family, model, some, images["clean"], labels) for some in (images, noise))
     labels = labels.cpu()
     found = claims.cells(sets)
-    shown = [which for which in sets if which in ("clean", *claims.SINGLE)]
+    shown = [which for which in sets if which in ("clean", *claims.ATTACKS)]
     for key, clean in sets["clean"].maps.items():
         found |= {f"map first {which} {key}": sets[which].maps[key][0] for which in shown}
         if key in kept:

@@ -141,7 +141,7 @@ def direction(one: Estimate) -> str:
 
 def directions(found: Mapping[MeasurementId, Estimate]) -> Estimates:
     """How often S (T6) and TV (T8) rise, fall, or stay open under the attacks, by the class of the map, over
-    sets, readings and scores; of C&W as it comes.
+    sets, readings and scores.
 
     found   claim.* against the clean image, beyond.* against noise; what else is there is passed over
     """
@@ -149,13 +149,12 @@ def directions(found: Mapping[MeasurementId, Estimate]) -> Estimates:
     sets: set[str] = set()
     for id, one in found.items():
         part = id.parts
-        if part.get("claim") in ("T6", "T8") and part["attack"] != "cw-clipped":
+        if part.get("claim") in ("T6", "T8"):
             sets.update(id.data)
-            steps = "cw" if part["attack"] == "cw" else "sign"
             parts = {
                 "kind": id.kind,
                 "claim": part["claim"],
-                "attacks": steps,
+                "attacks": "l2" if part["attack"] == "cw" else "linf",
                 "of": part["of"],
                 "scale": part.get("scale", ""),
             }
