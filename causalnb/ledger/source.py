@@ -1,4 +1,4 @@
-"""How a chapter's ledger is read from `chapters/X/ledger.yaml`, and what is filled in: levels, spreads, caps."""
+"""How a ledger is read from `chapters/X/ledger.yaml`, and what is filled in: levels, spreads, caps."""
 
 import itertools
 import json
