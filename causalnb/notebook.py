@@ -233,12 +233,12 @@ class Run:
         made = self.record()
         self.html(fragments.card(self.ledger.paper, ledger.judge(self.ledger, made), made, None))
 
-    def verdicts(self, *selection: str) -> None:
-        """The verdicts on the selected rows: a printed table ("Table I"), or a kind ("claim", "erratum",
-        "control", ...).
+    def verdicts(self, *selection: str, folded: bool = False) -> None:
+        """The verdicts on the selected rows: a printed table ("Table I"), or a kind ("table", "claim",
+        "erratum", "control", ...); folded, behind a line that opens them.
         """
         made = self.record()
-        self.html(fragments.verdicts(ledger.judge(self.ledger, made), selection, made))
+        self.html(fragments.verdicts(ledger.judge(self.ledger, made), selection, made, folded))
 
     def commands(self) -> None:
         """How to run this chapter: commands, then every parameter with what it takes."""

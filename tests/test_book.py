@@ -200,6 +200,15 @@ def test_only_a_single_call_of_a_known_verb_is_replaced(small, source):
     assert "cn-card" in generated.judged(nbformat.v4.new_code_cell("run.card()"), shown)
 
 
+def test_a_cell_that_asks_for_folded_verdicts_gets_them_folded(small):
+    shown = generated.show(runner.chapter("ace"))
+    plain, folded = (
+        generated.judged(nbformat.v4.new_code_cell(f"run.verdicts('Table I'{how})"), shown)
+        for how in ("", ", folded=True")
+    )
+    assert folded.startswith("<details") and plain in folded and not plain.startswith("<details")
+
+
 def test_without_an_execution_there_is_a_sentence_and_a_quick_one_is_shown_as_local(small):
     shutil.rmtree(small / "book" / "published")
     with pytest.raises(

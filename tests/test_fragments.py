@@ -213,6 +213,16 @@ def test_a_bar_draws_what_occurs_and_its_key_lists_all_six():
     )
 
 
+def test_what_came_out_stands_on_the_card_over_the_bar_and_in_the_landing_list():
+    book, verdicts, run = shown()
+    told = book.paper.model_copy(update={"outcome": "No <reading> gives it."})
+    card = fragments.card(told, verdicts, run, FRESH)
+    assert '<p class="cn-outcome">No &lt;reading&gt; gives it.</p><div><div class="cn-bar"' in card
+    part = fragments.Part("1", "ace", "Effects", "ace.html", "A sentence.", told, verdicts)
+    assert "A sentence.No <reading> gives it." in Read(fragments.parts([part])).words
+    assert "cn-outcome" not in fragments.card(book.paper, verdicts, run, FRESH)
+
+
 def test_the_card_counts_printed_cells_alone_and_tells_the_run():
     book, verdicts, run = shown()
     card = Read(fragments.card(book.paper, verdicts, run, FRESH))
@@ -373,7 +383,7 @@ def test_a_claim_stands_in_the_papers_words_over_its_parts():
     claims = Read(source)
     assert claims.words.count("sparser") == 1
     assert lines(source) == [
-        "T6.a S of a rises, n = 100|⊘ cannot judge 1 of 2 readings, −.200 to .200",
+        "T6.a S of a rises, n = 100|⊘ cannot judge holds in 1 of 2 readings",
         "T6.b S of b rises, n = 100|✓ reproduced 0.123 [.122, .124]",
     ]
     assert [a["id"] for _, a in claims.elements if a.get("class") == "part"] == ["claim.T6.a", "claim.T6.b"]
@@ -421,6 +431,60 @@ def test_parts_that_no_full_table_holds_stand_in_a_line_each(names, expected):
     ] == expected
 
 
+def beside_noise(measured):
+    """A claim of two names and two readings, and the noise beside it."""
+    parts = [("cw", "MNIST, C&W"), ("pgd", "MNIST, PGD")]
+    rows = [said(f"claim.T6.{id}", f"{names}: S rises", placebo=f"noise.T6.{id}") for id, names in parts]
+    rows += [
+        said(f"noise.T6.{id}", f"{names}: S rises under noise").replace("kind: claim", "kind: control")
+        for id, names in parts
+    ]
+    return made(rows, {id: near(value) for id, value in measured.items()})
+
+
+def test_beside_a_claim_stands_what_its_placebo_does_and_whether_it_is_specific():
+    measured = {
+        **{f"claim.T6.cw.{r}": 0.2 for r in ("R1", "R2")},
+        **{"noise.T6.cw.R1": 0.1, "noise.T6.cw.R2": -0.1},
+        "claim.T6.pgd.R1": 0.2,
+        "noise.T6.pgd.R1": 0.1,
+    }
+    _, verdicts, run = beside_noise(measured)
+    source = fragments.verdicts(verdicts, ("claim",), run)
+    assert lines(source)[-1] == (
+        "MNIST|✓ reproduced holds in 2 of 2 readings placebo holds in 1 of 2 readings 1 of 2 not specific"
+        "|✓ reproduced 0.200 [.199, .201] placebo 0.100 [.0990, .101] not specific"
+    )
+    cells = [a["id"] for _, a in Read(source).elements if a.get("class") == "part"]
+    assert cells == ["claim.T6.cw", "claim.T6.pgd"], "a placebo is no entry of its own"
+    note = Read(source).words.partition("MNIST, C&W: S rises")[2]
+    assert "holds inR1, R2" in note and "not specificR1" in note
+    assert "S rises under noise: ⊘ cannot judge holds in 1 of 2 readings, 1 of 2 not specific" in note
+
+
+def test_a_claim_whose_placebo_does_nothing_or_was_not_run_is_not_called_unspecific():
+    _, verdicts, run = beside_noise({"claim.T6.cw.R1": 0.2, "noise.T6.cw.R1": -0.1, "claim.T6.pgd.R1": 0.2})
+    source = fragments.verdicts(verdicts, ("claim",), run)
+    assert lines(source)[-1] == (
+        "MNIST|✓ reproduced 0.200 [.199, .201] placebo −0.100 [−.101, −.0990]"
+        "|✓ reproduced 0.200 [.199, .201] placebo not run"
+    )
+    assert "not specific" not in Read(source).words and "without a placeboR1" in Read(source).words
+    controls = fragments.verdicts(verdicts, ("control",), run)
+    assert "S rises under noise" in Read(controls).words, "among the controls it stands by itself"
+
+
+def test_a_note_names_the_readings_inside_and_where_none_is_the_nearest():
+    _, verdicts, run = shown()
+    words = Read(fragments.verdicts(verdicts, ("Table I",), run)).words
+    assert "insideR1.x" in words
+    values = {"t.d.R1": 0.9, "t.d.R2": 0.6, "t.d.R3": 0.2, "t.d.R4": 5.0}
+    _, verdicts, run = made(
+        [row("t.d", by="t.d.*", table=place("PGD", "TV"))], {id: near(x) for id, x in values.items()}
+    )
+    assert "nearestR2, R3, R1" in Read(fragments.verdicts(verdicts, (), run)).words
+
+
 def test_what_cannot_be_judged_says_why():
     rule = "{type: fixed, reason: input not published, detail: no weights}"
     _, verdicts, run = made([row("claim.T9", "claim", printed="", tol="", rule=rule, by="")], {})
@@ -432,6 +496,55 @@ def test_an_erratum_opens_to_printed_holds_and_what_shows_it():
     erratum = Read(fragments.verdicts(verdicts, ("erratum",), run))
     assert erratum.all("details", "id") == ["erratum.E4"]
     assert all(told in erratum.words for told in ("E4", "a mean effect", "it is 0", "✕ not reproduced"))
+
+
+# A table as a whole ---------------------------------------------------------------------------------------
+
+
+def whole(readings=10):
+    """A table of two cells, and readings of which the first gives it, the last was not tried, and the others are far off."""
+    names = [f"R{i}" for i in range(readings)]
+    rule = f"{{type: table, cells: {{'t.*': '<cell>.<reading>'}}, readings: [{{reading: [{', '.join(names)}]}}], words: {{R0: the first}}, why: left open in <III>}}"
+    rows = [row(f"t.{name}", by=f"t.{name}.*", table=place("Clean", name)) for name in "ab"]
+    rows.append(row("whole", "table", printed="", tol="", rule=rule, by=""))
+    values = {f"t.{cell}.{name}": 0.5 + 0.1 * i for cell in "ab" for i, name in enumerate(names[:-1])}
+    return made(rows, {id: near(value) for id, value in values.items()})
+
+
+def test_a_whole_table_tells_its_verdict_its_nearest_readings_and_folds_the_rest():
+    _, verdicts, run = whole()
+    source = fragments.verdicts(verdicts, ("table",), run)
+    seen, folded = source.split("<details")
+    told = Read(source).words
+    assert "✓ reproduced about whole & <it> Sec. <1> of 10 readings 1 fit: the first" in told
+    assert "left open in <III>" in told, "the note has what is left open"
+    assert lines(seen)[2:5] == [
+        "the first|2|0|0|0.00|fits",
+        "R1|0|2|0|20.0|excluded",
+        "R2|0|2|0|40.0|excluded",
+    ]
+    assert len(lines(seen)) == 2 + 8 and lines(folded)[1:] == [
+        "R8|0|2|0|160|excluded",
+        "R9|–|–|–|–|left, 2 cells not run",
+    ]
+    assert folded.startswith(' class="cn-fold"><summary>The other 2 readings</summary>')
+    assert "inside of 2" in told and "1 or more of the 2 cells lie wholly outside" in told
+
+
+def test_a_whole_table_that_was_not_run_has_no_list():
+    book, _, run = whole()
+    source = fragments.verdicts(ledger.judge(book, None), ("table",), run)
+    assert "○ not run" in Read(source).words and "<table" not in source and "<details" not in source
+
+
+def test_a_folded_selection_opens_without_script_and_tells_its_counts():
+    _, verdicts, run = shown()
+    source = fragments.verdicts(verdicts, ("Table I", "erratum"), run, folded=True)
+    plain = fragments.verdicts(verdicts, ("Table I",), run)
+    assert source.startswith(
+        '<details class="cn-fold"><summary>Table I, cell by cell: 4 cells; 1 reproduced, '
+    )
+    assert plain in source and "1 rows; 1 not reproduced" in source
 
 
 def test_a_selection_that_names_nothing_is_refused():

@@ -198,7 +198,7 @@ def judged(cell: "NotebookNode", shown: Shown) -> str:
     made, name = shown.run.record, shown.chapter.name
     known: dict[str, Callable[..., str]] = {
         "card": lambda: fragments.card(shown.paper, shown.verdicts, made, shown.state),
-        "verdicts": lambda *selection: fragments.verdicts(shown.verdicts, selection, made),
+        "verdicts": lambda *rows, **how: fragments.verdicts(shown.verdicts, rows, made, **how),
         "commands": lambda: fragments.run_box(name, parameters_of(name)),
     }
     try:
@@ -206,8 +206,9 @@ def judged(cell: "NotebookNode", shown: Shown) -> str:
     except (SyntaxError, ValueError):  # a line for IPython
         return ""
     match body:
-        case [ast.Expr(ast.Call(ast.Attribute(ast.Name("run"), verb), arguments))] if verb in known:
-            return known[verb](*map(ast.literal_eval, arguments))
+        case [ast.Expr(ast.Call(ast.Attribute(ast.Name("run"), verb), given, how))] if verb in known:
+            named = {each.arg or "": ast.literal_eval(each.value) for each in how}
+            return known[verb](*map(ast.literal_eval, given), **named)
     return ""
 
 
