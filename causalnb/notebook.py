@@ -240,6 +240,10 @@ class Run:
         made = self.record()
         self.html(fragments.verdicts(ledger.judge(self.ledger, made), selection, made, folded))
 
+    def remarks(self) -> None:
+        """What is shown and not judged."""
+        self.html(fragments.remarks(self.ledger, self.record()))
+
     def commands(self) -> None:
         """How to run this chapter: commands, then every parameter with what it takes."""
         self.html(fragments.run_box(self.chapter, type(self.p)))

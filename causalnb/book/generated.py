@@ -190,14 +190,15 @@ def _read(file: Path) -> "NotebookNode":
 
 
 def judged(cell: "NotebookNode", shown: Shown) -> str:
-    """What a cell that is one call of run.card(), run.verdicts(...) or run.commands() shows now, else
-    nothing.
+    """What a cell that is one call of run.card(), run.verdicts(...), run.remarks() or run.commands() shows
+    now, else nothing.
     """
     if cell.cell_type != "code":
         return ""
     made, name = shown.run.record, shown.chapter.name
     known: dict[str, Callable[..., str]] = {
         "card": lambda: fragments.card(shown.paper, shown.verdicts, made, shown.state),
+        "remarks": lambda: fragments.remarks(ledger.load(name), made),
         "verdicts": lambda *rows, **how: fragments.verdicts(shown.verdicts, rows, made, **how),
         "commands": lambda: fragments.run_box(name, parameters_of(name)),
     }

@@ -7,7 +7,7 @@ filtering, choosing.
 
 from collections.abc import Sequence
 
-from causalnb.fragments.judged import claims, errata, grid, strip, strokes, verdicts
+from causalnb.fragments.judged import claims, errata, grid, remarks, strip, strokes, verdicts
 from causalnb.fragments.live import Tile, explorer
 from causalnb.fragments.overviews import KINDS, Part, matrix, rows, run_box
 from causalnb.fragments.wording import component, device, duration, note
@@ -77,6 +77,7 @@ __all__ = [
     "number",
     "parts",
     "plain",
+    "remarks",
     "rows",
     "run_box",
     "shows",

@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from causalnb.fragments import wording as ui
-from causalnb.ledger import WORDS, ClaimRule, Limits, Row, TableRule, Verdict, read_printed, wild
+from causalnb.ledger import WORDS, ClaimRule, Ledger, Limits, Row, TableRule, Verdict, read_printed, wild
 from causalnb.record import Record
 from causalnb.statistics import Estimate, Interval
 
@@ -240,6 +240,17 @@ def wholes(verdicts: Sequence[Verdict], record: Record | None) -> str:
     )
 
 
+def remarks(book: Ledger, record: Record | None) -> str:
+    """The rows that are shown and not judged, each with the quantity that shows it."""
+    measured = record.measurements if record else {}
+    told = {
+        row.id: "; ".join(one.what for id, one in measured.items() if row.decides(id))
+        for row in book.rows
+        if row.kind == "remark"
+    }
+    return ui.component("remarks")([(row, told[row.id]) for row in book.rows if row.id in told])
+
+
 def verdicts(
     judged: Sequence[Verdict], selection: Sequence[str], record: Record | None, folded: bool = False
 ) -> str:
@@ -264,10 +275,11 @@ def _told(chosen: Sequence[Verdict]) -> str:
 
 
 def _shown(chosen: Sequence[Verdict], record: Record | None) -> str:
-    kind = "cell" if chosen[0].row.table else chosen[0].row.kind
-    if kind == "erratum":
+    if chosen[0].row.table:
+        return grid(chosen, record)
+    if (kind := chosen[0].row.kind) == "erratum":
         return errata(chosen)
-    return {"cell": grid, "table": wholes}.get(kind, claims)(chosen, record)
+    return (wholes if kind == "table" else claims)(chosen, record)
 
 
 def _chosen(judged: Sequence[Verdict], name: str) -> list[Verdict]:

@@ -106,6 +106,18 @@ def readings_of(image: Tensor, maps: Mapping[str, Tensor]) -> Figure:
     return plots.tiles([every[i : i + across] for i in range(0, len(every), across)])
 
 
+def specification(
+    estimates: Mapping[str, Interval],
+    decisions: Mapping[str, Mapping[str, str]],
+    printed: tuple[float, float] | None,
+    name: str,
+    *,
+    log: bool,
+) -> Figure:
+    """Every reading of a number of Table I, sorted, and what each decided; see `plots.specification`."""
+    return plots.specification(estimates, decisions, title=name, printed=printed, log=log)
+
+
 def agreement(sampled: Mapping[str, Tensor], taylor: Mapping[str, Tensor]) -> Figure:
     """Taylor's expectation against the sampled one, centred for each pixel, a panel for each score.
 

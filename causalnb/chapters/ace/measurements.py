@@ -3,10 +3,10 @@ row asks for.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from statistics import stdev
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -14,13 +14,15 @@ from torch import Tensor
 from causalnb.attacks import AttackResult
 from causalnb.chapters.ace import claims
 from causalnb.chapters.ace import maps as m
+from causalnb.chapters.ace.checks import Check
 from causalnb.chapters.ace.networks import Latents, Run, Trained
-from causalnb.chapters.ace.readings import individual, key_parts
+from causalnb.chapters.ace.readings import key_parts
 from causalnb.chapters.ace.specifications import COMPARISONS
 from causalnb.chapters.ace.strength import Point
 from causalnb.chapters.ace.truth import Corner
+from causalnb.ledger import Ledger, TableRule, ranked
 from causalnb.record import MeasurementId
-from causalnb.statistics import Estimate, Estimates, exact, mean, proportion, summaries
+from causalnb.statistics import Estimate, Estimates, exact, logic, mean, proportion, summaries
 
 
 def accuracies(
@@ -162,9 +164,12 @@ def directions(found: Mapping[MeasurementId, Estimate]) -> Estimates:
     named = {
         MeasurementId.of("directions", on=sorted(sets), **dict(key), word=word): (number, word)
         for key, number in counts.items()
-        for word in ("rises", "open", "falls")
+        for word in ("rises", "open", "falls", "all")
     }
-    return {id: exact(number[word], n=number.total()) for id, (number, word) in named.items()}
+    return {
+        id: exact(number.total() if word == "all" else number[word], n=number.total())
+        for id, (number, word) in named.items()
+    }
 
 
 def between(data: str, each: Mapping[int, Mapping[str, Tensor]]) -> Estimates:
@@ -280,26 +285,26 @@ def agreement(sampled: Mapping[str, Tensor], formula: Mapping[str, Tensor]) -> E
     }
 
 
-def precision(run: Run, net: Trained, images: Tensor, labels: Tensor) -> Estimates:
-    """Mean S of clean images in the reading R3m, logit of the true class, with the forwards in float32 and in
-    float64.
+def whole(book: Ledger, found: Mapping[str, Estimate]) -> Estimates:
+    """Of Table I under one reading: how many readings there are, the most cells inside under one of them, and
+    in how many all directions are right.
     """
-    few = slice(min(run.p.n_individual, len(images)))
-    of, found = {"true": labels[few].to(run.device)}, {}
-    for dtype in (torch.float32, torch.float64):
-        maps = individual(
-            net.model,
-            images[few].to(run.device),
-            of,
-            alphas=torch.zeros(1),
-            fill=net.train.images.mean(0),
-            dtype=dtype,
-        )
-        parts = key_parts("R3m.logit.true") | {"dtype": str(dtype).removeprefix("torch.")}
-        found[MeasurementId.of("precision", data=net.name, **parts)] = mean(
-            m.sparsity(maps["R3m.logit.true"]).cpu().numpy(), seed=run.p.seed, seeds=(run.p.seed,)
-        )
-    return found
+    [row] = [row for row in book.rows if row.id == "whole.table-1"]
+    cells = book.cells_of(cast(TableRule, row.rule))
+    readings = ranked(cells, cast(TableRule, row.rule).spelled(cell.id for cell in cells), found)
+    counts = {
+        "readings": len(readings),
+        "cells": len(cells),
+        "inside": max(one.inside for one in readings),
+        "directed": sum(one.directions[0] == one.directions[1] > 0 for one in readings),
+    }
+    return {MeasurementId.of("whole", what=what): exact(count) for what, count in counts.items()}
+
+
+def shown(*registries: Mapping[str, Callable[[], Check]]) -> dict[str, tuple[Estimate, str]]:
+    """Whether each printed statement, or each remark of ours, holds; and the quantity that shows it."""
+    checks = [test() for each in registries for test in each.values()]
+    return {one.id: (logic(one.holds, n=one.n), f"{one.what}: {one.value:.3g}") for one in checks}
 
 
 def _summarised(run: Run, columns: Mapping[Any, Tensor], statistic: Any = "mean") -> Estimates:

@@ -5,6 +5,7 @@ No number is made here.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
+from statistics import median
 from typing import Any
 
 from torch import Tensor
@@ -18,12 +19,14 @@ from causalnb.chapters.ace.readings import key_parts
 from causalnb.chapters.ace.specifications import COMPARISONS, READINGS
 from causalnb.chapters.ace.strength import Point, budgets
 from causalnb.fragments import Lines, Tile
+from causalnb.ledger import Ledger, read_printed
 from causalnb.statistics import Estimate, Interval
 
 Found = Mapping[Any, Estimate]  # by MeasurementId
 Budget = tuple[float, float, float, float]  # budget, value, low, high
 NAMES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 ATTACKS = {"fgsm": "FGSM", "pgd": "PGD", "cw": "C&W"}
+TITLES = {"clean": "clean", "cw": "C&W", "fgsm": "FGSM", "pgd": "PGD"}  # Table I's rows
 MAIN = ("R1", "R3", "R3m")  # readings that figures draw
 NETWORKS = {"": "as printed", "momentum": "momentum", "cited": "tanh, average"}
 CLASSES = {"true": "true class", "predicted": "predicted class"}
@@ -84,6 +87,19 @@ def specifications(found: Found, cell: str) -> tuple[dict[str, Interval], dict[s
             if option:
                 decisions.setdefault(decision, {})[id] = option
     return {id: one.interval for id, one in own.items()}, decisions
+
+
+def band(ledger: Ledger, cell: str) -> tuple[float, float] | None:
+    """What a cell of Table I prints, and the median tolerance of its readings; nothing for other data."""
+    for row in ledger.rows:
+        if row.id == cell and (tolerances := [tol for id in row.spreads if (tol := row.tolerance(id))]):
+            return read_printed(row.printed)[0], median(tolerances)
+    return None
+
+
+def allowed() -> Lines:
+    """Every reading: its formula, the words that allow it, and their place."""
+    return [(name, one.formula, f"“{one.words}”", one.place) for name, one in READINGS.items()]
 
 
 def against_noise(found: Found, data: str, claim: str, scale: str) -> dict[str, dict[str, Interval]]:
@@ -291,6 +307,23 @@ def interval(found: Found, id: str, form: Callable[[float], str] = "{:.2f}".form
     return form(one.value) + (
         f" ({form(one.low)} to {form(one.high)})" if one.low is not None and one.high is not None else ""
     )
+
+
+def pictured(
+    points: Sequence[Point], classes: Sequence[str], eps: float, key: str = "R3m.logit.true"
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The first image and its map, clean and under each attack at the largest budget shown, by a title that
+    says what the network takes it for.
+    """
+    ends = {"clean": 0.0, "fgsm": eps, "pgd": eps, "cw": budgets(eps, "l2")[-1]}
+    at = {
+        f"{TITLES[one.kind]}: {classes[int(one.predicted[0])]}": one
+        for one in points
+        if one.eps == ends.get(one.kind)
+    }
+    return {title: one.images[0, 0] for title, one in at.items()}, {
+        title: one.maps[key][0] for title, one in at.items()
+    }
 
 
 def tiles(
