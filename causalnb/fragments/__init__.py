@@ -7,7 +7,7 @@ filtering, choosing.
 
 from collections.abc import Sequence
 
-from causalnb.fragments.judged import claims, errata, grid, strip, strokes, verdicts
+from causalnb.fragments.judged import claims, compared, errata, grid, strip, strokes, verdicts
 from causalnb.fragments.live import Tile, explorer
 from causalnb.fragments.overviews import KINDS, Part, matrix, rows, run_box
 from causalnb.fragments.wording import component, device, duration, note
@@ -20,6 +20,7 @@ Lines = list[Sequence[str]]  # of a table of texts
     card,
     check,
     command,
+    definition,
     figure,
     key,
     notes,
@@ -29,6 +30,7 @@ Lines = list[Sequence[str]]  # of a table of texts
     shows,
     state,
     status,
+    term,
     verdict,
     versions,
 ) = map(
@@ -39,6 +41,7 @@ Lines = list[Sequence[str]]  # of a table of texts
         "card",
         "check",
         "command",
+        "definition",
         "figure",
         "key",
         "notes",
@@ -48,6 +51,7 @@ Lines = list[Sequence[str]]  # of a table of texts
         "shows",
         "state",
         "status",
+        "term",
         "verdict",
         "versions",
     ),
@@ -64,6 +68,8 @@ __all__ = [
     "check",
     "claims",
     "command",
+    "compared",
+    "definition",
     "device",
     "duration",
     "errata",
@@ -84,6 +90,7 @@ __all__ = [
     "status",
     "strip",
     "strokes",
+    "term",
     "verdict",
     "verdicts",
     "versions",

@@ -22,6 +22,12 @@ FEW = 8  # readings in sight
 counted, errata = map(ui.component, ("counted", "errata"))
 
 
+def compared(check: Any) -> str:
+    """What a check compares, its value and its bound."""
+    sign = "<" if check.value < check.bound else "=" if check.value == check.bound else ">"
+    return f"{check.what}: {check.value:.2g} {sign} {check.bound:.2g}"
+
+
 def strip(point: float, low: float, high: float, printed: float, tol: float) -> str:
     """Printed +- tol as a grey band, ours as a dot with its interval, on a scale of three tolerances to
     either side.
@@ -266,7 +272,7 @@ def _told(chosen: Sequence[Verdict]) -> str:
 def _shown(chosen: Sequence[Verdict], record: Record | None) -> str:
     kind = "cell" if chosen[0].row.table else chosen[0].row.kind
     if kind == "erratum":
-        return errata(chosen)
+        return errata(chosen, record)
     return {"cell": grid, "table": wholes}.get(kind, claims)(chosen, record)
 
 
@@ -286,5 +292,5 @@ def _chosen(judged: Sequence[Verdict], name: str) -> list[Verdict]:
 
 ui.environment().filters |= {
     each.__name__: each
-    for each in (strip_of, ours, decimals_of, size, facts, measured, remark, axes, by_names, label)
+    for each in (compared, strip_of, ours, decimals_of, size, facts, measured, remark, axes, by_names, label)
 }
