@@ -175,7 +175,7 @@ class Run:
     def check(self, *checks: Any) -> None:
         """Record logical checks (objects with id, what, value, bound, holds, n) and show each as a line."""
         for one in checks:
-            self.measure(one.id, logic(one.holds, n=one.n), data="", what=one.what)
+            self.measure(one.id, logic(one.holds, n=one.n), data="", what=fragments.compared(one))
         self.html("".join(fragments.check(one) for one in checks))
 
     def values(self, *patterns: str, digits: int = 3) -> None:

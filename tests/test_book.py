@@ -28,7 +28,7 @@ kernelspec: {display_name: Python 3, language: python, name: python3}
 ---
 # A small chapter
 
-Some prose, and $a^2$.
+Some prose of one {term}`reading`, and $a^2$.
 
 ```{code-cell} ipython3
 :tags: [parameters]
@@ -340,6 +340,16 @@ def test_a_small_book_is_built_whole_strictly_and_without_ghosts(small, monkeypa
     html = (first.parent / "book" / "_generated" / "ace" / "page.html").read_text()
     assert first.is_file() and not ghost.exists()
     assert 'popovertarget="m-1">0.52<' in html and html.count('id="m-1"') == 1 and 'id="m-3"' not in html
+    assert re.search(r'<button[^>]*popovertarget="d-1">reading</button>, and', html)
+    definition = re.search(r'<div popover class="cn-pop" id="d-1">(.*?)</div>', html)[1]
+    assert (
+        "<strong>reading</strong>" in definition and "what a paper" in definition and "{glossary}" not in html
+    )
+    assert "A number is given by a reading" in (first.parent / "book" / "glossary.html").read_text()
+    texts = (first.parent / "_static" / "texts.js").read_text(encoding="utf-8")
+    told = json.loads(texts.removeprefix("window.cnTexts = ").removesuffix(";\n"))
+    assert "Some prose of one reading , and" in told["book/_generated/ace/page"] and "book/intro" in told
+    assert 'role="list"' not in (first.parent / "book" / "references.html").read_text()
     assert "THEBE_JS_URL" not in html and "mathjax/tex-chtml-full.js" in html
     assert {Path(file).name for file in first.parent.rglob("_downloads/*/*")} == {
         "ace.ipynb",

@@ -183,7 +183,7 @@ def test_what_comes_from_outside_is_escaped_wherever_it_is_shown():
         fragments.matrix([part]),
         fragments.rows([part]),
         fragments.status([("<x>", run, STALE)], "A <y>. So."),
-        fragments.note("t.a", run, "m-1"),
+        fragments.note("t.a", run, "m-1", "A <so> number"),
         fragments.figure("", "A `<z>`."),
     ]
     for page in pages:
@@ -324,6 +324,26 @@ def test_a_note_tells_interval_sample_seeds_device_date_and_command():
     assert "printed ± 0.005. rounding" in row
 
 
+def test_the_title_of_a_note_is_what_the_number_is_else_what_its_row_states_else_its_id():
+    _, _, run = shown()
+    bare = run.measurements["t.a"].model_copy(update={"what": ""})
+    without = run.model_copy(update={"measurements": {"t.a": bare}})
+    titles = [
+        re.search("<strong>(.*?)</strong>", note)[1]
+        for note in (
+            fragments.note("t.a", run, "m-1", "A cell"),
+            fragments.note("t.a", without, "m-1", "A cell"),
+            fragments.note("t.a", without, "m-1"),
+        )
+    ]
+    assert titles == ["what t.a is", "A cell", "<code>t.a</code>"]
+
+
+def test_a_column_without_a_name_has_no_empty_head():
+    table = Read(fragments.plain(("", "S"), [("FGSM", "0.1")], "A table."))
+    assert [a["role"] for tag, a in table.elements if tag in ("th", "td")][:2] == ["cell", "columnheader"]
+
+
 def test_a_rule_that_changed_after_the_run_is_said():
     book, _, run = shown()
     old = {
@@ -452,14 +472,14 @@ def test_beside_a_claim_stands_what_its_placebo_does_and_whether_it_is_specific(
     _, verdicts, run = beside_noise(measured)
     source = fragments.verdicts(verdicts, ("claim",), run)
     assert lines(source)[-1] == (
-        "MNIST|✓ reproduced holds in 2 of 2 readings placebo holds in 1 of 2 readings 1 of 2 not specific"
+        "MNIST|✓ reproduced holds in 2 of 2 readings placebo holds in 1 of 2 1 of 2 not specific"
         "|✓ reproduced 0.200 [.199, .201] placebo 0.100 [.0990, .101] not specific"
     )
     cells = [a["id"] for _, a in Read(source).elements if a.get("class") == "part"]
     assert cells == ["claim.T6.cw", "claim.T6.pgd"], "a placebo is no entry of its own"
     note = Read(source).words.partition("MNIST, C&W: S rises")[2]
     assert "holds inR1, R2" in note and "not specificR1" in note
-    assert "S rises under noise: ⊘ cannot judge holds in 1 of 2 readings, 1 of 2 not specific" in note
+    assert "S rises under noise: ⊘ cannot judge holds in 1 of 2, 1 of 2 not specific" in note
 
 
 def test_a_claim_whose_placebo_does_nothing_or_was_not_run_is_not_called_unspecific():
@@ -561,6 +581,7 @@ class Check:
     n: int | None = None
     id: str = "check.D4"
     what: str = "largest |mean of ACE|, `float64`"
+    fails: bool = False
 
 
 @pytest.mark.parametrize(
@@ -568,14 +589,37 @@ class Check:
     [
         (
             Check(3e-16, 1e-12, True, 7),
-            "✓ reproduced\u2002largest |mean of ACE|, float64: 3 × 10−16 < 10−12; n = 7",
+            "✓ holds\u2002largest |mean of ACE|, float64: 3 × 10−16 < 10−12; n = 7",
         ),
-        (Check(0.2, 1e-3, False), "✕ not reproduced\u2002largest |mean of ACE|, float64: 0.2 > 0.001"),
-        (Check(0.0, 0.0, True), "✓ reproduced\u2002largest |mean of ACE|, float64: 0 = 0"),
+        (Check(0.2, 1e-3, False), "✕ does not hold\u2002largest |mean of ACE|, float64: 0.2 > 0.001"),
+        (Check(0.0, 0.0, True), "✓ holds\u2002largest |mean of ACE|, float64: 0 = 0"),
+        (
+            Check(0.2, 1e-3, True, fails=True),
+            "✓ fails, as expected\u2002largest |mean of ACE|, float64: 0.2 > 0.001",
+        ),
+        (
+            Check(0.0, 1e-3, False, fails=True),
+            "✕ does not fail\u2002largest |mean of ACE|, float64: 0 < 0.001",
+        ),
     ],
 )
 def test_a_check_is_a_line_with_the_number_and_the_bound(one, told):
     assert Read(fragments.check(one)).words == told
+
+
+def test_an_erratum_leads_to_the_line_of_the_check_that_shows_it_and_has_its_number():
+    book, verdicts, run = shown()
+    check = Check(2.0, 1.0, False, id="erratum.E4", what="paths")
+    line = Read(fragments.check(check))
+    told = {"erratum.E4": record.Measurement(estimate=logic(False), what=fragments.compared(check))}
+    source = fragments.errata(verdicts[-1:], run.model_copy(update={"measurements": told}))
+    assert (
+        "paths: 2 > 1 (the cell that shows it). The printed words: fails. ✕ not reproduced"
+        in Read(source).words
+    )
+    assert Read(source).all("a", "href") == [f"#{id}" for id in line.all("p", "id")] == ["#shown-erratum.E4"]
+    assert 'popovertarget="n-erratum.E4"' in source and 'id="n-erratum.E4"' in source
+    assert Read(fragments.check(Check(0.0, 1.0, True))).all("p", "id") == []
 
 
 # Pages about all chapters ---------------------------------------------------------------------------------
@@ -610,13 +654,44 @@ def test_a_count_leads_to_exactly_the_rows_that_it_counts():
 def test_a_number_in_the_text_is_not_a_printed_cell():
     book, verdicts, _ = made([row("a"), row("b", table=place("x", "y"))], {})
     rows = Read(fragments.rows([fragments.Part("1", "ace", "E", "e.html", "S.", book.paper, verdicts)]))
-    assert rows.all("tr", "data-kind") == ["number", "cell"]
+    assert rows.all("tr", "data-kind") == ["cell", "number"]
+
+
+def test_the_scorecard_stands_by_chapter_and_table_with_whole_tables_open_above_their_cells():
+    book, verdicts, _ = whole()
+    part = fragments.Part("1", "ace", "Effects", "ace.html", "S.", book.paper, [*verdicts, *shown()[1]])
+    source = fragments.rows([part])
+    groups = re.findall(r"<details class=\"cn-fold\"( open)?><summary>(.*?)</summary>(.*?)</details>", source)
+    assert [(opened, Read(f"<p>{told}</p>").words.split("  ")[0].strip()) for opened, told, _ in groups] == [
+        (" open", "whole tables ✓ 1 reproduced"),
+        ("", "Table I ✓ 1 reproduced ✕ 1 not reproduced ⊘ 3 cannot judge ○ 1 not run"),
+        ("", "claims ✓ 1 reproduced"),
+        ("", "errata ✕ 1 not reproduced"),
+    ]
+    heads = [re.findall(r"<th role=\"columnheader\".*?>(.*?)</th>", inside) for *_, inside in groups]
+    assert heads[:3] == [
+        ["row", "verdict"],
+        ["row", "printed", "ours", "± tol", "verdict"],
+        ["row", "ours", "verdict"],
+    ]
+
+
+def test_the_scorecard_says_of_a_claim_that_it_is_not_specific():
+    book, verdicts, _ = beside_noise({"claim.T6.cw.R1": 0.2, "noise.T6.cw.R1": 0.2})
+    part = fragments.Part("1", "ace", "Effects", "ace.html", "S.", book.paper, verdicts)
+    assert "reproduced not specific" in Read(fragments.rows([part])).words
 
 
 def test_the_landing_list_has_a_bar_only_where_cells_are_printed():
     landing = Read(fragments.parts(parts()))
     assert [a["href"] for tag, a in landing.elements if tag == "a"] == ["ace.html", "bench.html"]
     assert len(landing.all("div", "aria-label")) == 1 and "of 4" in landing.words
+
+
+def test_of_many_files_that_made_a_run_stale_the_first_are_seen_and_the_others_open():
+    _, _, run = shown()
+    told = fragments.status([("1 ace", run, runner.State("stale", tuple("abcdefg")))], "Runs.")
+    assert 'a, b, c<details class="cn-more"><summary>and 4 more</summary>d, e, f, g</details>' in told
 
 
 def test_the_status_names_the_files_that_made_a_run_stale():
@@ -721,7 +796,8 @@ def test_texts_of_a_record_reach_a_page_only_as_text(texts):
         ]
 
     allowed = [
-        {tag for tag, _ in Read(part).elements} | {"br", "wbr", "sup", "code", "dl", "dt", "dd", "div"}
+        {tag for tag, _ in Read(part).elements}
+        | {"br", "wbr", "sup", "code", "dl", "dt", "dd", "div", "details", "summary"}
         for part in parts(plain, STALE, "`a`")
     ]
     for part, tags in zip(parts(run, now, texts[0]), allowed, strict=True):

@@ -130,7 +130,7 @@ def _chapter(shown: Shown, root: Path, folder: Path) -> None:
             which = "parameters" if "parameters" in tags else "parameters that were given"
             cell.metadata |= {
                 "tags": [*tags, "hide-input"],
-                "mystnb": {"code_prompt_show": f"Show the {which}"},
+                "mystnb": {"code_prompt_show": f"Show the {which}", "code_prompt_hide": f"Hide the {which}"},
             }
         if "cn-card" in fragment:
             top.append(cell.source)

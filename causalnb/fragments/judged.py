@@ -22,6 +22,12 @@ FEW = 8  # readings in sight
 counted, errata = map(ui.component, ("counted", "errata"))
 
 
+def compared(check: Any) -> str:
+    """What a check compares, its value and its bound."""
+    sign = "<" if check.value < check.bound else "=" if check.value == check.bound else ">"
+    return f"{check.what}: {check.value:.2g} {sign} {check.bound:.2g}"
+
+
 def strip(point: float, low: float, high: float, printed: float, tol: float) -> str:
     """Printed +- tol as a grey band, ours as a dot with its interval, on a scale of three tolerances to
     either side.
@@ -212,6 +218,11 @@ def claims(verdicts: Sequence[Verdict], record: Record | None) -> str:
     return ui.component("claims")(quotes, verdicts, record)
 
 
+def placebos(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """The verdicts on the placebos of claims that have one."""
+    return [one.placebo.verdict for one in verdicts if one.placebo]
+
+
 def by_names(parts: Sequence[Verdict]) -> dict[tuple[str, str, str], Verdict]:
     """Parts of a statement by (line, "", column): those of "MNIST, FGSM" if each line has each column, else
     all names in the line.
@@ -278,7 +289,7 @@ def _shown(chosen: Sequence[Verdict], record: Record | None) -> str:
     if chosen[0].row.table:
         return grid(chosen, record)
     if (kind := chosen[0].row.kind) == "erratum":
-        return errata(chosen)
+        return errata(chosen, record)
     return (wholes if kind == "table" else claims)(chosen, record)
 
 
@@ -298,5 +309,18 @@ def _chosen(judged: Sequence[Verdict], name: str) -> list[Verdict]:
 
 ui.environment().filters |= {
     each.__name__: each
-    for each in (strip_of, ours, decimals_of, size, facts, measured, remark, axes, by_names, label)
+    for each in (
+        compared,
+        strip_of,
+        ours,
+        decimals_of,
+        size,
+        facts,
+        measured,
+        remark,
+        placebos,
+        axes,
+        by_names,
+        label,
+    )
 }

@@ -72,8 +72,9 @@ def test_the_first_page_is_reached_and_the_search_finds_something(visit):
     page = visit("index.html")
     page.wait_for_url("**/book/intro.html")
     page = visit("search.html?q=tolerance")
-    page.wait_for_selector("#search-results li a")
+    page.wait_for_selector("#search-results li p.context")
     assert page.locator("#search-results li a").count() >= 1
+    assert "tolerance" in page.locator("#search-results p.context").first.inner_text().lower()
     assert visit.said == []
 
 
@@ -100,5 +101,31 @@ def test_a_count_on_the_scorecard_leads_to_its_rows(visit):
 
 def test_a_page_is_complete_without_script(visit):
     page = visit("book/scorecard.html", script=False)
+    for summary in page.locator("details.cn-fold:not([open]) > summary").all():
+        summary.click()
     assert page.locator(".cn-rows tbody tr:visible").count() == page.locator(".cn-rows tbody tr").count() > 0
     assert not page.locator(".cn-filter").is_visible()
+
+
+def test_the_scorecard_begins_short_and_closes_again_what_a_filter_opened(visit):
+    page = visit("book/scorecard.html")
+    assert page.evaluate("document.documentElement.scrollHeight") < 4000
+    before = page.locator("details.cn-fold[open]").count()
+    search = page.get_by_label("Search rows")
+    search.fill("total variation")
+    found = page.locator(".cn-rows tbody tr:visible").count()
+    assert 0 < found < page.locator(".cn-rows tbody tr").count()
+    search.fill("")
+    assert page.locator("details.cn-fold[open]").count() == before
+
+
+def test_a_note_stands_under_its_cell_and_is_whole_in_the_window(visit):
+    page = visit(next(name for name in PAGES if "ace" in name))
+    page.evaluate("for (const one of document.querySelectorAll('details.cn-fold')) one.open = true")
+    cell = page.locator(".cn-grid td[data-v]").nth(10)
+    cell.scroll_into_view_if_needed()
+    page.evaluate("(cell) => scrollBy(0, cell.getBoundingClientRect().top - 450)", cell.element_handle())
+    cell.locator(".cn-num").click()
+    note = page.locator("[popover]:popover-open").bounding_box()
+    box = cell.bounding_box()
+    assert note["y"] >= box["y"] + box["height"] and note["y"] + note["height"] <= 900

@@ -183,15 +183,13 @@ def over_threshold(curves: Mapping[str, Mapping[str, Mapping[float, Interval]]])
     return plots.curves(curves, x="counted as positive above this share of the largest effect")
 
 
-def placebo(changes: Mapping[str, Mapping[str, Interval]], name: str) -> Figure:
+def placebo(panels: Mapping[str, Mapping[str, Mapping[str, Interval]]]) -> Figure:
     """Change against the clean image, for each reading under the attack and under harmless noise of the same
-    size.
+    size; a panel for each number that changes.
 
-    changes  reading -> {"attack": (value, low, high), "placebo": (value, low, high)}
+    panels   title -> reading -> kind -> (value, low, high)
     """
-    names = {"attack": "under the attack", "placebo": "under noise of its size"}
-    rows = {reading: {names[kind]: one for kind, one in pair.items()} for reading, pair in changes.items()}
-    return plots.intervals({"": rows}, x=name, at={"": (0,)})
+    return plots.intervals(panels, x="change against the clean image", at=dict.fromkeys(panels, (0,)))
 
 
 def corners(rhos: Sequence[float], single: Sequence[float], joint: Sequence[float]) -> Figure:

@@ -3,7 +3,7 @@ row asks for.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import stdev
 from typing import Any, cast
@@ -14,7 +14,6 @@ from torch import Tensor
 from causalnb.attacks import AttackResult
 from causalnb.chapters.ace import claims
 from causalnb.chapters.ace import maps as m
-from causalnb.chapters.ace.checks import Check
 from causalnb.chapters.ace.networks import Latents, Run, Trained
 from causalnb.chapters.ace.readings import key_parts
 from causalnb.chapters.ace.specifications import COMPARISONS
@@ -22,7 +21,7 @@ from causalnb.chapters.ace.strength import Point
 from causalnb.chapters.ace.truth import Corner
 from causalnb.ledger import Ledger, TableRule, ranked
 from causalnb.record import MeasurementId
-from causalnb.statistics import Estimate, Estimates, exact, logic, mean, proportion, summaries
+from causalnb.statistics import Estimate, Estimates, exact, mean, proportion, summaries
 
 
 def accuracies(
@@ -299,12 +298,6 @@ def whole(book: Ledger, found: Mapping[str, Estimate]) -> Estimates:
         "directed": sum(one.directions[0] == one.directions[1] > 0 for one in readings),
     }
     return {MeasurementId.of("whole", what=what): exact(count) for what, count in counts.items()}
-
-
-def shown(*registries: Mapping[str, Callable[[], Check]]) -> dict[str, tuple[Estimate, str]]:
-    """Whether each printed statement, or each remark of ours, holds; and the quantity that shows it."""
-    checks = [test() for each in registries for test in each.values()]
-    return {one.id: (logic(one.holds, n=one.n), f"{one.what}: {one.value:.3g}") for one in checks}
 
 
 def _summarised(run: Run, columns: Mapping[Any, Tensor], statistic: Any = "mean") -> Estimates:

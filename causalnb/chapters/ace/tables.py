@@ -106,7 +106,7 @@ def against_noise(found: Found, data: str, claim: str, scale: str) -> dict[str, 
     """What an attack changes against the clean image, beside what noise of its size does, in the readings
     that figures draw.
     """
-    sources = {"attack": "claim", "placebo": "noise"}
+    sources = {"under the attack": "claim", "under noise of its size": "noise"}
     return {
         f"{reading} {named}": {
             name: found[claim_id(source, f"{claim}.{scale}", data, attack, f"{reading}.logit.true")].interval
