@@ -42,7 +42,7 @@ run.card()
 
 ## What came out
 
-The value is {measured}`small.value:.2f`, or {measured}`ace.small.share:.1%`; again {measured}`small.value`.
+The value is {measured}`small.value:.2f`, or {measured}`ace.small.share:.1%`; again {measured}`small.value`; {measured}`whether it stands <ace.small.check:.0f>`.
 
 $$ f_c(x) = \\sum_p x_p \\tag{Guo 2} $$
 
@@ -297,6 +297,7 @@ def test_a_number_in_prose_comes_from_the_record_of_its_chapter_or_of_the_named_
         ">0.5<" in shown["ace.small.value:.1f"],
         ">25.0%<" in shown["small.share:.1%"],
     ] == [True] * 3
+    assert ">0.25<" in role(small, "one in a few <ace.small.share:.2f>")[0][0].astext()
     assert role(small, "small.valeu") == ([], ["no record of this book has a measurement small.valeu"])
 
 
@@ -339,7 +340,9 @@ def test_a_small_book_is_built_whole_strictly_and_without_ghosts(small, monkeypa
     first = book.build(execute=False)
     html = (first.parent / "book" / "_generated" / "ace" / "page.html").read_text()
     assert first.is_file() and not ghost.exists()
-    assert 'popovertarget="m-1">0.52<' in html and html.count('id="m-1"') == 1 and 'id="m-3"' not in html
+    assert 'popovertarget="m-1">0.52<' in html and html.count('id="m-1"') == 1 and 'id="m-4"' not in html
+    titles = re.findall(r'id="m-\d"><p><strong>(.*?)</strong>', html)
+    assert titles == ["a thing", "a thing", "whether it stands"] and ">1<" in html
     assert re.search(r'<button[^>]*popovertarget="d-1">reading</button>, and', html)
     definition = re.search(r'<div popover class="cn-pop" id="d-1">(.*?)</div>', html)[1]
     assert (

@@ -324,7 +324,7 @@ def test_a_note_tells_interval_sample_seeds_device_date_and_command():
     assert "printed ± 0.005. rounding" in row
 
 
-def test_the_title_of_a_note_is_what_the_number_is_else_what_its_row_states_else_its_id():
+def test_the_title_of_a_note_is_what_is_said_of_the_number_else_its_record_says_else_its_id():
     _, _, run = shown()
     bare = run.measurements["t.a"].model_copy(update={"what": ""})
     without = run.model_copy(update={"measurements": {"t.a": bare}})
@@ -332,11 +332,11 @@ def test_the_title_of_a_note_is_what_the_number_is_else_what_its_row_states_else
         re.search("<strong>(.*?)</strong>", note)[1]
         for note in (
             fragments.note("t.a", run, "m-1", "A cell"),
-            fragments.note("t.a", without, "m-1", "A cell"),
+            fragments.note("t.a", run, "m-1"),
             fragments.note("t.a", without, "m-1"),
         )
     ]
-    assert titles == ["what t.a is", "A cell", "<code>t.a</code>"]
+    assert titles == ["A cell", "what t.a is", "<code>t.a</code>"]
 
 
 def test_a_column_without_a_name_has_no_empty_head():

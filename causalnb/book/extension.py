@@ -2,8 +2,9 @@
 nothing, also when they are searched.
 
 In a page, {measured}`ID` shows the value of a measurement with three digits, {measured}`ID:.1%` in that
-Python format. ID is looked up in the record of the page's chapter, or as CHAPTER.ID in the one of another. An
-unknown ID fails the build. {term}`WORD` opens what the glossary says of a word.
+Python format; {measured}`WHAT IT IS <ID>` says what it is where its record does not. ID is looked up in the
+record of the page's chapter, or as CHAPTER.ID in the one of another; an unknown one fails the build.
+{term}`WORD` opens what the glossary says of a word.
 """
 
 import json
@@ -38,14 +39,17 @@ def measured(
     the page's end.
     """
     env = inliner.document.settings.env
-    id, _, form = text.strip().partition(":")
+    said, _, asked = (
+        text.strip().rstrip(">").rpartition("<") if text.endswith(">") else ("", "", text.strip())
+    )
+    id, _, form = asked.partition(":")
     chapter, _, rest = id.partition(".")
     for folder, key in ((chapter, rest), (Path(env.docname).parent.name, id)):
         file = Path(env.srcdir, "book", "_generated", folder, "record.json")
         if file.is_file() and key in _record(file).measurements:
             env.note_dependency(str(file))
             used = env.temp_data.setdefault("cn_notes", {})
-            place = used.setdefault((file, key), f"m-{len(used) + 1}")
+            place, _ = used.setdefault((file, key), (f"m-{len(used) + 1}", said.strip()))
             point = _record(file).measurements[key].estimate.value
             try:
                 shown = format(point, form or (".0f" if 1e3 <= abs(point) < 1e6 else ".3g"))
@@ -60,15 +64,16 @@ def append_notes(app: Any, doctree: nodes.document) -> None:
     """The popovers of the page's numbers, after its text; on paper they are its end notes."""
     if used := app.env.temp_data.get("cn_notes"):
         found = [
-            fragments.note(id, _record(file), place, _said(id, _record(file).chapter))
-            for (file, id), place in used.items()
+            fragments.note(id, _record(file), place, said or _said(id, _record(file)))
+            for (file, id), (place, said) in used.items()
         ]
         doctree.append(nodes.raw("", fragments.notes(found), format="html"))
 
 
-def _said(id: str, chapter: str) -> str:
-    """What the first row that a measurement decides states."""
-    return next((row.statement for row in _ledger(chapter).rows if row.decides(id)), "")
+def _said(id: str, made: Record) -> str:
+    """What a record says of a measurement, or what the first row that it decides states."""
+    rows = _ledger(made.chapter).rows
+    return made.measurements[id].what or next((row.statement for row in rows if row.decides(id)), "")
 
 
 def define(app: Any, doctree: nodes.document, docname: str) -> None:

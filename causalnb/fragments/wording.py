@@ -179,8 +179,8 @@ def _literal(value: Any) -> str:
 
 
 def note(id: str, record: Record, key: str, said: str = "") -> str:
-    """What a measured number is (else `said`, else its id) and where it comes from: interval, sample, seeds,
-    device, date, and the command that makes it again.
+    """What a measured number is (as `said`, else as its record says, else its id) and where it comes from:
+    interval, sample, seeds, device, date, and the command that makes it again.
     """
     one = record.measurements[id]
     pairs = {
@@ -189,7 +189,7 @@ def note(id: str, record: Record, key: str, said: str = "") -> str:
         "data": one.data,
         "measured as": text(f"`{id}`"),
     }
-    return component("popover")(key, text(one.what or said or f"`{id}`"), pairs, record)
+    return component("popover")(key, text(said or one.what or f"`{id}`"), pairs, record)
 
 
 environment().filters |= {
