@@ -223,7 +223,10 @@ class Row(_Frozen):
 
 
 class Paper(_Frozen):
-    """The paper, what it claims in three lines, and, once it was run, what came out in one sentence."""
+    """The paper, what it claims in three lines, and, once it was run, what came out in one sentence.
+
+    earlier   edition of this book -> verdict -> how many printed cells had it, by that edition's rules
+    """
 
     short: str
     title: str
@@ -233,6 +236,7 @@ class Paper(_Frozen):
     doi: str
     claims: tuple[str, ...]
     outcome: str = ""
+    earlier: dict[str, dict[str, int]] = {}
 
     @field_validator("outcome")
     @classmethod
