@@ -123,6 +123,11 @@
     }
   }
 
+  /* The theme names its search by less than what is seen on it. */
+  function naming() {
+    for (const button of all(".search-button-field")) button.removeAttribute("aria-label");
+  }
+
   /* Errata are read whole on paper. */
   function printing() {
     let opened = [];
@@ -130,6 +135,6 @@
     addEventListener("afterprint", () => { for (const one of opened) one.open = false; });
   }
 
-  const start = () => { copying(); popovers(); hanging(); filtering(); snippets(); live(); printing(); };
+  const start = () => { copying(); popovers(); hanging(); filtering(); snippets(); naming(); live(); printing(); };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start); else start();
 })();

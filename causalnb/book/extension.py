@@ -95,7 +95,8 @@ def define(app: Any, doctree: nodes.document, docname: str) -> None:
 
 def mended(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
     """Leave out the scripts of sphinx-thebe, which jupyter-book always loads and which ask a server for more,
-    and the role of the bibliography's list, whose entries have another than a list's.
+    the role of the bibliography's list, whose entries have another than a list's, and names of lines that
+    open a cell, which are not what is seen there.
     """
     context["script_files"] = [
         file
@@ -103,7 +104,8 @@ def mended(app: Any, pagename: str, templatename: str, context: dict[str, Any], 
         if "thebe" not in f"{file.filename} {file.attributes.get('body')}".lower()
     ]
     if "body" in context:
-        context["body"] = context["body"].replace('<div role="list" class="citation-list">', "<div>")
+        for told in (' role="list"', ' aria-label="Toggle hidden content"'):
+            context["body"] = context["body"].replace(told, "")
 
 
 def keep_texts(app: Any, exception: Exception | None) -> None:

@@ -124,15 +124,15 @@ def facts(one: Verdict) -> dict[str, str]:
     return {
         "where": ui.text(row.location),
         "printed": ui.text(row.printed),
-        "rule": _rule(one),
         "ours": Markup(found),
-        **ui.sample([r.estimate for r in one.readings]),
         "verdict": ui.component("verdict")(one.word),
         "because": ui.text(one.reason),
         **_nearest(one),
         "placebo": ui.component("beside_placebo")(beside.verdict, remark(one)) if beside else "",
         "not specific": _named(row, beside.met) if beside else "",
         "without a placebo": _named(row, beside.lacking) if beside else "",
+        "rule": _rule(one),
+        **ui.sample([r.estimate for r in one.readings]),
         "note": ui.text(row.note),
         "changed": "the rule changed after the run" if one.changed else "",
         "pilot": "an earlier pilot informed the rule" if row.pilot else "",
@@ -153,7 +153,9 @@ def _nearest(one: Verdict) -> dict[str, str]:
 def _named(row: Row, ids: Sequence[str]) -> str:
     """The first few readings of a row, by what tells them apart."""
     parts = [next(filter(None, (wild(p, id) for p in row.patterns)), (id,)) for id in ids[:FEW]]
-    names = [f"`{' '.join(part.strip('-.') for part in one if part)}`" for one in parts]
+    names = [
+        f"`{' '.join(part.strip('-.') for part in sorted(one, key=len)[::-1] if part)}`" for one in parts
+    ]
     return ui.text(", ".join(names) + (f" and {len(ids) - FEW} more" if ids[FEW:] else ""))
 
 

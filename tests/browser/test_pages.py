@@ -185,3 +185,11 @@ def test_no_label_of_a_figure_is_too_small_on_a_phone(turn, name):
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_is_wider_than_its_column(turn, name, width):
     assert turn(name, width).evaluate(OUTSIDE) == []
+
+
+@each(ace=SECOND)
+def test_every_head_of_a_table_has_a_name(turn, name):
+    heads = (
+        turn(name).locator(".bd-article th").evaluate_all("(all) => all.map((one) => one.textContent.trim())")
+    )
+    assert heads and "" not in heads

@@ -14,7 +14,6 @@ FAULTS = """() => {
   for (const e of all('img, [role=img]')) if (said(e).length < 8 || /\\.(png|svg)$/.test(said(e))) faults.push('no alt text: ' + shown(e));
   for (const part of ['[role=img], img[alt]', 'figcaption'])
     for (const e of all('figure.cn-fig')) if (!e.querySelector(part)) faults.push(`${shown(e)} has no ${part}`);
-  for (const e of all('th')) if (!e.textContent.trim()) faults.push('a head of a table without a name');
   for (const e of document.querySelectorAll('[role=list]')) if ([...e.children].some((one) => one.getAttribute('role') !== 'listitem')) faults.push('a list with other children than its items: ' + shown(e));
   const plain = (text) => text.toLowerCase().replace(/[^\\p{L}\\p{N}]+/gu, ' ').trim();
   for (const e of document.querySelectorAll('a[aria-label], button[aria-label], summary[aria-label], label[aria-label]'))
