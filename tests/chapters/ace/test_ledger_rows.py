@@ -345,7 +345,9 @@ def test_without_a_run_all_else_is_not_run(book):
 def test_quotes_are_a_few_words_with_their_place(rows):
     for row in rows.values():
         assert len(row.quote.replace("...", "").split()) <= 15, row.id
-        assert re.match(r"Abstract|I{1,3}\b|IV\b|closed form|our placebo to T\d+b?$|T\d, beyond noise$", row.location), row.id
+        assert re.match(
+            r"Abstract|I{1,3}\b|IV\b|closed form|our placebo to T\d+b?$|T\d, beyond noise$", row.location
+        ), row.id
         assert row.statement and not re.search(r"[{}]", row.statement + row.quote + row.holds)
 
 
