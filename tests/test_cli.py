@@ -283,15 +283,16 @@ def test_a_record_of_another_attack_is_refused_before_the_work_and_left_alone(
 def test_spread_keeps_what_the_chapter_measured_and_says_where(book, monkeypatch, capsys, tmp_path):
     def measured(begin):
         run = begin(seed=101)
-        return {f"{run.chapter}.seed": {"sd": float(run.p.seed), "k": 3}, "other": {"sd": 0.5, "k": 3}}
+        return {f"{run.chapter}.seed": [float(run.p.seed), 102.0], "other": [0.5]}
 
     monkeypatch.setattr("causalnb.chapters.ace.seed_spread.measured", measured)
+    monkeypatch.setattr("causalnb.chapters.ace.seed_spread.SEEDS", (101, 102))
     shutil.copy(ROOT / "causalnb" / "chapters" / "ace" / "ledger.yaml", tmp_path)
     monkeypatch.setattr("causalnb.ledger.source._spreads_of", lambda chapter: tmp_path / f"{chapter}.json")
     assert causalnb(monkeypatch, capsys, "spread", "01") == (0, ["2 spreads: ace.json"], [])
     assert json.loads((tmp_path / "ace.json").read_text()) == {
-        "ace.seed": {"sd": 101.0, "k": 3},
-        "other": {"sd": 0.5, "k": 3},
+        "seeds": [101, 102],
+        "values": {"ace.seed": [101.0, 102.0], "other": [0.5]},
     }
 
 

@@ -596,31 +596,45 @@ def test_a_ledger_that_cannot_be_read_says_which_entry_is_wrong(text, sentence):
     assert sentence in str(error.value) and str(error.value).endswith("Mend that entry.")
 
 
-def test_the_spreads_that_are_kept_are_those_that_load_gives_to_the_rows(tmp_path, monkeypatch):
+def test_the_values_that_are_kept_are_the_spreads_that_load_gives_to_the_rows(tmp_path, monkeypatch):
     (tmp_path / "ledger.yaml").write_text(PAPER + CELL.replace("seeds: null, ", "") + CLAIM)
     monkeypatch.setattr("causalnb.ledger.source._spreads_of", lambda chapter: tmp_path / "seed_spread.json")
     assert ledger.load("p").rows[0].spreads == {}
-    ledger.keep_spreads("p", {"S.mnist.R1": {"sd": 1.0, "k": 2}, "S.mnist.gone": {"sd": 1.0, "k": 2}})
+    ledger.keep_spreads("p", [1, 2], {"S.mnist.R1": [1.0, 3.0], "S.mnist.gone": [1.0, 2.0]})
     measured = {
-        "S.mnist.R2": {"sd": 0.0, "k": 2},
-        "S.mnist.R1": {"sd": 0.1 + 0.2, "k": 3},
-        "S.fashion.R1": {"sd": 5e-324, "k": 3},
+        "S.mnist.R2": [0.5, 0.5],
+        "S.mnist.R1": [1.0, 2.0, 4.0],
+        "S.mnist.once": [0.25],
+        "S.fashion.R1": [1 / 3, 2 / 3, 1.0],
     }
-    file = ledger.keep_spreads("p", measured)
-    assert [path.name for path in tmp_path.iterdir() if path != file] == ["ledger.yaml"] and json.loads(
-        file.read_text()
-    ) == measured
+    file = ledger.keep_spreads("p", range(101, 104), measured)
+    assert [path.name for path in tmp_path.iterdir() if path != file] == ["ledger.yaml"]
+    assert json.loads(file.read_text()) == {
+        "seeds": [101, 102, 103],
+        "values": measured | {"S.fashion.R1": [0.333333, 0.666667, 1.0]},
+    }
     first, *lines, last = file.read_text().splitlines()
-    assert (first, last) == ("{", "}") and [
-        [id for id in measured if f'"{id}"' in line] for line in lines
-    ] == [[id] for id in measured]
+    assert (first, last) == ('{"seeds": [101, 102, 103], "values": {', "}}")
+    assert [line.split('"')[1] for line in lines] == sorted(measured)
     one, other = ledger.load("p").rows
-    assert {id: spread.model_dump() for id, spread in one.spreads.items()} == {
-        id: measured[id] for id in ("S.mnist.R1", "S.mnist.R2")
+    assert {id: (spread.sd, spread.k) for id, spread in one.spreads.items()} == {
+        "S.mnist.R1": (pytest.approx(math.sqrt(7 / 3)), 3),
+        "S.mnist.R2": (0.0, 2),
     }
     assert other.spreads == {} and one.tolerance("S.mnist.R1") == pytest.approx(
-        math.hypot(TOL, prediction_half_width(0.1 + 0.2, 3))
+        math.hypot(TOL, prediction_half_width(math.sqrt(7 / 3), 3))
     )
+
+
+def test_a_reading_may_take_the_spread_of_the_reading_without_its_last_part():
+    spreads = {"S.mnist.R1": {"sd": 0.01, "k": 5}, "S.mnist.R2.other": {"sd": 1.0, "k": 5}}
+    tol = "{of: mean, n: 10000, spread: 0.164, seeds: measured, like: [other], why: w}"
+    [row] = rows(cell(tol), spreads=spreads).rows
+    assert row.tolerance("S.mnist.R1.other") == row.tolerance("S.mnist.R1") is not None
+    assert row.tolerance("S.mnist.R1.another") is None, "only the parts that the row names"
+    assert row.tolerance("S.mnist.R2.other") is None, "and then only the reading without it"
+    [without] = rows(cell(tol.replace("like: [other], ", "")), spreads=spreads).rows
+    assert without.tolerance("S.mnist.R1.other") is None and without.digest != row.digest
 
 
 def test_a_chapter_without_a_ledger_is_named():
@@ -655,8 +669,14 @@ def test_patterns_are_found_by_their_beginning_exactly_as_by_trying_each(owned, 
 def test_a_published_record_is_assigned_to_rows_exactly_as_by_trying_each_pattern():
     book = ledger.load("ace")
     file = Path(__file__).parents[1] / "book" / "published" / "ace" / "laptop-cpu" / "record.json"
+    patterns = {
+        row.id: [p for cell in book.cells_of(row.rule) for p in cell.patterns]
+        if row.kind == "table"
+        else row.patterns
+        for row in book.rows
+    }
     for id in list(json.loads(file.read_text())["measurements"])[::400]:
-        slowly = [row.id for row in book.rows if any(fnmatchcase(id, pattern) for pattern in row.patterns)]
+        slowly = [row.id for row in book.rows if any(fnmatchcase(id, one) for one in patterns[row.id])]
         assert [row.id for row in book.decided_by(id)] == slowly
         for row in book.rows:
             own = any(fnmatchcase(id, pattern) for pattern in row.decided_by.measurements)

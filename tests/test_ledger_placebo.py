@@ -95,6 +95,14 @@ def test_a_placebo_is_judged_at_the_level_of_its_claims():
     assert levels["noise.T6.cw"] == levels["claim.T6.cw"] == simultaneous_level(4)
 
 
+def test_a_family_of_placebos_of_its_own_does_not_widen_them():
+    many = [row(f"noise.T{i}", f"[n.T{i}]", kind="control", more=", family: placebo") for i in range(5)]
+    text = PAPER + CLAIM + NOISE.replace("}}\n", "}, family: placebo}\n") + "".join(many)
+    levels = {one.id: one.level for one in parse("p", text).rows}
+    assert levels["noise.T6.cw"] == levels["claim.T6.cw"] == simultaneous_level(1)
+    assert levels["noise.T1"] == simultaneous_level(6)
+
+
 def test_which_placebo_a_claim_names_changes_no_digest():
     with_, without = (
         parse("p", PAPER + one + NOISE).rows[0]

@@ -95,10 +95,11 @@ def _levels(rows: Iterable[Row]) -> dict[str, float]:
     """The level of each row's interval: by its family; a placebo's is the highest of the claims naming it."""
     families = Counter(row.family for row in rows)
     levels = {row.id: simultaneous_level(families[row.family]) if row.family else 0.95 for row in rows}
+    of_claims: dict[str, float] = {}
     for row in rows:
         if row.placebo:
-            levels[row.placebo] = max(levels[row.placebo], levels[row.id])
-    return levels
+            of_claims[row.placebo] = max(levels[row.id], of_claims.get(row.placebo, 0.0))
+    return levels | of_claims
 
 
 def _caps(rows: Iterable[Row]) -> dict[str, float]:

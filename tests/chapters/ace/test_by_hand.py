@@ -16,7 +16,7 @@ from causalnb.chapters.ace.by_hand import (
 )
 from causalnb.chapters.ace.checks import CHECKS
 from causalnb.chapters.ace.interventions import average_effects, interventional_table
-from causalnb.chapters.ace.readings import READINGS
+from causalnb.chapters.ace.specifications import COMPARISONS, READINGS
 
 A, B = PARTS["and"]
 C, D = PARTS["xor"]
@@ -135,7 +135,7 @@ def test_maps_of_the_linear_network_are_known_for_any_fill():
     fill = torch.linspace(0, 1, 36, dtype=torch.float64).view(1, 6, 6)
     known = known_maps(images, classes, alphas=alphas, fill=fill)
     found = read(by_hand.linear_network(), images, classes, alphas=alphas, fill=fill)
-    assert {key.split(".")[0] for key in known} == WRITTEN_OUT <= READINGS.keys()
+    assert {key.split(".")[0] for key in known} == WRITTEN_OUT <= {*READINGS, *COMPARISONS}
     assert known.keys() <= found.keys()
     assert all((found[key] - known[key]).abs().max() < 1e-6 for key in known)
 

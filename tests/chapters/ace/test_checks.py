@@ -7,9 +7,7 @@ from causalnb.chapters.ace import by_hand
 from causalnb.chapters.ace.checks import CHECKS, Check, layered_edges, pair_by_graph, paths
 from causalnb.chapters.ace.closed_forms import CASES
 from causalnb.chapters.ace.controls import sampled_error
-from causalnb.chapters.ace.errata import ERRATA, pixels_are_correlated
-
-RIGHT_AS_PRINTED = {"E9", "E13", "E25"}
+from causalnb.chapters.ace.errata import ERRATA, REMARKS
 
 
 @pytest.mark.parametrize("id", CHECKS)
@@ -25,17 +23,39 @@ def test_every_step_and_every_closed_form_has_a_check():
 
 
 @pytest.mark.parametrize("id", ERRATA)
-def test_a_printed_statement_holds_only_where_it_is_a_clarification(id):
+def test_a_statement_that_is_an_erratum_does_not_hold_as_printed(id):
     erratum = ERRATA[id]()
-    assert erratum.id == f"erratum.{id}" and erratum.holds == (id in RIGHT_AS_PRINTED), erratum
+    assert erratum.id == f"erratum.{id}" and not erratum.holds, erratum
 
 
-def test_checks_and_errata_are_named_by_what_they_show():
-    names = [check.__name__ for check in (*CHECKS.values(), *ERRATA.values())]
-    assert len({name for name in names if name != "sampling_meets_the_closed_form"}) == len(CHECKS) - len(
-        CASES
-    ) + len(ERRATA)
-    assert all(check.__doc__ for check in (*CHECKS.values(), *ERRATA.values()))
+@pytest.mark.parametrize("id", REMARKS)
+def test_what_a_remark_says_holds(id):
+    remark = REMARKS[id]()
+    assert remark.id == f"remark.{id}" and remark.holds, remark
+
+
+def test_what_is_shown_is_an_erratum_or_a_remark():
+    assert not ERRATA.keys() & REMARKS.keys() and set(ERRATA) == {"E2", "E4", "E5", "E11", "E12", "E24"}
+
+
+@pytest.mark.parametrize(
+    ("id", "value"),
+    [
+        ("E4b", 1),
+        ("E6", math.exp(0.18) * abs((math.e - 1) - (0.87 + 0.13 * math.e))),  # E exp(x2 / 2) is exp(0.18)
+        ("E22", 0.75),
+        ("E23", 783 / 784),
+    ],
+)
+def test_remarks_with_a_closed_form_have_its_value(id, value):
+    assert REMARKS[id]().value == pytest.approx(value, rel=1e-9)
+
+
+def test_checks_errata_and_remarks_are_named_by_what_they_show():
+    every = [*CHECKS.values(), *ERRATA.values(), *REMARKS.values()]
+    names = [check.__name__ for check in every if check.__name__ != "sampling_meets_the_closed_form"]
+    assert len(set(names)) == len(names) == len(every) - len(CASES)
+    assert all(check.__doc__ for check in every)
 
 
 def test_a_check_fails_when_its_quantity_is_out_of_bounds(monkeypatch):
@@ -65,12 +85,3 @@ def test_the_standard_error_does_not_depend_on_the_dimension():
         for inputs in (3, 30, 300, 3000)
     ]
     assert max(errors) / min(errors) < 1.05
-
-
-def test_independent_pixels_need_no_principal_components():
-    generator = torch.Generator().manual_seed(0)
-    independent = torch.rand(5000, 1, 4, 4, generator=generator)
-    common = torch.rand(5000, 1, 1, 1, generator=generator)
-    found = pixels_are_correlated(independent + 3 * common, components=1)
-    assert found.id == "erratum.E14" and not found.holds and found.value > 0.9 and found.bound < 0.1
-    assert pixels_are_correlated(independent, components=8).value == pytest.approx(0.5, abs=0.05)

@@ -6,7 +6,7 @@ import torch
 from causalnb.chapters.ace import controls
 from causalnb.chapters.ace.checks import drawn_images, network
 from causalnb.chapters.ace.controls import CONTROLS, kinked, largest_jump, sampled_error, slopes_along
-from causalnb.chapters.ace.errata import ERRATA
+from causalnb.chapters.ace.errata import ERRATA, REMARKS
 from causalnb.models import lenet
 
 PIXELS = torch.tensor([39, 66])
@@ -28,7 +28,7 @@ def slopes():
     }
 
 
-@pytest.mark.parametrize("id", ["T13", "T14"])
+@pytest.mark.parametrize("id", ["E8", "E11"])
 def test_the_probe_could_have_found_the_opposite(id):
     control = CONTROLS[id]()
     assert (
@@ -37,12 +37,12 @@ def test_the_probe_could_have_found_the_opposite(id):
 
 
 @pytest.mark.parametrize("inputs", [3, 30, 3000])
-def test_the_control_of_t13_uses_the_probe_of_erratum_e8(inputs):
+def test_the_control_of_e8_uses_the_probe_of_its_remark(inputs):
     scaled = torch.full((inputs,), 1 / math.sqrt(inputs - 1), dtype=torch.float64)
     assert sampled_error(scaled, rows=500, seed=3) == pytest.approx(
         standard_error(inputs, rows=500, seed=3), rel=1e-12
     )
-    assert ERRATA["E8"]().value == pytest.approx(standard_error(3000) / standard_error(3), rel=1e-12)
+    assert REMARKS["E8"]().value == pytest.approx(standard_error(3000) / standard_error(3), rel=1e-12)
 
 
 @pytest.mark.parametrize("inputs", [3, 30, 300])
@@ -54,10 +54,10 @@ def test_the_standard_error_of_a_sum_is_that_of_its_sampled_inputs(inputs):
 
 def test_a_probe_that_is_blind_to_growth_fails_its_control(monkeypatch):
     monkeypatch.setattr(controls, "sampled_error", lambda weight: standard_error(len(weight)))
-    assert not CONTROLS["T13"]().holds
+    assert not CONTROLS["E8"]().holds
 
 
-def test_the_control_of_t14_uses_the_probe_of_erratum_e11():
+def test_the_control_of_e11_uses_the_probe_of_its_erratum():
     assert largest_jump(slopes_along(network(), drawn_images(1))).max().item() == ERRATA["E11"]().value
 
 
@@ -68,7 +68,7 @@ def test_kinks_are_found_on_the_network_of_erratum_e11_as_well():
 @pytest.mark.parametrize("variant", ["relu-max", "tanh-average"])
 def test_a_probe_that_says_the_same_of_both_networks_fails_its_control(monkeypatch, variant):
     monkeypatch.setattr(controls, "lenet", lambda *, size, **_: lenet(variant=variant, size=size))
-    control = CONTROLS["T14"]()
+    control = CONTROLS["E11"]()
     assert not control.holds and control.value == 0.5
 
 

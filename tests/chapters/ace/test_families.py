@@ -10,8 +10,7 @@ from torch import nn
 from causalnb.chapters.ace import claims, detector, families
 from causalnb.chapters.ace import maps as m
 
-KEY, OTHER = "R7.logit.true", "R7.logit.predicted"
-ATTACKED = ("fgsm", "pgd", "cw")
+KEY, OTHER = "R3.logit.true", "R3.logit.predicted"
 
 
 class Scaled:
@@ -47,7 +46,8 @@ def case():
         for name in claims.ATTACKS
     }
     noise = {
-        name: (clean + (torch.rand(clean.shape, generator=draw) - 0.5) / 2).clamp(0, 1) for name in ATTACKED
+        name: (clean + (torch.rand(clean.shape, generator=draw) - 0.5) / 2).clamp(0, 1)
+        for name in claims.ATTACKS
     }
     broken = dict.fromkeys(claims.ATTACKS, torch.tensor([True, False, True, True, False, False]))
     return images, noise, torch.tensor([0, 1, 2, 0, 1, 2]), broken
@@ -62,11 +62,10 @@ def test_columns_are_what_the_maps_held_at_once_give(network, case):
         }
         for some in (images, noise)
     )
-    claimed = claims.columns(sets, seed=3)
-    wanted = claims.cells(sets) | claimed | claims.placebos(claimed, sets, noisy, seed=3)
+    wanted = claims.cells(sets) | claims.columns(sets, noisy)
     wanted |= claims.undone(network, sets, labels, broken, seed=3)
     found = families.columns(Scaled(), network, *case, seed=3)
-    firsts = {f"map first {which} {key}" for which in ("clean", *ATTACKED) for key in (KEY, OTHER)}
+    firsts = {f"map first {which} {key}" for which in ("clean", *claims.ATTACKS) for key in (KEY, OTHER)}
     assert set(found) == set(wanted) | firsts
     assert all(torch.equal(found[name].nan_to_num(), one.nan_to_num()) for name, one in wanted.items())
     assert torch.equal(found[f"map first pgd {KEY}"], sets["pgd"].maps[KEY][0])
@@ -76,7 +75,7 @@ def test_whole_maps_and_features_come_only_of_the_keys_asked_for(network, case):
     found = families.columns(Scaled(), network, *case, seed=0, kept=(KEY,), features=(OTHER,))
     assert torch.equal(found[f"maps whole clean {KEY}"], 3 * (case[0]["clean"][:, 0] - 0.5))
     features = {name for name in found if name.startswith("features ")}
-    sets = ("clean", *ATTACKED, *(f"noise-{name}" for name in ATTACKED))
+    sets = ("clean", *claims.ATTACKS, *(f"noise-{name}" for name in claims.ATTACKS))
     assert features == {f"features detector {which} {OTHER}" for which in sets}
     assert torch.equal(
         found[f"features detector noise-pgd {OTHER}"], detector.features(case[1]["pgd"][:, 0] - 0.5)
@@ -84,13 +83,22 @@ def test_whole_maps_and_features_come_only_of_the_keys_asked_for(network, case):
     assert not any(name.startswith("maps ") and name.endswith(OTHER) for name in found)
 
 
-def test_without_noise_there_are_cells_alone(network, case):
-    images, _, labels, broken = case
-    found = families.columns(Scaled(), network, images, {}, labels, broken, seed=0)
+def test_maps_that_are_no_reading_have_the_statistics_of_table_i_alone(network, case):
+    images, _, labels, _ = case
+    found = families.columns(Scaled(), network, *case, seed=0, claimed=False)
     assert {name.split(" ")[0] for name in found} == {"table", "map"}
     assert set(families.cells(Scaled(), network, images, labels)) == {
         name for name in found if name.startswith("table ")
     }
+
+
+def test_sparsity_over_a_threshold_comes_only_of_the_keys_asked_for(network, case):
+    found = families.columns(Scaled(), network, *case, seed=0, claimed=False, resolved=(OTHER,))
+    own = {name: values for name, values in found.items() if name.startswith("resolved ")}
+    maps = case[0]["pgd"][:, 0] - 0.5
+    assert {name.split(" ")[3] for name in own} == {OTHER}
+    assert {name.split(" ")[2] for name in own} == {"clean", *claims.ATTACKS}
+    assert torch.equal(own[f"resolved 0.1 pgd {OTHER}"], m.sparsity(maps, threshold=0.1))
 
 
 def test_no_map_outlives_its_columns(network, case):
@@ -104,9 +112,11 @@ def test_no_map_outlives_its_columns(network, case):
 def test_shares_are_those_of_positive_pixels_on_the_object(network, case):
     images, labels = case[0]["clean"], case[2]
     found = families.shares(Scaled(), network, images, labels)
-    assert set(found) == {f"claim T5  {key}" for key in (KEY, OTHER)}
-    on = m.digit(images)
-    assert torch.equal(found[f"claim T5  {KEY}"], m.positive_share(3 * (images[:, 0] - 0.5), on))
+    assert set(found) == {f"drawn T5  {KEY}", f"drawn T5b  {KEY}"}
+    on, off = (
+        m.positive_share(3 * (images[:, 0] - 0.5), part) for part in (m.digit(images), m.background(images))
+    )
+    assert torch.equal(found[f"drawn T5  {KEY}"], on) and torch.equal(found[f"drawn T5b  {KEY}"], on - off)
 
 
 @pytest.mark.parametrize("make", [families.Individual, families.Blocks, families.Integrated])

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from causalnb.chapters.ace import readings
+from causalnb.chapters.ace import readings, specifications
 from causalnb.chapters.ace.checks import drawn_images, layer, network
 from causalnb.chapters.ace.interventions import average_effects, binary, interventional_table, scores
 from causalnb.chapters.ace.taylor import taylor_table
@@ -316,9 +316,8 @@ def test_every_reading_made_is_registered(model, images, classes):
         **readings.individual(model, images, classes, alphas=ALPHAS, fill=images[0]),
         **readings.decoded(torch.zeros(4, 3, 3), classes),
     }
-    assert {key.split(".")[0] for key in made} == set(readings.READINGS) - {
-        f"R12x{size}" for size in readings.BLOCKS
-    }
+    known = {*specifications.READINGS, *specifications.COMPARISONS}
+    assert {key.split(".")[0] for key in made} == known - {f"R12x{size}" for size in specifications.BLOCKS}
     assert all(values.shape == (6, 3, 3) and values.dtype == torch.float32 for values in made.values())
 
 
