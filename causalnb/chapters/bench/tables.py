@@ -144,6 +144,25 @@ def panels(found: Mapping[str, Panel]) -> Lines:
     ]
 
 
+def tested(found: Mapping[str, Panel]) -> Lines:
+    """The panel's tests, one line each: for each model whether it holds, or does not apply."""
+    names = dict.fromkeys(row.name for panel in found.values() for row in panel)
+    signs = {(name, row.name): SIGNS[row.word] for name, panel in found.items() for row in panel}
+    return [(row, *(signs.get((name, row), "") for name in found)) for row in names]
+
+
+def side_by_side(run: Any, of: Mapping[str, Attacked]) -> Lines:
+    """Robust accuracy by each attack alone and by the worst case, a column for each network."""
+    results = next(iter(of.values())).results
+
+    def shares(attack: str) -> list[str]:
+        found = (run.interval(f"robust.{name}.{one.norm}.{attack}") for name, one in of.items())
+        return [f"{value:.1%} [{low:.1%}, {high:.1%}]" for value, low, high in found]
+
+    lines = [(renamed(result), KINDS[attack][0], *shares(attack)) for attack, result in results.items()]
+    return [*lines, ("worst case", "of those that saw all images", *shares("worst"))]
+
+
 def attacked(run: Any, name: str, of: Attacked) -> Lines:
     """A line for each attack on one network, and the worst case."""
     lines: Lines = []
