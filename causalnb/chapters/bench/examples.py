@@ -18,9 +18,8 @@ from causalnb.chapters.bench.networks import Net, Run
 from causalnb.data import Images
 from causalnb.fragments import Tile
 
-CLEAN, NOISE = "clean", "noise of the same size"
-SEARCHES = {"PGD on the cross-entropy": "pgd", "PGD on the margin": "cw-linf"}
-FACTORS = (2, 1, 1 / 3)  # of the plain network's budget; none is 0, the clean image
+SEARCHES = {"PGD": "pgd", "PGD, margin": "cw-linf"}
+FACTORS = (1, 2, 1 / 3)  # of the plain network's budget; none is 0, the clean image
 
 
 @dataclass(frozen=True)
@@ -33,18 +32,19 @@ class Example:
 
 
 def first(run: Run, net: Net, blinded: nn.Module) -> list[Example]:
-    """The first drawn image that PGD breaks: clean, under noise, under PGD, and under PGD that must follow
-    the logits of `blinded`, which decides as the network does.
+    """The first drawn image that PGD breaks: clean, under noise, under PGD; and, where it has to look at
+    `blinded`, which decides as the network does, under PGD and under PGD on the margin.
     """
     result, row = first_broken(run, net)
     images, labels = result.clean[row : row + 1], result.criterion.labels[row : row + 1]
     asked: dict[str, Any] = {"norm": "linf", "eps": net.eps, "seed": run.p.seed}
     walk = pgd_schedule(net.eps, run.p.steps)
     versions = {
-        CLEAN: images,
-        NOISE: noise(images, kind="sign", **asked),
-        "attacked": result.images[row : row + 1],
-        "attacked, logits × 1000": attacks.run("pgd", blinded, images, labels, **asked, **walk).images,
+        "clean": images,
+        "noise": noise(images, kind="sign", **asked),
+        "attack": result.images[row : row + 1],
+        "blinded": attacks.run("pgd", blinded, images, labels, **asked, **walk).images,
+        "knowing": attacks.run("cw-linf", blinded, images, labels, **asked, **walk).images,
     }
     classes = run.load(run.p.data).classes
     return [Example(what, one[0, 0].cpu(), classes[read(net.model, one)]) for what, one in versions.items()]
@@ -58,8 +58,8 @@ def read(model: nn.Module, image: Tensor) -> int:
 
 def told(examples: Sequence[Example]) -> str:
     """What the network reads in each, in a sentence."""
-    parts = ", ".join(f"as {one.read} ({one.what})" for one in examples)
-    return f"The network reads the same digit {parts}."
+    *parts, last = (f"{one.read} ({one.what})" for one in examples)
+    return f"One network reads {', '.join(parts)} and {last}."
 
 
 def blinded(net: Net, model: nn.Module) -> Net:
