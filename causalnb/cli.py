@@ -149,8 +149,9 @@ def spread(name: Name) -> None:
         )
     from causalnb import notebook
 
-    measured = importlib.import_module(module).measured(partial(notebook.begin, chapter))
-    print(f"{len(measured)} spreads: {paths.short(ledger.keep_spreads(chapter, measured))}")
+    apart = importlib.import_module(module)
+    values = apart.measured(partial(notebook.begin, chapter))
+    print(f"{len(values)} spreads: {paths.short(ledger.keep_spreads(chapter, apart.SEEDS, values))}")
 
 
 @app.command()

@@ -175,7 +175,7 @@ class Run:
     def check(self, *checks: Any) -> None:
         """Record logical checks (objects with id, what, value, bound, holds, n) and show each as a line."""
         for one in checks:
-            self.measure(one.id, logic(one.holds, n=one.n), data="", what=one.what)
+            self.measure(one.id, logic(one.holds, n=one.n), data="", what=fragments.compared(one))
         self.html("".join(fragments.check(one) for one in checks))
 
     def values(self, *patterns: str, digits: int = 3) -> None:
@@ -233,12 +233,16 @@ class Run:
         made = self.record()
         self.html(fragments.card(self.ledger.paper, ledger.judge(self.ledger, made), made, None))
 
-    def verdicts(self, *selection: str) -> None:
-        """The verdicts on the selected rows: a printed table ("Table I"), or a kind ("claim", "erratum",
-        "control", ...).
+    def verdicts(self, *selection: str, folded: bool = False) -> None:
+        """The verdicts on the selected rows: a printed table ("Table I"), or a kind ("table", "claim",
+        "erratum", "control", ...); folded, behind a line that opens them.
         """
         made = self.record()
-        self.html(fragments.verdicts(ledger.judge(self.ledger, made), selection, made))
+        self.html(fragments.verdicts(ledger.judge(self.ledger, made), selection, made, folded))
+
+    def remarks(self) -> None:
+        """What is shown and not judged."""
+        self.html(fragments.remarks(self.ledger, self.record()))
 
     def commands(self) -> None:
         """How to run this chapter: commands, then every parameter with what it takes."""

@@ -28,7 +28,7 @@ kernelspec: {display_name: Python 3, language: python, name: python3}
 ---
 # A small chapter
 
-Some prose, and $a^2$.
+Some prose of one {term}`reading`, and $a^2$.
 
 ```{code-cell} ipython3
 :tags: [parameters]
@@ -42,7 +42,7 @@ run.card()
 
 ## What came out
 
-The value is {measured}`small.value:.2f`, or {measured}`ace.small.share:.1%`; again {measured}`small.value`.
+The value is {measured}`small.value:.2f`, or {measured}`ace.small.share:.1%`; again {measured}`small.value`; {measured}`whether it stands <ace.small.check:.0f>`.
 
 $$ f_c(x) = \\sum_p x_p \\tag{Guo 2} $$
 
@@ -200,6 +200,15 @@ def test_only_a_single_call_of_a_known_verb_is_replaced(small, source):
     assert "cn-card" in generated.judged(nbformat.v4.new_code_cell("run.card()"), shown)
 
 
+def test_a_cell_that_asks_for_folded_verdicts_gets_them_folded(small):
+    shown = generated.show(runner.chapter("ace"))
+    plain, folded = (
+        generated.judged(nbformat.v4.new_code_cell(f"run.verdicts('Table I'{how})"), shown)
+        for how in ("", ", folded=True")
+    )
+    assert folded.startswith("<details") and plain in folded and not plain.startswith("<details")
+
+
 def test_without_an_execution_there_is_a_sentence_and_a_quick_one_is_shown_as_local(small):
     shutil.rmtree(small / "book" / "published")
     with pytest.raises(
@@ -288,6 +297,7 @@ def test_a_number_in_prose_comes_from_the_record_of_its_chapter_or_of_the_named_
         ">0.5<" in shown["ace.small.value:.1f"],
         ">25.0%<" in shown["small.share:.1%"],
     ] == [True] * 3
+    assert ">0.25<" in role(small, "one in a few <ace.small.share:.2f>")[0][0].astext()
     assert role(small, "small.valeu") == ([], ["no record of this book has a measurement small.valeu"])
 
 
@@ -330,7 +340,19 @@ def test_a_small_book_is_built_whole_strictly_and_without_ghosts(small, monkeypa
     first = book.build(execute=False)
     html = (first.parent / "book" / "_generated" / "ace" / "page.html").read_text()
     assert first.is_file() and not ghost.exists()
-    assert 'popovertarget="m-1">0.52<' in html and html.count('id="m-1"') == 1 and 'id="m-3"' not in html
+    assert 'popovertarget="m-1">0.52<' in html and html.count('id="m-1"') == 1 and 'id="m-4"' not in html
+    titles = re.findall(r'id="m-\d"><p><strong>(.*?)</strong>', html)
+    assert titles == ["a thing", "a thing", "whether it stands"] and ">1<" in html
+    assert re.search(r'<button[^>]*popovertarget="d-1">reading</button>, and', html)
+    definition = re.search(r'<div popover class="cn-pop" id="d-1">(.*?)</div>', html)[1]
+    assert (
+        "<strong>reading</strong>" in definition and "what a paper" in definition and "{glossary}" not in html
+    )
+    assert "A number is given by a reading" in (first.parent / "book" / "glossary.html").read_text()
+    texts = (first.parent / "_static" / "texts.js").read_text(encoding="utf-8")
+    told = json.loads(texts.removeprefix("window.cnTexts = ").removesuffix(";\n"))
+    assert "Some prose of one reading , and" in told["book/_generated/ace/page"] and "book/intro" in told
+    assert 'role="list"' not in (first.parent / "book" / "references.html").read_text()
     assert "THEBE_JS_URL" not in html and "mathjax/tex-chtml-full.js" in html
     assert {Path(file).name for file in first.parent.rglob("_downloads/*/*")} == {
         "ace.ipynb",

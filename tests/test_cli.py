@@ -287,7 +287,7 @@ def test_spread_keeps_what_the_chapter_measured_and_says_where(book, monkeypatch
 
     monkeypatch.setattr("causalnb.chapters.ace.seed_spread.measured", measured)
     shutil.copy(ROOT / "causalnb" / "chapters" / "ace" / "ledger.yaml", tmp_path)
-    monkeypatch.setattr("causalnb.ledger.rows._spreads_of", lambda chapter: tmp_path / f"{chapter}.json")
+    monkeypatch.setattr("causalnb.ledger.source._spreads_of", lambda chapter: tmp_path / f"{chapter}.json")
     assert causalnb(monkeypatch, capsys, "spread", "01") == (0, ["2 spreads: ace.json"], [])
     assert json.loads((tmp_path / "ace.json").read_text()) == {
         "ace.seed": {"sd": 101.0, "k": 3},

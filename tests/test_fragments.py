@@ -183,7 +183,7 @@ def test_what_comes_from_outside_is_escaped_wherever_it_is_shown():
         fragments.matrix([part]),
         fragments.rows([part]),
         fragments.status([("<x>", run, STALE)], "A <y>. So."),
-        fragments.note("t.a", run, "m-1"),
+        fragments.note("t.a", run, "m-1", "A <so> number"),
         fragments.figure("", "A `<z>`."),
     ]
     for page in pages:
@@ -211,6 +211,16 @@ def test_a_bar_draws_what_occurs_and_its_key_lists_all_six():
         Read(fragments.key(of)).words
         == "✓ 3 reproduced✕ 0 not reproduced◐ 0 undecided⊘ 0 cannot judge→ 0 transferred○ 1 not run"
     )
+
+
+def test_what_came_out_stands_on_the_card_over_the_bar_and_in_the_landing_list():
+    book, verdicts, run = shown()
+    told = book.paper.model_copy(update={"outcome": "No <reading> gives it."})
+    card = fragments.card(told, verdicts, run, FRESH)
+    assert '<p class="cn-outcome">No &lt;reading&gt; gives it.</p><div><div class="cn-bar"' in card
+    part = fragments.Part("1", "ace", "Effects", "ace.html", "A sentence.", told, verdicts)
+    assert "A sentence.No <reading> gives it." in Read(fragments.parts([part])).words
+    assert "cn-outcome" not in fragments.card(book.paper, verdicts, run, FRESH)
 
 
 def test_the_card_counts_printed_cells_alone_and_tells_the_run():
@@ -314,6 +324,26 @@ def test_a_note_tells_interval_sample_seeds_device_date_and_command():
     assert "printed ± 0.005. rounding" in row
 
 
+def test_the_title_of_a_note_is_what_is_said_of_the_number_else_its_record_says_else_its_id():
+    _, _, run = shown()
+    bare = run.measurements["t.a"].model_copy(update={"what": ""})
+    without = run.model_copy(update={"measurements": {"t.a": bare}})
+    titles = [
+        re.search("<strong>(.*?)</strong>", note)[1]
+        for note in (
+            fragments.note("t.a", run, "m-1", "A cell"),
+            fragments.note("t.a", run, "m-1"),
+            fragments.note("t.a", without, "m-1"),
+        )
+    ]
+    assert titles == ["A cell", "what t.a is", "<code>t.a</code>"]
+
+
+def test_a_column_without_a_name_has_no_empty_head():
+    table = Read(fragments.plain(("", "S"), [("FGSM", "0.1")], "A table."))
+    assert [a["role"] for tag, a in table.elements if tag in ("th", "td")][:2] == ["cell", "columnheader"]
+
+
 def test_a_rule_that_changed_after_the_run_is_said():
     book, _, run = shown()
     old = {
@@ -373,7 +403,7 @@ def test_a_claim_stands_in_the_papers_words_over_its_parts():
     claims = Read(source)
     assert claims.words.count("sparser") == 1
     assert lines(source) == [
-        "T6.a S of a rises, n = 100|⊘ cannot judge 1 of 2 readings, −.200 to .200",
+        "T6.a S of a rises, n = 100|⊘ cannot judge holds in 1 of 2 readings",
         "T6.b S of b rises, n = 100|✓ reproduced 0.123 [.122, .124]",
     ]
     assert [a["id"] for _, a in claims.elements if a.get("class") == "part"] == ["claim.T6.a", "claim.T6.b"]
@@ -421,6 +451,60 @@ def test_parts_that_no_full_table_holds_stand_in_a_line_each(names, expected):
     ] == expected
 
 
+def beside_noise(measured):
+    """A claim of two names and two readings, and the noise beside it."""
+    parts = [("cw", "MNIST, C&W"), ("pgd", "MNIST, PGD")]
+    rows = [said(f"claim.T6.{id}", f"{names}: S rises", placebo=f"noise.T6.{id}") for id, names in parts]
+    rows += [
+        said(f"noise.T6.{id}", f"{names}: S rises under noise").replace("kind: claim", "kind: control")
+        for id, names in parts
+    ]
+    return made(rows, {id: near(value) for id, value in measured.items()})
+
+
+def test_beside_a_claim_stands_what_its_placebo_does_and_whether_it_is_specific():
+    measured = {
+        **{f"claim.T6.cw.{r}": 0.2 for r in ("R1", "R2")},
+        **{"noise.T6.cw.R1": 0.1, "noise.T6.cw.R2": -0.1},
+        "claim.T6.pgd.R1": 0.2,
+        "noise.T6.pgd.R1": 0.1,
+    }
+    _, verdicts, run = beside_noise(measured)
+    source = fragments.verdicts(verdicts, ("claim",), run)
+    assert lines(source)[-1] == (
+        "MNIST|✓ reproduced holds in 2 of 2 readings placebo holds in 1 of 2 1 of 2 not specific"
+        "|✓ reproduced 0.200 [.199, .201] placebo 0.100 [.0990, .101] not specific"
+    )
+    cells = [a["id"] for _, a in Read(source).elements if a.get("class") == "part"]
+    assert cells == ["claim.T6.cw", "claim.T6.pgd"], "a placebo is no entry of its own"
+    note = Read(source).words.partition("MNIST, C&W: S rises")[2]
+    assert "holds inR1, R2" in note and "not specificR1" in note
+    assert "S rises under noise: ⊘ cannot judge holds in 1 of 2, 1 of 2 not specific" in note
+
+
+def test_a_claim_whose_placebo_does_nothing_or_was_not_run_is_not_called_unspecific():
+    _, verdicts, run = beside_noise({"claim.T6.cw.R1": 0.2, "noise.T6.cw.R1": -0.1, "claim.T6.pgd.R1": 0.2})
+    source = fragments.verdicts(verdicts, ("claim",), run)
+    assert lines(source)[-1] == (
+        "MNIST|✓ reproduced 0.200 [.199, .201] placebo −0.100 [−.101, −.0990]"
+        "|✓ reproduced 0.200 [.199, .201] placebo not run"
+    )
+    assert "not specific" not in Read(source).words and "without a placeboR1" in Read(source).words
+    controls = fragments.verdicts(verdicts, ("control",), run)
+    assert "S rises under noise" in Read(controls).words, "among the controls it stands by itself"
+
+
+def test_a_note_names_the_readings_inside_and_where_none_is_the_nearest():
+    _, verdicts, run = shown()
+    words = Read(fragments.verdicts(verdicts, ("Table I",), run)).words
+    assert "insideR1.x" in words
+    values = {"t.d.R1": 0.9, "t.d.R2": 0.6, "t.d.R3": 0.2, "t.d.R4": 5.0}
+    _, verdicts, run = made(
+        [row("t.d", by="t.d.*", table=place("PGD", "TV"))], {id: near(x) for id, x in values.items()}
+    )
+    assert "nearestR2, R3, R1" in Read(fragments.verdicts(verdicts, (), run)).words
+
+
 def test_what_cannot_be_judged_says_why():
     rule = "{type: fixed, reason: input not published, detail: no weights}"
     _, verdicts, run = made([row("claim.T9", "claim", printed="", tol="", rule=rule, by="")], {})
@@ -432,6 +516,55 @@ def test_an_erratum_opens_to_printed_holds_and_what_shows_it():
     erratum = Read(fragments.verdicts(verdicts, ("erratum",), run))
     assert erratum.all("details", "id") == ["erratum.E4"]
     assert all(told in erratum.words for told in ("E4", "a mean effect", "it is 0", "✕ not reproduced"))
+
+
+# A table as a whole ---------------------------------------------------------------------------------------
+
+
+def whole(readings=10):
+    """A table of two cells, and readings of which the first gives it, the last was not tried, and the others are far off."""
+    names = [f"R{i}" for i in range(readings)]
+    rule = f"{{type: table, cells: {{'t.*': '<cell>.<reading>'}}, readings: [{{reading: [{', '.join(names)}]}}], words: {{R0: the first}}, why: left open in <III>}}"
+    rows = [row(f"t.{name}", by=f"t.{name}.*", table=place("Clean", name)) for name in "ab"]
+    rows.append(row("whole", "table", printed="", tol="", rule=rule, by=""))
+    values = {f"t.{cell}.{name}": 0.5 + 0.1 * i for cell in "ab" for i, name in enumerate(names[:-1])}
+    return made(rows, {id: near(value) for id, value in values.items()})
+
+
+def test_a_whole_table_tells_its_verdict_its_nearest_readings_and_folds_the_rest():
+    _, verdicts, run = whole()
+    source = fragments.verdicts(verdicts, ("table",), run)
+    seen, folded = source.split("<details")
+    told = Read(source).words
+    assert "✓ reproduced about whole & <it> Sec. <1> of 10 readings 1 fit: the first" in told
+    assert "left open in <III>" in told, "the note has what is left open"
+    assert lines(seen)[2:5] == [
+        "the first|2|0|0|0.00|fits",
+        "R1|0|2|0|20.0|excluded",
+        "R2|0|2|0|40.0|excluded",
+    ]
+    assert len(lines(seen)) == 2 + 8 and lines(folded)[1:] == [
+        "R8|0|2|0|160|excluded",
+        "R9|–|–|–|–|left, 2 cells not run",
+    ]
+    assert folded.startswith(' class="cn-fold"><summary>The other 2 readings</summary>')
+    assert "inside of 2" in told and "1 or more of the 2 cells lie wholly outside" in told
+
+
+def test_a_whole_table_that_was_not_run_has_no_list():
+    book, _, run = whole()
+    source = fragments.verdicts(ledger.judge(book, None), ("table",), run)
+    assert "○ not run" in Read(source).words and "<table" not in source and "<details" not in source
+
+
+def test_a_folded_selection_opens_without_script_and_tells_its_counts():
+    _, verdicts, run = shown()
+    source = fragments.verdicts(verdicts, ("Table I", "erratum"), run, folded=True)
+    plain = fragments.verdicts(verdicts, ("Table I",), run)
+    assert source.startswith(
+        '<details class="cn-fold"><summary>Table I, cell by cell: 4 cells; 1 reproduced, '
+    )
+    assert plain in source and "1 rows; 1 not reproduced" in source
 
 
 def test_a_selection_that_names_nothing_is_refused():
@@ -448,6 +581,7 @@ class Check:
     n: int | None = None
     id: str = "check.D4"
     what: str = "largest |mean of ACE|, `float64`"
+    fails: bool = False
 
 
 @pytest.mark.parametrize(
@@ -455,14 +589,37 @@ class Check:
     [
         (
             Check(3e-16, 1e-12, True, 7),
-            "✓ reproduced\u2002largest |mean of ACE|, float64: 3 × 10−16 < 10−12; n = 7",
+            "✓ holds\u2002largest |mean of ACE|, float64: 3 × 10−16 < 10−12; n = 7",
         ),
-        (Check(0.2, 1e-3, False), "✕ not reproduced\u2002largest |mean of ACE|, float64: 0.2 > 0.001"),
-        (Check(0.0, 0.0, True), "✓ reproduced\u2002largest |mean of ACE|, float64: 0 = 0"),
+        (Check(0.2, 1e-3, False), "✕ does not hold\u2002largest |mean of ACE|, float64: 0.2 > 0.001"),
+        (Check(0.0, 0.0, True), "✓ holds\u2002largest |mean of ACE|, float64: 0 = 0"),
+        (
+            Check(0.2, 1e-3, True, fails=True),
+            "✓ fails, as expected\u2002largest |mean of ACE|, float64: 0.2 > 0.001",
+        ),
+        (
+            Check(0.0, 1e-3, False, fails=True),
+            "✕ does not fail\u2002largest |mean of ACE|, float64: 0 < 0.001",
+        ),
     ],
 )
 def test_a_check_is_a_line_with_the_number_and_the_bound(one, told):
     assert Read(fragments.check(one)).words == told
+
+
+def test_an_erratum_leads_to_the_line_of_the_check_that_shows_it_and_has_its_number():
+    book, verdicts, run = shown()
+    check = Check(2.0, 1.0, False, id="erratum.E4", what="paths")
+    line = Read(fragments.check(check))
+    told = {"erratum.E4": record.Measurement(estimate=logic(False), what=fragments.compared(check))}
+    source = fragments.errata(verdicts[-1:], run.model_copy(update={"measurements": told}))
+    assert (
+        "paths: 2 > 1 (the cell that shows it). The printed words: fails. ✕ not reproduced"
+        in Read(source).words
+    )
+    assert Read(source).all("a", "href") == [f"#{id}" for id in line.all("p", "id")] == ["#shown-erratum.E4"]
+    assert 'popovertarget="n-erratum.E4"' in source and 'id="n-erratum.E4"' in source
+    assert Read(fragments.check(Check(0.0, 1.0, True))).all("p", "id") == []
 
 
 # Pages about all chapters ---------------------------------------------------------------------------------
@@ -497,13 +654,44 @@ def test_a_count_leads_to_exactly_the_rows_that_it_counts():
 def test_a_number_in_the_text_is_not_a_printed_cell():
     book, verdicts, _ = made([row("a"), row("b", table=place("x", "y"))], {})
     rows = Read(fragments.rows([fragments.Part("1", "ace", "E", "e.html", "S.", book.paper, verdicts)]))
-    assert rows.all("tr", "data-kind") == ["number", "cell"]
+    assert rows.all("tr", "data-kind") == ["cell", "number"]
+
+
+def test_the_scorecard_stands_by_chapter_and_table_with_whole_tables_open_above_their_cells():
+    book, verdicts, _ = whole()
+    part = fragments.Part("1", "ace", "Effects", "ace.html", "S.", book.paper, [*verdicts, *shown()[1]])
+    source = fragments.rows([part])
+    groups = re.findall(r"<details class=\"cn-fold\"( open)?><summary>(.*?)</summary>(.*?)</details>", source)
+    assert [(opened, Read(f"<p>{told}</p>").words.split("  ")[0].strip()) for opened, told, _ in groups] == [
+        (" open", "whole tables ✓ 1 reproduced"),
+        ("", "Table I ✓ 1 reproduced ✕ 1 not reproduced ⊘ 3 cannot judge ○ 1 not run"),
+        ("", "claims ✓ 1 reproduced"),
+        ("", "errata ✕ 1 not reproduced"),
+    ]
+    heads = [re.findall(r"<th role=\"columnheader\".*?>(.*?)</th>", inside) for *_, inside in groups]
+    assert heads[:3] == [
+        ["row", "verdict"],
+        ["row", "printed", "ours", "± tol", "verdict"],
+        ["row", "ours", "verdict"],
+    ]
+
+
+def test_the_scorecard_says_of_a_claim_that_it_is_not_specific():
+    book, verdicts, _ = beside_noise({"claim.T6.cw.R1": 0.2, "noise.T6.cw.R1": 0.2})
+    part = fragments.Part("1", "ace", "Effects", "ace.html", "S.", book.paper, verdicts)
+    assert "reproduced not specific" in Read(fragments.rows([part])).words
 
 
 def test_the_landing_list_has_a_bar_only_where_cells_are_printed():
     landing = Read(fragments.parts(parts()))
     assert [a["href"] for tag, a in landing.elements if tag == "a"] == ["ace.html", "bench.html"]
     assert len(landing.all("div", "aria-label")) == 1 and "of 4" in landing.words
+
+
+def test_of_many_files_that_made_a_run_stale_the_first_are_seen_and_the_others_open():
+    _, _, run = shown()
+    told = fragments.status([("1 ace", run, runner.State("stale", tuple("abcdefg")))], "Runs.")
+    assert 'a, b, c<details class="cn-more"><summary>and 4 more</summary>d, e, f, g</details>' in told
 
 
 def test_the_status_names_the_files_that_made_a_run_stale():
@@ -608,7 +796,8 @@ def test_texts_of_a_record_reach_a_page_only_as_text(texts):
         ]
 
     allowed = [
-        {tag for tag, _ in Read(part).elements} | {"br", "wbr", "sup", "code", "dl", "dt", "dd", "div"}
+        {tag for tag, _ in Read(part).elements}
+        | {"br", "wbr", "sup", "code", "dl", "dt", "dd", "div", "details", "summary"}
         for part in parts(plain, STALE, "`a`")
     ]
     for part, tags in zip(parts(run, now, texts[0]), allowed, strict=True):

@@ -598,7 +598,7 @@ def test_a_ledger_that_cannot_be_read_says_which_entry_is_wrong(text, sentence):
 
 def test_the_spreads_that_are_kept_are_those_that_load_gives_to_the_rows(tmp_path, monkeypatch):
     (tmp_path / "ledger.yaml").write_text(PAPER + CELL.replace("seeds: null, ", "") + CLAIM)
-    monkeypatch.setattr("causalnb.ledger.rows._spreads_of", lambda chapter: tmp_path / "seed_spread.json")
+    monkeypatch.setattr("causalnb.ledger.source._spreads_of", lambda chapter: tmp_path / "seed_spread.json")
     assert ledger.load("p").rows[0].spreads == {}
     ledger.keep_spreads("p", {"S.mnist.R1": {"sd": 1.0, "k": 2}, "S.mnist.gone": {"sd": 1.0, "k": 2}})
     measured = {

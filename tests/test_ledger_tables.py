@@ -137,6 +137,7 @@ def test_a_reading_that_gives_the_table_fits_and_the_list_says_how_each_does():
     assert (found.word, found.reason) == ("reproduced", "of 2 readings 1 fit: R2")
     best, worst = found.ranked
     assert (best.name, best.word, best.inside, best.outside, best.lacking) == ("R2", "fits", 32, 0, 0)
+    assert best.cells == worst.cells == 32
     assert best.rms == pytest.approx(0.5)  # a quarter of a unit of a tolerance of half a unit
     assert (worst.name, worst.word, worst.inside, worst.outside) == ("R1", "excluded", 0, 32)
     assert worst.rms == pytest.approx(80.0)
@@ -304,6 +305,24 @@ def test_readings_are_spelled_by_the_first_pattern_that_a_cell_matches():
         "t.cw.S": "t.cw.S-clipped.R3",
     }
     assert found["R1, scaled, no clip"]["t.cw.S"] == "t.cw.S.R1"
+
+
+def test_a_reading_is_told_in_the_words_of_its_choices_and_two_values_never_in_the_same():
+    asked = {
+        "cells": {"*": "<cell>.<reading><clip>"},
+        "readings": [{"reading": ["R3m"], "clip": ["", "-clipped"]}],
+    }
+    words = {"R3m": "against the mean image", "-clipped": "C&W held to 0.3"}
+    rule = TableRule(type="table", **asked, words=words, why="w")
+    assert list(rule.spelled(["t.a"])) == [
+        "against the mean image, no clip",
+        "against the mean image, C&W held to 0.3",
+    ]
+    with pytest.raises(ValueError, match="told in the same words"):
+        TableRule(type="table", **asked, words=dict.fromkeys(words, "one"), why="w")
+    told = table().replace("why: w", "words: {R1: the first}, why: w")
+    plain, worded = (parse("p", PAPER + cell("clean", "a", 1) + one).rows[1] for one in (table(), told))
+    assert plain.digest == worded.digest and worded.rule.words
 
 
 def test_a_choice_that_no_cell_has_makes_no_further_readings_and_an_empty_one_no_point():

@@ -1,4 +1,4 @@
-/* Copy buttons, popover placement, row filter, live figures. Every page reads complete without this file. */
+/* Copy buttons, popover placement, hanging lines of code, row filter, snippets of the search, live figures. Every page reads complete without this file. */
 (() => {
   "use strict";
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -15,36 +15,76 @@
     }
   }
 
-  /* Beside the number that opened it: below where there is room, else above, else as low as it is seen whole. */
+  /* Under the number that opened it, so that no head of a table is covered, and scrolled within where it is longer than the room there; above where there is hardly any. */
   function popovers() {
     let opener = null;
     document.addEventListener("click", (event) => { opener = event.target.closest("[popovertarget]") || opener; }, true);
     for (const pop of all("[popover].cn-pop")) {
       pop.addEventListener("toggle", (event) => {
         if (event.newState !== "open" || !opener) { pop.removeAttribute("style"); return; }
-        const at = opener.getBoundingClientRect(), box = pop.getBoundingClientRect();
-        const left = Math.max(12, Math.min(at.left, document.documentElement.clientWidth - box.width - 12));
-        const below = at.bottom + 6, above = at.top - box.height - 6, last = innerHeight - box.height - 12;
-        const top = below <= last ? below : above >= 12 ? above : Math.max(12, last);
-        Object.assign(pop.style, { position: "absolute", inset: "auto", margin: 0, left: left + scrollX + "px", top: top + scrollY + "px" });
+        const at = (opener.closest("td") || opener).getBoundingClientRect(), box = pop.getBoundingClientRect();
+        const left = Math.max(12, Math.min(opener.getBoundingClientRect().left, document.documentElement.clientWidth - box.width - 12));
+        const below = innerHeight - at.bottom - 18, above = at.top - 18, under = below >= Math.min(box.height, 260) || below >= above;
+        const height = Math.min(box.height, under ? below : above), top = under ? at.bottom + 6 : at.top - height - 6;
+        Object.assign(pop.style, { position: "absolute", inset: "auto", margin: 0, maxHeight: Math.max(height, 120) + "px", left: left + scrollX + "px", top: top + scrollY + "px" });
+        pop.scrollTop = 0;
       });
     }
   }
 
+  /* A line of code that is too long goes on four letters right of its own beginning. */
+  function hanging() {
+    for (const pre of all(".bd-article div.highlight pre")) {
+      if (pre.closest(".highlight-myst-ansi")) continue;
+      const open = [];
+      pre.innerHTML = pre.innerHTML.replace(/\n$/, "").split("\n").map((line) => {
+        const start = open.join("");
+        for (const tag of line.match(/<\/?span[^>]*>/g) || []) tag[1] === "/" ? open.pop() : open.push(tag);
+        const indent = Math.max(0, line.replace(/<[^>]*>/g, "").search(/\S/));
+        return `<span class="cn-l" style="--i:${indent + 4}ch">${start}${line}${"</span>".repeat(open.length)}</span>`;
+      }).join("\n");
+    }
+  }
+
+  /* Search results with the words around what was found: from _static/texts.js, as a page in a folder can fetch none. */
+  function snippets() {
+    const results = document.getElementById("search-results"), query = new URLSearchParams(location.search).get("q") || "";
+    const words = query.toLowerCase().split(/\W+/).filter((word) => word.length > 2);
+    if (!results || !words.length) return;
+    const script = document.head.appendChild(document.createElement("script"));
+    const tell = (link) => {
+      const text = (window.cnTexts || {})[link.getAttribute("href").replace(/\.html.*$/, "")];
+      const at = text ? Math.min(...words.map((word) => text.toLowerCase().indexOf(word)).filter((place) => place >= 0)) : Infinity;
+      if (at === Infinity || link.parentElement.querySelector(".context")) return;
+      const told = link.parentElement.appendChild(document.createElement("p")), begin = Math.max(0, text.lastIndexOf(" ", at - 80) + 1);
+      told.className = "context";
+      told.textContent = (begin ? "… " : "") + text.slice(begin, begin + 240).replace(/ \S*$/, "").replace(/ (?=[.,;:?!)])/g, "") + " …";
+    };
+    const tellAll = () => all("li > a", results).forEach(tell);
+    script.addEventListener("load", () => { tellAll(); new MutationObserver(tellAll).observe(results, { childList: true, subtree: true }); });
+    script.src = "_static/texts.js";
+  }
+
+  /* A filter opens the groups in which it finds something; without one they are as the page has them. */
   function filtering() {
-    const form = document.querySelector(".cn-filter"), table = document.querySelector(".cn-rows");
-    if (!form || !table) return;
-    const rows = all("tbody tr", table), buttons = all("button[data-v]", form);
-    const { paper, kind, text } = form.elements, count = form.querySelector("output");
+    const form = document.querySelector(".cn-filter"), place = document.getElementById("all-rows");
+    if (!form || !place) return;
+    const rows = all(".cn-rows tbody tr", place), buttons = all("button[data-v]", form), groups = all("details.cn-fold", place);
+    const { paper, kind, text } = form.elements, count = form.querySelector("output"), start = groups.map((one) => one.open);
     const apply = () => {
       const wanted = buttons.filter((b) => b.getAttribute("aria-pressed") === "true").map((b) => b.dataset.v);
-      const words = text.value.trim().toLowerCase();
+      const words = text.value.trim().toLowerCase(), asked = wanted.length || paper.value || kind.value || words;
       let shown = 0;
       for (const row of rows) {
         row.hidden = !((!wanted.length || wanted.includes(row.dataset.v)) && (!paper.value || row.dataset.paper === paper.value)
           && (!kind.value || row.dataset.kind === kind.value) && row.textContent.toLowerCase().includes(words));
         shown += !row.hidden;
       }
+      groups.forEach((group, k) => {
+        group.hidden = !group.querySelector("tbody tr:not([hidden])");
+        group.open = asked ? !group.hidden : start[k];
+      });
+      for (const chapter of all(".cn-of", place)) chapter.hidden = !chapter.querySelector("details:not([hidden])");
       count.textContent = `${shown} of ${rows.length} rows`;
     };
     const choose = (chapter, of, verdict) => {
@@ -86,10 +126,10 @@
   /* Errata are read whole on paper. */
   function printing() {
     let opened = [];
-    addEventListener("beforeprint", () => { opened = all(".cn-errata details:not([open])"); for (const one of opened) one.open = true; });
+    addEventListener("beforeprint", () => { opened = all(":is(.cn-errata,.cn-claims) details:not([open])"); for (const one of opened) one.open = true; });
     addEventListener("afterprint", () => { for (const one of opened) one.open = false; });
   }
 
-  const start = () => { copying(); popovers(); filtering(); live(); printing(); };
+  const start = () => { copying(); popovers(); hanging(); filtering(); snippets(); live(); printing(); };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start); else start();
 })();

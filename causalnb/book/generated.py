@@ -130,7 +130,7 @@ def _chapter(shown: Shown, root: Path, folder: Path) -> None:
             which = "parameters" if "parameters" in tags else "parameters that were given"
             cell.metadata |= {
                 "tags": [*tags, "hide-input"],
-                "mystnb": {"code_prompt_show": f"Show the {which}"},
+                "mystnb": {"code_prompt_show": f"Show the {which}", "code_prompt_hide": f"Hide the {which}"},
             }
         if "cn-card" in fragment:
             top.append(cell.source)
@@ -190,15 +190,16 @@ def _read(file: Path) -> "NotebookNode":
 
 
 def judged(cell: "NotebookNode", shown: Shown) -> str:
-    """What a cell that is one call of run.card(), run.verdicts(...) or run.commands() shows now, else
-    nothing.
+    """What a cell that is one call of run.card(), run.verdicts(...), run.remarks() or run.commands() shows
+    now, else nothing.
     """
     if cell.cell_type != "code":
         return ""
     made, name = shown.run.record, shown.chapter.name
     known: dict[str, Callable[..., str]] = {
         "card": lambda: fragments.card(shown.paper, shown.verdicts, made, shown.state),
-        "verdicts": lambda *selection: fragments.verdicts(shown.verdicts, selection, made),
+        "remarks": lambda: fragments.remarks(ledger.load(name), made),
+        "verdicts": lambda *rows, **how: fragments.verdicts(shown.verdicts, rows, made, **how),
         "commands": lambda: fragments.run_box(name, parameters_of(name)),
     }
     try:
@@ -206,8 +207,9 @@ def judged(cell: "NotebookNode", shown: Shown) -> str:
     except (SyntaxError, ValueError):  # a line for IPython
         return ""
     match body:
-        case [ast.Expr(ast.Call(ast.Attribute(ast.Name("run"), verb), arguments))] if verb in known:
-            return known[verb](*map(ast.literal_eval, arguments))
+        case [ast.Expr(ast.Call(ast.Attribute(ast.Name("run"), verb), given, how))] if verb in known:
+            named = {each.arg or "": ast.literal_eval(each.value) for each in how}
+            return known[verb](*map(ast.literal_eval, given), **named)
     return ""
 
 

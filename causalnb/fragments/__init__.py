@@ -7,7 +7,16 @@ filtering, choosing.
 
 from collections.abc import Sequence
 
-from causalnb.fragments.judged import claims, errata, grid, strip, strokes, verdicts
+from causalnb.fragments.judged import (
+    claims,
+    compared,
+    errata,
+    grid,
+    remarks,
+    strip,
+    strokes,
+    verdicts,
+)
 from causalnb.fragments.live import Tile, explorer
 from causalnb.fragments.overviews import KINDS, Part, matrix, rows, run_box
 from causalnb.fragments.wording import component, device, duration, note
@@ -20,6 +29,7 @@ Lines = list[Sequence[str]]  # of a table of texts
     card,
     check,
     command,
+    definition,
     figure,
     key,
     notes,
@@ -29,6 +39,7 @@ Lines = list[Sequence[str]]  # of a table of texts
     shows,
     state,
     status,
+    term,
     verdict,
     versions,
 ) = map(
@@ -39,6 +50,7 @@ Lines = list[Sequence[str]]  # of a table of texts
         "card",
         "check",
         "command",
+        "definition",
         "figure",
         "key",
         "notes",
@@ -48,6 +60,7 @@ Lines = list[Sequence[str]]  # of a table of texts
         "shows",
         "state",
         "status",
+        "term",
         "verdict",
         "versions",
     ),
@@ -64,6 +77,8 @@ __all__ = [
     "check",
     "claims",
     "command",
+    "compared",
+    "definition",
     "device",
     "duration",
     "errata",
@@ -77,6 +92,7 @@ __all__ = [
     "number",
     "parts",
     "plain",
+    "remarks",
     "rows",
     "run_box",
     "shows",
@@ -84,6 +100,7 @@ __all__ = [
     "status",
     "strip",
     "strokes",
+    "term",
     "verdict",
     "verdicts",
     "versions",

@@ -11,14 +11,21 @@ from typing import Any
 from markupsafe import Markup
 
 from causalnb.fragments import wording as ui
-from causalnb.ledger import ClaimRule, Row, Verdict, read_printed
+from causalnb.ledger import WORDS, ClaimRule, Ledger, Limits, Row, TableRule, Verdict, read_printed, wild
 from causalnb.record import Record
 from causalnb.statistics import Estimate, Interval
 
 # Strips end at three tolerances to either side; what lies farther is drawn here, as an arrow.
 EDGE = 2.9
+FEW = 8  # readings in sight
 
 counted, errata = map(ui.component, ("counted", "errata"))
+
+
+def compared(check: Any) -> str:
+    """What a check compares, its value and its bound."""
+    sign = "<" if check.value < check.bound else "=" if check.value == check.bound else ">"
+    return f"{check.what}: {check.value:.2g} {sign} {check.bound:.2g}"
 
 
 def strip(point: float, low: float, high: float, printed: float, tol: float) -> str:
@@ -97,11 +104,19 @@ def size(verdicts: Iterable[Verdict]) -> str:
     return ui.sample([r.estimate for one in verdicts for r in one.readings])["n"]
 
 
+def remark(one: Verdict) -> str:
+    """Said beside a claim where its placebo holds as well, so that the claim says nothing of its cause."""
+    if one.placebo is None or not one.placebo.met:
+        return ""
+    met, holding = len(one.placebo.met), len(one.placebo.holding)
+    return "not specific" if met == holding else f"{met} of {holding} not specific"
+
+
 def facts(one: Verdict) -> dict[str, str]:
     """Everything behind a row's verdict: both numbers, the rule, every reading counted, and where they come
     from.
     """
-    row, points = one.row, _points(one)
+    row, points, beside = one.row, _points(one), one.placebo
     found = f"{ui.value(points[0])} to {ui.value(points[-1])}, {len(points)} readings" if points else ""
     if len(points) == 1:
         first = one.readings[0].estimate
@@ -114,11 +129,32 @@ def facts(one: Verdict) -> dict[str, str]:
         **ui.sample([r.estimate for r in one.readings]),
         "verdict": ui.component("verdict")(one.word),
         "because": ui.text(one.reason),
+        **_nearest(one),
+        "placebo": ui.component("beside_placebo")(beside.verdict, remark(one)) if beside else "",
+        "not specific": _named(row, beside.met) if beside else "",
+        "without a placebo": _named(row, beside.lacking) if beside else "",
         "note": ui.text(row.note),
         "changed": "the rule changed after the run" if one.changed else "",
         "pilot": "an earlier pilot informed the rule" if row.pilot else "",
         "measured as": measured(row),
     }
+
+
+def _nearest(one: Verdict) -> dict[str, str]:
+    """Of many readings those inside, and where there are none the nearest ones."""
+    inside = [reading.id for reading in one.readings if reading.word == "reproduced"]
+    if len(one.readings) < 2 or inside:
+        told = "holds in" if isinstance(one.row.rule, ClaimRule) else "inside"
+        return {told: _named(one.row, inside)} if len(one.readings) > 1 else {}
+    far = sorted((abs(one.row.off(r.estimate)[0]) / r.tol, r.id) for r in one.readings if r.tol)
+    return {"nearest": _named(one.row, [id for _, id in far[:3]])}
+
+
+def _named(row: Row, ids: Sequence[str]) -> str:
+    """The first few readings of a row, by what tells them apart."""
+    parts = [next(filter(None, (wild(p, id) for p in row.patterns)), (id,)) for id in ids[:FEW]]
+    names = [f"`{' '.join(part.strip('-.') for part in one if part)}`" for one in parts]
+    return ui.text(", ".join(names) + (f" and {len(ids) - FEW} more" if ids[FEW:] else ""))
 
 
 def measured(row: Row) -> str:
@@ -142,7 +178,7 @@ def _rule(one: Verdict) -> str:
             ui.value(tol, (decimals_of(row) or 0) + 1) for tol in sorted(r.tol for r in one.readings if r.tol)
         ]
         return Markup(f"printed ± {ui.spread(tols) or 'tol'}. ") + ui.text(row.tol.why)
-    return ""
+    return ui.text(rule.why) if isinstance(rule, TableRule) else ""
 
 
 # Tables and claims ----------------------------------------------------------------------------------------
@@ -171,13 +207,20 @@ def grid(verdicts: Sequence[Verdict], record: Record | None) -> str:
 
 def claims(verdicts: Sequence[Verdict], record: Record | None) -> str:
     """Claims in the paper's words; rows whose statements differ only in the names before a colon are parts of
-    one statement.
+    one statement, and a placebo stands beside its claim alone.
     """
     quotes: dict[tuple[str, str], dict[str, list[Verdict]]] = {}
+    beside = {one.row.placebo for one in verdicts}
+    verdicts = [one for one in verdicts if one.row.id not in beside]
     for one in verdicts:
         told = one.row.statement.partition(": ")[2] or one.row.id
         quotes.setdefault((one.row.quote, one.row.location), {}).setdefault(told, []).append(one)
     return ui.component("claims")(quotes, verdicts, record)
+
+
+def placebos(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """The verdicts on the placebos of claims that have one."""
+    return [one.placebo.verdict for one in verdicts if one.placebo]
 
 
 def by_names(parts: Sequence[Verdict]) -> dict[tuple[str, str, str], Verdict]:
@@ -200,21 +243,54 @@ def label(verdicts: Iterable[Verdict]) -> str:
     )
 
 
-def verdicts(judged: Sequence[Verdict], selection: Sequence[str], record: Record | None) -> str:
+def wholes(verdicts: Sequence[Verdict], record: Record | None) -> str:
+    """Printed tables as wholes: the verdict on each, and its readings from the nearest on."""
+    whole = ui.component("whole")
+    return Markup().join(
+        whole(one, FEW, Limits.of(one.ranked[0].cells) if one.ranked else None, record) for one in verdicts
+    )
+
+
+def remarks(book: Ledger, record: Record | None) -> str:
+    """The rows that are shown and not judged, each with the quantity that shows it."""
+    measured = record.measurements if record else {}
+    told = {
+        row.id: "; ".join(one.what for id, one in measured.items() if row.decides(id))
+        for row in book.rows
+        if row.kind == "remark"
+    }
+    return ui.component("remarks")([(row, told[row.id]) for row in book.rows if row.id in told])
+
+
+def verdicts(
+    judged: Sequence[Verdict], selection: Sequence[str], record: Record | None, folded: bool = False
+) -> str:
     """The verdicts on the selected rows; all of them, where nothing is selected.
 
-    selection  printed tables ("Table I"), kinds ("claim", "erratum", "control", ...), or families
+    selection  printed tables ("Table I"), kinds ("table", "claim", "erratum", "control", ...), or families
+    folded     each behind a line that opens it and tells how many rows got which verdict
     """
     names = selection or dict.fromkeys(
         one.row.table.table if one.row.table else one.row.kind for one in judged
     )
-    return Markup().join(_shown(_chosen(judged, ui.slug(name)), record) for name in names)
+    chosen = [_chosen(judged, ui.slug(name)) for name in names]
+    shown = [_shown(each, record) for each in chosen]
+    return Markup().join(map(ui.component("fold"), map(_told, chosen), shown) if folded else shown)
+
+
+def _told(chosen: Sequence[Verdict]) -> str:
+    """How many rows got which word."""
+    table, tally = chosen[0].row.table, Counter(one.word for one in chosen)
+    what = f"{table.table}, cell by cell: {len(chosen)} cells" if table else f"{len(chosen)} rows"
+    return f"{what}; {', '.join(f'{tally[word]} {word}' for word in WORDS if tally[word])}"
 
 
 def _shown(chosen: Sequence[Verdict], record: Record | None) -> str:
     if chosen[0].row.table:
         return grid(chosen, record)
-    return errata(chosen) if chosen[0].row.kind == "erratum" else claims(chosen, record)
+    if (kind := chosen[0].row.kind) == "erratum":
+        return errata(chosen, record)
+    return (wholes if kind == "table" else claims)(chosen, record)
 
 
 def _chosen(judged: Sequence[Verdict], name: str) -> list[Verdict]:
@@ -233,5 +309,18 @@ def _chosen(judged: Sequence[Verdict], name: str) -> list[Verdict]:
 
 ui.environment().filters |= {
     each.__name__: each
-    for each in (strip_of, ours, decimals_of, size, facts, measured, axes, by_names, label)
+    for each in (
+        compared,
+        strip_of,
+        ours,
+        decimals_of,
+        size,
+        facts,
+        measured,
+        remark,
+        placebos,
+        axes,
+        by_names,
+        label,
+    )
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from causalnb import parameters
 from causalnb.fragments import wording as ui
+from causalnb.fragments.judged import decimals_of, strip_of
 from causalnb.ledger import WORDS, Paper, Row, Verdict, counts, printed_cells
 
 KINDS = {
@@ -46,8 +47,28 @@ def kind_of(row: Row) -> str:
     return "number" if row.kind == "cell" and not row.table else row.kind
 
 
+def groups(part: Part) -> dict[str, list[Verdict]]:
+    """The rows of a chapter: whole tables, the cells of each printed table, then kind by kind."""
+    found: dict[str, list[Verdict]] = {KINDS["table"]: []}
+    for one in sorted(part.verdicts, key=lambda one: list(KINDS).index(kind_of(one.row))):
+        found.setdefault(one.row.table.table if one.row.table else KINDS[kind_of(one.row)], []).append(one)
+    return {name: verdicts for name, verdicts in found.items() if verdicts}
+
+
+def told_of(verdicts: Sequence[Verdict]) -> list[str]:
+    """The columns that at least one of these rows has something for."""
+    has = {
+        "printed": any(decimals_of(one.row) is not None for one in verdicts),
+        "ours": any(one.readings for one in verdicts),
+        "± tol": any(map(strip_of, verdicts)),
+    }
+    return [name for name, some in has.items() if some]
+
+
 def rows(chapters: Sequence[Part]) -> str:
-    """Every row of every ledger with its verdict, and a form that filters them where there is script."""
+    """Every row of every ledger with its verdict, by chapter and table, and a form that filters them where
+    there is script.
+    """
     present = {kind_of(one.row) for part in chapters for one in part.verdicts}
     names = {part.name: part.name for part in chapters}
     return ui.component("rows")(
@@ -70,4 +91,4 @@ def run_box(chapter: str, model: type[parameters.Parameters]) -> str:
     return ui.component("run_box")(commands, parameters.table(model))
 
 
-ui.environment().filters["kind_of"] = kind_of
+ui.environment().filters |= {each.__name__: each for each in (kind_of, groups, told_of)}

@@ -178,9 +178,9 @@ def _literal(value: Any) -> str:
     return ascii(value)
 
 
-def note(id: str, record: Record, key: str) -> str:
-    """Where a measured number comes from: interval, sample, seeds, device, date, and the command that makes
-    it again.
+def note(id: str, record: Record, key: str, said: str = "") -> str:
+    """What a measured number is (as `said`, else as its record says, else its id) and where it comes from:
+    interval, sample, seeds, device, date, and the command that makes it again.
     """
     one = record.measurements[id]
     pairs = {
@@ -189,7 +189,7 @@ def note(id: str, record: Record, key: str) -> str:
         "data": one.data,
         "measured as": text(f"`{id}`"),
     }
-    return component("popover")(key, text(one.what) or "A measured number", pairs, record)
+    return component("popover")(key, text(said or one.what or f"`{id}`"), pairs, record)
 
 
 environment().filters |= {

@@ -1,12 +1,14 @@
 """The ledger: what a paper prints, the rule that decides each row, and the verdict that a record earns it."""
 
-from causalnb.ledger.patterns import matches
-from causalnb.ledger.rows import Ledger, Paper, Row, keep_spreads, load, parse
+from causalnb.ledger.patterns import matches, wild
+from causalnb.ledger.rows import Ledger, Paper, Row
 from causalnb.ledger.rules import CellRule, ClaimRule, TableRule, read_printed
-from causalnb.ledger.tables import TableReading, permuted, ranked
+from causalnb.ledger.source import keep_spreads, load, parse
+from causalnb.ledger.tables import Limits, TableReading, permuted, ranked
 from causalnb.ledger.verdicts import (
     SYMBOLS,
     WORDS,
+    Placebo,
     ReadingVerdict,
     Verdict,
     Word,
@@ -22,7 +24,9 @@ __all__ = [
     "CellRule",
     "ClaimRule",
     "Ledger",
+    "Limits",
     "Paper",
+    "Placebo",
     "ReadingVerdict",
     "Row",
     "TableReading",
@@ -40,4 +44,5 @@ __all__ = [
     "printed_cells",
     "ranked",
     "read_printed",
+    "wild",
 ]

@@ -18,6 +18,29 @@ def _matcher(pattern: str) -> Callable[[str], re.Match[str] | None]:
     return re.compile(translate(pattern)).match
 
 
+def wild(pattern: str, id: str) -> tuple[str, ...] | None:
+    """What each * of a pattern stands for in an id, the first as little as possible; None where it does not
+    match.
+
+    >>> wild("claim.T6.cw*.*", "claim.T6.cw-clipped.R1.logit")
+    ('-clipped', 'R1.logit')
+    """
+    found = re.fullmatch(re.escape(pattern).replace(r"\*", "(.*?)"), id)
+    return found.groups() if found else None
+
+
+def counterpart(id: str, patterns: Sequence[str], others: Sequence[str]) -> str | None:
+    """The id that is to `others` what this one is to the patterns at the same places.
+
+    >>> counterpart("claim.T6.R1.logit", ["claim.T6.*"], ["noise.T6.*"])
+    'noise.T6.R1.logit'
+    """
+    for pattern, other in zip(patterns, others, strict=True):
+        if (parts := wild(pattern, id)) is not None:
+            return other.replace("*", "{}").format(*parts)
+    return None
+
+
 class Patterns:
     """Patterns of several owners. An id is looked up by what it begins with, and each answer is kept.
 

@@ -1,25 +1,17 @@
-"""What a paper prints, row by row, and the rule that decides each row; how both are read from
-`chapters/X/ledger.yaml`.
+"""What a paper prints, row by row, and the rule that decides each row.
 
-Nothing is judged here. Seed spreads, which tolerances take, come from `seed_spread.json` beside the file.
+Nothing is judged here. Seed spreads, which tolerances take, come from `seed_spread.json` beside the ledger.
 """
 
-import itertools
 import json
 import math
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from causalnb import UserError
-from causalnb.ledger.patterns import Patterns, matches
+from causalnb.ledger.patterns import Patterns, counterpart, matches
 from causalnb.ledger.rules import (
     CellRule,
     ClaimRule,
@@ -33,10 +25,11 @@ from causalnb.ledger.rules import (
 )
 from causalnb.parameters import Profile
 from causalnb.record import digest
-from causalnb.statistics import Estimate, Interval, prediction_half_width, simultaneous_level
+from causalnb.statistics import Estimate, Interval, prediction_half_width
 
 PROFILES: tuple[Profile, ...] = get_args(Profile)
 NAMELESS = ("fixed", "table")  # rules that are decided by nothing, and by what decides the table's cells
+OUTCOME = 30  # words
 OWN = "printed"  # `against` of a row whose seed spread is held against its own printed value
 
 
@@ -85,6 +78,8 @@ class Row(_Frozen):
     against                         the row from which a cell must differ to say something (attacked against
                                     clean, method against baseline), or "printed", its own value: what its
                                     seed spread must stay under; empty: no such bound
+    placebo                         the control that puts the statistic of a claim to what should not move it
+                                    (harmless noise, drawn weights), by the same relation, number and margin
     level spreads cap               filled in by `parse`: 1 - 0.05 / m in a family of m rows, so that all of
                                     their intervals hold together at 95 %; the seed spreads of its readings;
                                     the bound that `against` makes
@@ -106,6 +101,7 @@ class Row(_Frozen):
     decided_by: Decision = Decision()
     controls: tuple[str, ...] = ()
     against: str = ""
+    placebo: str = ""
     family: str = ""
     ours: bool = False
     pilot: bool = False
@@ -131,6 +127,8 @@ class Row(_Frozen):
             raise ValueError("against bounds the seed spread of a cell: give its tol")
         if self.against not in ("", OWN) and self.tol and self.tol.of == "sd":
             raise ValueError(f"the seed spread of a standard deviation is held against its own value: {OWN}")
+        if self.placebo and not isinstance(self.rule, ClaimRule):
+            raise ValueError("a placebo stands beside a claim: its rule is a claim's")
         return self
 
     @property
@@ -151,7 +149,7 @@ class Row(_Frozen):
                 "spreads",
                 *(["cap"] if self.cap is not None else ()),
             },
-            exclude={"rule": {"why"}, "tol": {"why"}},
+            exclude={"rule": {"why", "words"}, "tol": {"why"}},
         )
         return digest(json.dumps(decisive, sort_keys=True))
 
@@ -165,6 +163,20 @@ class Row(_Frozen):
         by = self.decided_by
         beside = [one.replace(by.data, by.stand_in) for one in by.measurements] if by.stand_in else []
         return tuple(dict.fromkeys([*by.measurements, *beside]))
+
+    def in_placebo(self, id: str, placebo: "Row") -> str | None:
+        """The measurement that asks of the placebo what a reading's asks of the claim."""
+        return counterpart(id, self.decided_by.measurements, placebo.decided_by.measurements)
+
+    def unlike(self, placebo: "Row") -> str:
+        """Why another row is no placebo of this one, if it is none."""
+        mine, its = self.rule, placebo.rule
+        if placebo.kind != "control":
+            return "is no control"
+        if not (isinstance(mine, ClaimRule) and isinstance(its, ClaimRule) and mine.asks == its.asks):
+            return "does not ask for the same relation, number and margin"
+        stars = [[p.count("*") for p in row.decided_by.measurements] for row in (self, placebo)]
+        return "" if stars[0] == stars[1] else "is not decided by a measurement for each of its readings"
 
     def scale(self, unit: str) -> float:
         """What turns a value measured in `unit` into the printed unit: 100 for a share where a percentage is
@@ -193,10 +205,15 @@ class Row(_Frozen):
         where it is not measured.
         """
         seeds = self.tol.seeds if self.tol else None
-        spread = self.spreads.get(reading) if isinstance(seeds, str) else seeds
+        spread = self.spreads.get(self._like(reading)) if isinstance(seeds, str) else seeds
         if spread is None:
             return None if seeds else 0.0
         return prediction_half_width(spread.sd, spread.k, level) * self.scale("")
+
+    def _like(self, reading: str) -> str:
+        """The reading whose trainings were repeated: that of the id, or the one whose spread it takes."""
+        plain, _, last = reading.rpartition(".")
+        return plain if self.tol and last in self.tol.like else reading
 
     def spreads_too_far(self, reading: str) -> bool:
         """Whether trainings differ by more than what the cell must tell apart, so that being inside says
@@ -206,7 +223,10 @@ class Row(_Frozen):
 
 
 class Paper(_Frozen):
-    """The paper, and what it claims in three lines."""
+    """The paper, what it claims in three lines, and, once it was run, what came out in one sentence.
+
+    earlier   edition of this book -> verdict -> how many printed cells had it, by that edition's rules
+    """
 
     short: str
     title: str
@@ -215,6 +235,15 @@ class Paper(_Frozen):
     year: int
     doi: str
     claims: tuple[str, ...]
+    outcome: str = ""
+    earlier: dict[str, dict[str, int]] = {}
+
+    @field_validator("outcome")
+    @classmethod
+    def _short(cls, sentence: str) -> str:
+        if (words := len(sentence.split())) > OUTCOME:
+            raise ValueError(f"the outcome is one sentence of at most {OUTCOME} words, not of {words}")
+        return sentence
 
 
 class Ledger(_Frozen):
@@ -236,7 +265,10 @@ class Ledger(_Frozen):
                 else f"{unknown[0]} is named as a control and is not one"
             )
         printed = {row.id for row in self.rows if row.tol} | {OWN, ""}
+        own = {row.id: row for row in self.rows}
         for row in self.rows:
+            if row.placebo and (fault := row.unlike(own.get(row.placebo, row))):
+                raise ValueError(f"the placebo of {row.id}, {row.placebo}, {fault}")
             if row.against not in printed:
                 raise ValueError(f"{row.id} is against {row.against}, which is no cell with a tol")
             if isinstance(row.rule, TableRule) and (idle := self._idle(row.rule)):
@@ -282,113 +314,3 @@ class Ledger(_Frozen):
 
 def _stands_in_a_table(row: Row) -> bool:
     return row.kind == "cell" and row.tol is not None and row.table is not None
-
-
-# Reading the file -----------------------------------------------------------------------------------------
-
-
-def _spreads_of(chapter: str) -> Path:
-    return Path(str(files("causalnb"))) / "chapters" / chapter / "seed_spread.json"
-
-
-def load(chapter: str) -> Ledger:
-    """The ledger of a chapter, with the seed spreads measured so far."""
-    spreads = _spreads_of(chapter)
-    rows = spreads.with_name("ledger.yaml")
-    if not rows.is_file():
-        raise UserError(
-            f"{chapter} has no ledger: causalnb/chapters/{chapter}/ledger.yaml does not exist. Give the name "
-            "of a chapter, such as ace."
-        )
-    return parse(
-        chapter,
-        rows.read_text(encoding="utf-8"),
-        json.loads(spreads.read_text(encoding="utf-8")) if spreads.is_file() else {},
-    )
-
-
-def keep_spreads(chapter: str, spreads: Mapping[str, Mapping[str, float]]) -> Path:
-    """Write the seed spreads of a chapter beside its ledger, {measurement id: {sd, k}}, one a line."""
-    file = _spreads_of(chapter)
-    file.write_text(
-        "{\n" + ",\n".join(f"{json.dumps(id)}: {json.dumps(one)}" for id, one in spreads.items()) + "\n}\n",
-        encoding="utf-8",
-    )
-    return file
-
-
-def parse(chapter: str, source: str, spreads: Mapping[str, Any] | None = None) -> Ledger:
-    """A ledger from YAML, and seed spreads {measurement id: {sd, k}}.
-
-    An entry with `for`, a list of lists of {name: value}, stands for one row per combination, or for all of
-    its `rows` per combination; each {name} in their texts is filled in.
-    """
-    content = yaml.load(source, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    entries = [row for entry in content["rows"] for row in _expanded(entry)]
-    try:
-        plain = Ledger.model_validate({"chapter": chapter, "paper": content["paper"], "rows": entries})
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = list(map(str, first["loc"])) or ["the rows together"]
-        if where[0] == "rows":
-            where[:2] = [f"row {entries[int(where[1])].get('id')}"]
-        raise UserError(
-            f"causalnb/chapters/{chapter}/ledger.yaml is not a ledger: {' '.join(where)}: {first['msg']}. "
-            "Mend that entry."
-        ) from None
-    families = Counter(row.family for row in plain.rows)
-    readings = Patterns([row.decided_by.measurements for row in plain.rows])
-    known: list[dict[str, Spread]] = [{} for _ in plain.rows]
-    for id, spread in (spreads or {}).items():
-        for at in readings.of(id):
-            known[at][id] = Spread.model_validate(spread)
-    caps = _caps(plain.rows)
-    full = [
-        row.model_copy(
-            update={
-                "level": simultaneous_level(families[row.family]) if row.family else 0.95,
-                "spreads": found,
-                "cap": caps.get(row.id),
-            }
-        )
-        for row, found in zip(plain.rows, known, strict=True)
-    ]
-    return plain.model_copy(update={"rows": tuple(full)})
-
-
-def _caps(rows: Iterable[Row]) -> dict[str, float]:
-    """What the seed spread of each cell must stay under, for rows that give `against` or are given: half of
-    what it must tell apart, or rounding and sampling together where they are more.
-    """
-    own = {row.id: row for row in rows if row.tol}
-    value = {id: read_printed(row.printed)[0] for id, row in own.items()}
-    least: dict[str, float] = {}
-    for id, row in own.items():
-        if row.against == OWN:
-            near = min(abs(value[id]), 100 - value[id]) if row.unit == "%" else abs(value[id])
-            least[id] = 0.15 * near
-        elif row.against:
-            least[id] = abs(value[id] - value[row.against]) / 2
-            if not own[row.against].against:
-                least[row.against] = min(least[id], least.get(row.against, math.inf))
-    return {
-        id: max(half, math.hypot(read_printed(row.printed)[1], row.tol.sampling(value[id], row.scale(""))))
-        for id, half in least.items()
-        if (row := own[id]).tol
-    }
-
-
-def _expanded(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    rows = entry.get("rows") or [{key: value for key, value in entry.items() if key != "for"}]
-    for parts in itertools.product(*entry.get("for", [])):
-        names = {name: value for part in parts for name, value in part.items()}
-        yield from _filled(rows, names) if names else rows
-
-
-def _filled(rows: list[dict[str, Any]], names: Mapping[str, Any]) -> Any:
-    """The rows with each {name} in their texts filled in: as JSON, where no other brace stands before a
-    word.
-    """
-    return json.loads(
-        re.sub(r"\{(\w+)\}", lambda found: json.dumps(str(names[found[1]]))[1:-1], json.dumps(rows))
-    )

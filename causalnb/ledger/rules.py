@@ -62,6 +62,11 @@ class ClaimRule(_Frozen):
             raise ValueError("the relation between takes two ends, every other one number")
         return self
 
+    @property
+    def asks(self) -> tuple[object, ...]:
+        """What a placebo must ask for as well."""
+        return self.relation, self.than, self.margin
+
     def decide(self, value: float, low: float, high: float) -> tuple[bool | None, float | None]:
         """Whether the relation holds from low to high (None: at some values); if open, how many times too
         wide that is.
@@ -96,12 +101,14 @@ class TableRule(_Frozen):
                the cell's id, any other <name> the value of that choice, less the point before it where that
                is empty; of several patterns the first counts
     readings   products of choices, name -> values: together all that the text allows, and nothing else
+    words      value of a choice -> how a reader is told it, where that is not the value itself
     why        what is left open, and where
     """
 
     type: Literal["table"]
     cells: dict[str, str] = Field(min_length=1)
     readings: tuple[dict[str, tuple[str, ...]], ...] = Field(min_length=1)
+    words: dict[str, str] = {}
     why: str
 
     @model_validator(mode="after")
@@ -110,6 +117,8 @@ class TableRule(_Frozen):
         for choices in self.readings:
             if missing := sorted(asked - set(choices)):
                 raise ValueError(f"a reading of the table does not choose {', '.join(missing)}")
+        if len(set(self.words.values())) < len(self.words):
+            raise ValueError("two values of a table's choices are told in the same words")
         return self
 
     def spelled(self, cells: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -122,7 +131,8 @@ class TableRule(_Frozen):
             for values in itertools.product(*choices.values()):
                 chosen = dict(zip(choices, values, strict=True))
                 ids = tuple(_spelled(text, {**chosen, "cell": cell}) for cell, text in texts.items())
-                found.setdefault(ids, ", ".join(value or f"no {name}" for name, value in chosen.items()))
+                told = (self.words.get(value, value) or f"no {name}" for name, value in chosen.items())
+                found.setdefault(ids, ", ".join(told))
         return {name: dict(zip(texts, ids, strict=True)) for ids, name in found.items()}
 
 
@@ -167,6 +177,7 @@ class Tolerance(_Frozen):
     n       their sample size; None where it is unknown: the tolerance goes without that term
     seeds   "measured": our spread, from trainings set apart for it; a Spread: theirs, printed; None: without
             that term
+    like    last parts of a reading's id that takes the spread of the reading without it
     why     where the inputs come from, and which terms are missing
     """
 
@@ -174,6 +185,7 @@ class Tolerance(_Frozen):
     n: int | None
     spread: float | None = None
     seeds: Literal["measured"] | Spread | None = "measured"
+    like: tuple[str, ...] = ()
     why: str
 
     def sampling(self, printed: float, whole: float, level: float = 0.95) -> float:

@@ -46,6 +46,7 @@ class Limits:
 class TableReading:
     """How a reading does over a whole table.
 
+    cells            of the table, m
     inside outside   cells inside at 95 %, and wholly outside at the table's level
     lacking          cells that are not measured or whose tolerance is not known
     directions       of the cells that stand against another: how many lie on the printed side of it, of how
@@ -56,6 +57,7 @@ class TableReading:
 
     name: str
     word: Literal["fits", "excluded", "left"]
+    cells: int
     inside: int
     outside: int
     lacking: int
@@ -128,6 +130,7 @@ def _reading(made: Measured, names: Sequence[str], limits: Limits) -> TableReadi
     return TableReading(
         name=names[0],
         word="excluded" if outside >= limits.excluding else "fits" if fits else "left",
+        cells=limits.m,
         inside=inside,
         outside=outside,
         lacking=limits.m - len(off),

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, get_args
 
@@ -37,6 +37,22 @@ class ReadingVerdict:
 
 
 @dataclass(frozen=True)
+class Placebo:
+    """How specific a claim is: what the same statistic does where it should do nothing.
+
+    verdict   on the control that is the placebo
+    holding   the claim's readings that hold
+    met       those of them whose placebo holds as well: they say nothing of the claim's cause
+    lacking   those of them whose placebo was not run
+    """
+
+    verdict: "Verdict"
+    holding: tuple[str, ...]
+    met: tuple[str, ...]
+    lacking: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The word a row earns, why, and each reading behind it; of a whole table its readings in order of how
     well they do. `changed`: its rule is not the one that stood when the record was made.
@@ -48,6 +64,7 @@ class Verdict:
     readings: tuple[ReadingVerdict, ...] = ()
     changed: bool = False
     ranked: tuple[TableReading, ...] = ()
+    placebo: Placebo | None = None
 
 
 def judge(ledger: Ledger, record: Record | None) -> list[Verdict]:
@@ -65,7 +82,23 @@ def judge(ledger: Ledger, record: Record | None) -> list[Verdict]:
         if isinstance(row.rule, TableRule):
             cells = ledger.cells_of(row.rule)
             verdicts[row.id] = _table(row, row.rule, cells, record, concerned, verdicts)
+    for row in rows:
+        if row.placebo:
+            verdicts[row.id] = replace(verdicts[row.id], placebo=_placebo(verdicts, row))
     return [verdicts[row.id] for row in rows]
+
+
+def _placebo(verdicts: Mapping[str, Verdict], row: Row) -> Placebo:
+    beside = verdicts[row.placebo]
+    words = {one.id: one.word for one in beside.readings if one.word not in ("transferred", "not run")}
+    holding = tuple(one.id for one in verdicts[row.id].readings if one.word == "reproduced")
+    its = {id: words.get(row.in_placebo(id, beside.row) or "") for id in holding}
+    return Placebo(
+        beside,
+        holding,
+        met=tuple(id for id, word in its.items() if word == "reproduced"),
+        lacking=tuple(id for id, word in its.items() if word is None),
+    )
 
 
 def counts(verdicts: Iterable[Verdict]) -> dict[Word, int]:

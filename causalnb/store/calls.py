@@ -4,7 +4,7 @@ import functools
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, get_type_hints
 
@@ -71,7 +71,7 @@ def memo(store: Store | None, what: str, make: Callable[P, R], /, *args: P.args,
             value = function(**_spread(function, bound | work))
         return _packed(value, hint)
 
-    return _unpacked(store.get_or_make(key, made, device=device), hint)  # type: ignore[no-any-return]
+    return unpacked(store.get_or_make(key, made, device=device), hint)  # type: ignore[no-any-return]
 
 
 def key_of(what: str, make: Callable[..., Any], /, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -135,7 +135,8 @@ def _packed(value: Any, hint: Any) -> dict[str, Tensor]:
     }
 
 
-def _unpacked(kept: dict[str, Tensor], hint: Any) -> Any:
+def unpacked(kept: Mapping[str, Tensor], hint: Any) -> Any:
+    """What a call gave back, from the tensors of its entry; hint: what its maker says that it gives."""
     tree = json.loads(bytes(kept[TREE].tolist()))
     return values.put_together(tree, hint, {name.removeprefix("value."): one for name, one in kept.items()})
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from causalnb import UserError, console, files, paths, record
 from causalnb.store import headers, locks
 from causalnb.store.headers import Entry, key_digest
-from causalnb.store.sealed import HINT, Damaged, Found, read, sound, write
+from causalnb.store.sealed import HINT, Damaged, Found, packed, read, sound, write
 
 if TYPE_CHECKING:
     import torch
@@ -38,11 +38,14 @@ _NAME = re.compile(rf"(?P<what>[A-Za-z0-9_.-]*)-[0-9a-f]{{16}}(\{SUFFIX}.*)?$")
 class Store:
     """Entries in the folder `root`, those of read-only folders beneath it, and which were used, each once, in
     order.
+
+    also    digest of an entry -> the key without code under which a book carries it, once it is exported
     """
 
     root: Path = field(default_factory=paths.store_root)
     layers: tuple[Path, ...] = ()
     uses: list[record.Use] = field(default_factory=list)
+    also: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def get_or_make(
         self,
@@ -141,7 +144,8 @@ class Store:
 
     def export(self, digest: str, path: Path) -> Path:
         """Copy the entry whose digest begins so into a folder, or to a file NAME.safetensors; the file comes
-        back. A file that is there already must be this entry.
+        back. Trained weights are given the key under which a book carries them, which asks for no code. A
+        file that is there already must be this entry.
         """
         found = {
             entry.digest: entry.path
@@ -155,7 +159,14 @@ class Store:
             )
         (source,) = found.values()
         target = path if path.suffix == SUFFIX else path / source.name
-        _put(target, source.read_bytes())
+        tensors, header = read(source)
+        if also := header.pop("also", None):
+            from causalnb.store.calls import unpacked
+
+            weights = unpacked(tensors, dict[str, Any])
+            _put(target, packed(weights, {**header, "key": also, "digest": key_digest(also)}))
+        else:
+            _put(target, source.read_bytes())
         return target
 
     def import_(self, path: Path) -> None:
@@ -238,6 +249,7 @@ class Store:
                 "seconds": round(time.perf_counter() - start, 3),
                 "device": str(device),
                 "versions": record.versions(),
+                **({"also": dict(also)} if (also := self.also.get(key_digest(key))) else {}),
             },
         )
         shutil.rmtree(self.root / "work" / path.stem, ignore_errors=True)

@@ -34,11 +34,14 @@ class _Header(BaseModel):
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     device: Word
     versions: dict[Word, Word]
+    also: dict[Any, Any] = {}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is kept under a key: `seconds`, `device` and `versions` are those of its making."""
+    """What is kept under a key: `seconds`, `device` and `versions` are those of its making; `also` is the key
+    under which it may be carried.
+    """
 
     digest: str
     what: str
@@ -47,6 +50,7 @@ class Entry:
     seconds: float
     device: str
     versions: dict[str, str]
+    also: dict[str, Any]
     path: Path
 
 

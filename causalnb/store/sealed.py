@@ -42,6 +42,11 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) 
 
     Tensors come back contiguous, and no longer share memory.
     """
+    files.write(path, packed(tensors, header), hint=HINT)
+
+
+def packed(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
+    """What `write` writes."""
     import torch
     from safetensors.torch import save
 
@@ -54,7 +59,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) 
     )
     start = content.find(_SEAL) + len(_SEAL)
     content[start : start + len(_OPEN)] = hashlib.sha256(content).hexdigest().encode()
-    files.write(path, content, hint=HINT)
+    return bytes(content)
 
 
 def read(path: Path, *, device: str | torch.device = "cpu") -> Found:

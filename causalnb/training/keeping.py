@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from causalnb import processes, record
 from causalnb.data.images import Images
-from causalnb.store import Store, identity, key_of, memo
+from causalnb.store import Store, identity, key_digest, key_of, memo
 from causalnb.store.closure import PACKAGE
 from causalnb.training.fitting import Loss, Score, accuracy, fit
 from causalnb.training.recipe import Recipe
@@ -180,6 +180,7 @@ def _outcome(store: Store, name: str, call: Call) -> Outcome:
     [model], device = call.args, call.keywords["device"]
     kept = store.carried(_carried(name, call), device=device)
     if kept is None:
+        store.also[key_digest(key_of(name, call))] = _carried(name, call)
         kept = memo(store, name, call)
     model.load_state_dict(_part(kept, WEIGHTS))
     model.to(device).eval()

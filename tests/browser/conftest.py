@@ -7,6 +7,11 @@ import shutil
 import warnings
 
 import pytest
+from pages import PAGES, SITE
+
+TYPESET = (
+    "() => document.querySelectorAll('mjx-container').length >= document.querySelectorAll('.math').length"
+)
 
 FLAGS = [
     "--no-sandbox",
@@ -85,3 +90,22 @@ def visit(browser):
     yield open_page
     for context in opened:
         context.close()
+
+
+@pytest.fixture
+def turn(visit, missing):
+    """A function that opens a page of the site by its path, at a width in a theme, and waits for its
+    formulas; `turn.said` as there.
+    """
+    if not PAGES:
+        missing("there is no site in _build/html, make book builds it")
+
+    def open_page(name, width=1280, theme="light", script=True):
+        path, _, query = name.partition("?")
+        page = visit((SITE / path).as_uri() + (f"?{query}" if query else ""), width, theme, script)
+        if script:
+            page.wait_for_function(TYPESET)
+        return page
+
+    open_page.said = visit.said
+    return open_page

@@ -280,6 +280,19 @@ def test_carried_weights_are_taken_whatever_the_code_is_and_the_use_says_so(tmp_
     assert (use.what, use.made, use.carried) == (WHAT, False, True)
 
 
+def test_trained_weights_that_were_exported_are_carried_whatever_the_code_is(tmp_path, monkeypatch):
+    made, model = Store(tmp_path / "made"), mlp()
+    train_or_load(made, WHAT, model, [(cross_entropy, FIRST)], images())
+    [entry] = made.entries()
+    made.export(entry.digest, tmp_path / "weights" / "mlp.safetensors")
+    monkeypatch.setattr(record, "code_digest", lambda path: "edited")
+    monkeypatch.setattr(training.keeping, "fit", None)
+    store, other = Store(tmp_path / "own", layers=(tmp_path / "weights",)), mlp(seed=3)
+    train_or_load(store, WHAT, other, [(cross_entropy, FIRST)], images())
+    assert same(other, model) and store.verify() == []
+    assert [(use.made, use.carried, use.seconds) for use in store.uses] == [(False, True, entry.seconds)]
+
+
 @pytest.mark.parametrize(
     "other",
     [

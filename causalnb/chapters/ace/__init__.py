@@ -28,7 +28,8 @@ from causalnb import lazy
 if TYPE_CHECKING:
     from causalnb.chapters.ace.interventions import Table, interventional_table
     from causalnb.chapters.ace.maps import rescale, sparsity, total_variation
-    from causalnb.chapters.ace.readings import READINGS, individual, population
+    from causalnb.chapters.ace.readings import individual, population
+    from causalnb.chapters.ace.specifications import READINGS
 else:
     __getattr__, __dir__ = lazy.names(__name__)
 

@@ -1,14 +1,14 @@
 """What decides each claim of Guo et al. 2024, IV-B, and each cell of Table I: a number an image, in columns.
 
-A claim's column is the paired change from the clean image to the attacked one unless it says otherwise; a
-placebo's is that under the attack less that under noise. Columns are named "KIND CLAIM ATTACK KEY": the key
-is of a map ("R3m.probability.true"), a claim on a total variation says its scale ("T8.raw"), what is not
-there is left empty. `named` makes measurement ids of them.
+A claim's column is the paired change from the clean image to the attacked one unless it says otherwise. Its
+placebo is the same number under harmless noise of the attack's size ("noise"), in a network with drawn
+weights ("drawn") or with pixels drawn at random ("chance"); "beyond" is the claim's less its placebo's.
+Columns are named "KIND CLAIM ATTACK KEY": the key is of a map ("R3m.probability.true"), a claim on a total
+variation says its scale ("T8.raw"), what is not there is left empty. `named` makes measurement ids of them.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -16,25 +16,20 @@ from torch.nn import functional as F
 
 from causalnb.chapters.ace import maps as m
 from causalnb.chapters.ace.readings import Maps, key_parts
+from causalnb.chapters.ace.specifications import FIXED
 from causalnb.record import MeasurementId
 
 Columns = dict[str, Tensor]
-ATTACKS = ("cw", "cw-clipped", "fgsm", "pgd")
-SINGLE = ("cw", "fgsm", "pgd")  # without C&W a second time
-PRINTED_ORDER = {
-    "S": {"mnist": ("clean", "fgsm", "cw", "pgd"), "fashion_mnist": ("clean", "cw", "fgsm", "pgd")},
-    "TV": {"mnist": ("clean", "fgsm", "pgd", "cw"), "fashion_mnist": ("clean", "fgsm", "cw", "pgd")},
-}
+ATTACKS = ("cw", "fgsm", "pgd")
 TABLE = {
     "S": "T6",
     "TV.raw": "T8.raw",
     "TV.scaled": "T8.scaled",
 }  # Table I's statistics by the claims on them
-SHOWN = tuple(
-    f"{reading}.logit.true" for reading in ("R1", "R3", "R3m")
-)  # whose changes under noise the figures draw
+BEYOND = ("T6", "T8.raw", "T8.scaled")  # claims whose change beyond noise is counted
 CHANGED = 0.1  # a pixel that an attack moved by more is one that it changed (T12)
 RESTORED = 0.1  # share of the pixels that go back to clean (T9)
+THRESHOLDS = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1)  # of a map's largest effect: what counts as positive
 
 
 def name(kind: str, claim: str, attack: str, key: str) -> str:
@@ -89,75 +84,91 @@ def _numbers(maps: Tensor, on: Tensor, off: Tensor) -> Columns:
 
 
 def cells(sets: Mapping[str, Seen]) -> Columns:
-    """Each statistic of Table I of each map of each set: "table S pgd KEY", "table TV.raw pgd KEY"."""
+    """Each statistic of Table I of each map of each set: "table S pgd KEY", "table TV.raw pgd KEY". The class
+    predicted on the clean images is the true one: their maps count once.
+    """
     return {
         name("table", statistic, which, key): numbers[claim]
         for which, one in sets.items()
         for key, numbers in one.numbers.items()
+        if which != "clean" or of_true_class(key)
         for statistic, claim in TABLE.items()
     }
 
 
-def columns(sets: Mapping[str, Seen], *, seed: int) -> Columns:
-    """All claims but T9; sets: "clean" and `ATTACKS`, the same images in all."""
-    found: Columns = {}
-    for key, clean in sets["clean"].maps.items():
-        on, off = _object(sets["clean"].images, clean)
-        share = m.positive_share(clean, on)
-        found[name("claim", "T5", "", key)] = share
-        found[name("claim", "T5b", "", key)] = share - m.positive_share(clean, off)
-        for attack in ATTACKS:
-            changed = _against_clean(sets["clean"], sets[attack], key, seed)
-            found |= {name("claim", claim, attack, key): values for claim, values in changed.items()}
-        made = {attack: sets[attack].maps[key] for attack in SINGLE}
-        moved = {attack: m.disturbance(clean, one) for attack, one in made.items()}
-        for rival in ("fgsm", "pgd"):
-            found[name("claim", "T10", rival, key)] = moved["cw"] - moved[rival]
-        alike = [m.correlation(made["fgsm"], made[other]) for other in ("pgd", "cw")]
-        found[name("claim", "T11", "", key)] = alike[0] - alike[1]
-    return found
-
-
-def placebos(
-    claimed: Mapping[str, Tensor], sets: Mapping[str, Seen], noisy: Mapping[str, Seen], *, seed: int
-) -> Columns:
-    """Each claim's statistic under an attack less the same under harmless noise of its size; T5 and T9 apart.
-
-    claimed   what `columns` says of the same sets
-    noisy     attack -> the clean images with noise
-    """
-    found: Columns = {}
-    for key, clean in sets["clean"].maps.items():
-        for attack, made in noisy.items():
-            for claim, values in _against_clean(sets["clean"], made, key, seed).items():
-                own = claimed[name("claim", claim, attack, key)]
-                found[name("placebo", claim, attack, key)] = own - values
-                if claim in ("T6", "T8.scaled") and key in SHOWN:
-                    found[name("noise", claim, attack, key)] = values
-        moved = [m.disturbance(clean, of["cw"].maps[key]) for of in (sets, noisy)]
-        found[name("placebo", "T10", "", key)] = moved[0] - moved[1]
-        alike = [m.correlation(of["fgsm"].maps[key], of["pgd"].maps[key]) for of in (sets, noisy)]
-        found[name("placebo", "T11", "", key)] = alike[0] - alike[1]
-    return found
-
-
-def objects(maps: Maps, images: Tensor) -> Columns:
-    """What T5 asks of clean images: the share of positive pixels on the object, by the claim's own name."""
+def resolved(sets: Mapping[str, Seen], key: str) -> Columns:
+    """S of each set where an effect counts as positive above a share of the map's largest."""
     return {
-        name("claim", "T5", "", key): m.positive_share(values, _object(images, values)[0])
-        for key, values in maps.items()
+        name("resolved", f"{share:g}", which, key): m.sparsity(one.maps[key], threshold=share)
+        for which, one in sets.items()
+        if which in ("clean", *ATTACKS)
+        for share in THRESHOLDS
     }
 
 
-def untrained(claimed: Mapping[str, Tensor], drawn: Mapping[str, Tensor]) -> Columns:
-    """T5's placebo: the share of positive pixels on the object in a network's map, less that in the map of
-    one with drawn weights.
+def columns(sets: Mapping[str, Seen], noisy: Mapping[str, Seen]) -> Columns:
+    """All claims but T9 with their placebos.
+
+    sets    "clean" and `ATTACKS`, the same images in all
+    noisy   attack -> the clean images with noise of its size
     """
-    pairs = {text: (claimed[text], other) for text, other in drawn.items()}
-    return {
-        f"placebo{text.removeprefix('claim')}": own[: len(other)] - other
-        for text, (own, other) in pairs.items()
+    clean, found = sets["clean"], objects("claim", sets["clean"].maps, sets["clean"].images)
+    for key in clean.maps:
+        if key_parts(key)["reading"] in FIXED and of_true_class(key):
+            continue
+        changed = {attack: _against_clean(clean, sets[attack], key) for attack in ATTACKS}
+        by_noise = {attack: _against_clean(clean, some, key) for attack, some in noisy.items()}
+        for kind, some in (("claim", changed), ("noise", by_noise)):
+            found |= {name(kind, c, attack, key): x for attack, its in some.items() for c, x in its.items()}
+        found |= {
+            name("beyond", c, attack, key): changed[attack][c] - its[c]
+            for attack, its in by_noise.items()
+            for c in BEYOND
+        }
+        found |= _turned(clean, sets, noisy, key)
+        found |= _among_attacks("claim", clean.maps[key], {one: sets[one].maps[key] for one in ATTACKS}, key)
+        found |= _among_attacks("noise", clean.maps[key], {one: x.maps[key] for one, x in noisy.items()}, key)
+    return found
+
+
+def _turned(clean: Seen, sets: Mapping[str, Seen], noisy: Mapping[str, Seen], key: str) -> Columns:
+    """T4: the share of the background that turns from negative to positive, less that under noise."""
+    off = _object(clean.images, clean.maps[key])[1]
+    flips = {
+        attack: [m.flips(clean.maps[key], of[attack].maps[key], off) for of in (sets, noisy)]
+        for attack in noisy
     }
+    return {name("claim", "T4", attack, key): own - noise for attack, (own, noise) in flips.items()}
+
+
+def _among_attacks(kind: str, clean: Tensor, made: Mapping[str, Tensor], key: str) -> Columns:
+    """T10 and T11: how far C&W moves a map beyond each rival; how much more FGSM's map correlates with PGD's
+    than with C&W's.
+    """
+    moved = {attack: m.disturbance(clean, one) for attack, one in made.items()}
+    alike = [m.correlation(made["fgsm"], made[other]) for other in ("pgd", "cw")]
+    return {name(kind, "T11", "", key): alike[0] - alike[1]} | {
+        name(kind, "T10", rival, key): moved["cw"] - moved[rival] for rival in ("fgsm", "pgd")
+    }
+
+
+def objects(kind: str, maps: Maps, images: Tensor) -> Columns:
+    """What T5 and T5b ask of clean images: the share of positive pixels on the object; less that on the
+    background.
+    """
+    found: Columns = {}
+    for key, values in maps.items():
+        if of_true_class(key):
+            on, off = _object(images, values)
+            share = m.positive_share(values, on)
+            found[name(kind, "T5", "", key)] = share
+            found[name(kind, "T5b", "", key)] = share - m.positive_share(values, off)
+    return found
+
+
+def of_true_class(key: str) -> bool:
+    """Whether a map is of the true class."""
+    return key_parts(key)["of"] == "true"
 
 
 def claim_id(kind: str, claim: str, data: str, attack: str, key: str) -> MeasurementId:
@@ -178,32 +189,12 @@ def _object(images: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
     return m.digit(there), m.background(there)
 
 
-def _against_clean(clean: Seen, after: Seen, key: str, seed: int) -> Columns:
-    """What a set changes against the clean one, in one reading."""
-    before, now = clean.maps[key], after.maps[key]
-    off = _object(clean.images, before)[1]
-    changed = {claim: values - clean.numbers[key][claim] for claim, values in after.numbers[key].items()}
-    moved = _at((after.images - clean.images).abs(), before)[:, 0] > CHANGED
-    return changed | {
-        "T4": m.flips(before, now, off) - m.flips_by_chance(before, now, off, seed=seed),
-        "T12": m.localisation(now, moved),
+def _against_clean(clean: Seen, after: Seen, key: str) -> Columns:
+    """What a set changes against the clean one, in one reading; and T12, of its own maps."""
+    moved = _at((after.images - clean.images).abs(), clean.maps[key])[:, 0] > CHANGED
+    return {claim: values - clean.numbers[key][claim] for claim, values in after.numbers[key].items()} | {
+        "T12": m.localisation(after.maps[key], moved)
     }
-
-
-def orders(data: str, columns: Mapping[str, Tensor]) -> dict[MeasurementId, Tensor]:
-    """Neighbours in the printed order of Table I's means: the greater less the smaller. Nothing for sets that
-    are not in it.
-    """
-    found = {}
-    for text, values in columns.items():
-        kind, statistic, more, key = text.split(" ")
-        what, _, scale = statistic.partition(".")
-        for less, greater in pairwise(PRINTED_ORDER[what].get(data, ()) if kind == "table" else ()):
-            if greater == more:
-                parts = {"pair": f"{less}-{more}", **key_parts(key), "scale": scale}
-                id = MeasurementId.of("order", statistic=what, data=data, **parts)
-                found[id] = values - columns[name("table", statistic, less, key)]
-    return found
 
 
 @torch.no_grad()
@@ -216,11 +207,9 @@ def undone(
     seed: int,
 ) -> Columns:
     """T9: of the attacks that succeeded, how many fail again once the tenth of the pixels with the greatest
-    effects is clean; and its placebo.
+    effects is clean; how many once a tenth drawn at random is; T9b, the difference.
 
-    found     attack -> [n] bool
-    returns   for the attacks that succeeded whether those pixels undo them; less what a tenth drawn at random
-              does. Without a success there is nothing to undo and no entry
+    found     attack -> [n] bool; without a success there is nothing to undo and no entry
     """
     undone: Columns = {}
     device = next(model.parameters()).device
@@ -241,6 +230,9 @@ def undone(
             if n:
                 sizes = F.interpolate(values[broken[:n]].abs()[:, None], size=size, mode="nearest")
                 again = right(sizes, n)
-                undone[name("claim", "T9", attack, key)] = again
-                undone[name("placebo", "T9", attack, key)] = again - by_chance[:n]
+                undone |= {
+                    name("claim", "T9", attack, key): again,
+                    name("chance", "T9", attack, key): by_chance[:n],
+                    name("claim", "T9b", attack, key): again - by_chance[:n],
+                }
     return undone

@@ -1,6 +1,7 @@
-"""Controls of the probes behind T13 and T14: that each could have found the opposite of what it finds.
+"""Controls of the probes behind remark E8 and erratum E11: that each could have found the opposite of what it
+finds.
 
-`CONTROLS["T13"]()` runs one, in less than a second, in float64; `holds` says whether the probe can be
+`CONTROLS["E8"]()` runs one, in less than a second, in float64; `holds` says whether the probe can be
 trusted.
 """
 
@@ -22,7 +23,7 @@ KINK = 0.01  # of a line's steepest slope
 def sampled_error(weight: Tensor, *, rows: int = 1000, seed: int = 0) -> float:
     """Standard error of the sampled E[f | do(x1 = 1)] for f = weight . x and standard normal inputs.
 
-    weight   [inputs]; with 1 / sqrt(inputs - 1) everywhere the output's variance is 1, as in erratum E8
+    weight   [inputs]; with 1 / sqrt(inputs - 1) everywhere the output's variance is 1, as in remark E8
     """
     x = torch.randn(rows, len(weight), generator=Generator().manual_seed(seed), dtype=torch.float64)
     x[:, 0] = 1
@@ -32,10 +33,9 @@ def sampled_error(weight: Tensor, *, rows: int = 1000, seed: int = 0) -> float:
 @registered(
     CONTROLS,
     "control",
-    "T13",
+    "E8",
     "distance from 1/2 of the slope of log standard error over log number of sampled inputs, for their plain "
-    "sum, "
-    "2 to 2,999 of them",
+    "sum, 2 to 2,999 of them",
     0.05,
     operator.le,
 )
@@ -80,7 +80,7 @@ def kinked(slopes: Tensor) -> Tensor:
 @registered(
     CONTROLS,
     "control",
-    "T14",
+    "E11",
     "share of lines (a logit along a pixel's value) with a kink in a LeNet of tanh and average pooling, "
     "or none in one of ReLU and max-pooling",
     0,

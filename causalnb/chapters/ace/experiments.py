@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from causalnb import UserError, attacks, data, detection, training
 from causalnb.attacks import AttackResult
 from causalnb.attacks.noise import noise
-from causalnb.chapters.ace import claims, detector, families, readings, vae
+from causalnb.chapters.ace import claims, detector, families, readings, specifications, vae
 from causalnb.chapters.ace.families import (
     Blocks,
     Columns,
@@ -43,9 +43,10 @@ from causalnb.store import memo
 
 PLACEBOS = {"fgsm": "shuffle", "pgd": "shuffle", "cw": "gauss"}
 SETS = ("clean", "cw", "fgsm", "pgd")  # Table I's rows
-ALIKE = ("R1", "R1e", "R3", "R3m", "R3b", "R7x", "R8")  # readings that are compared map by map
+ALIKE = ("R1", "R1e", "R3", "R3m", "R3b", "R7x", "R8")  # maps that are compared with each other
 KEPT = tuple(f"{reading}.logit.true" for reading in ALIKE)
 DETECTORS = ("R1", "R3m", "R7x")  # readings of the predicted class's logit
+RESOLVED = ("R3m.logit.true", "R3m.probability.true")  # whose S is asked over its threshold
 DETECTED = tuple(f"{reading}.logit.predicted" for reading in DETECTORS)
 
 
@@ -200,10 +201,13 @@ def all_families(run: Run, net: Trained) -> dict[str, Family]:
         "decoder's samples of a class": LookedUp("R5c", class_tables(run, net, made, their)),
         "decoder": Decoded(vae.decoder_maps(model, frequencies=frequencies, seed=p.seed)),
         "individual": Individual(grid, fill, p.n_individual),
-        "integrated gradients": Integrated(p.n_individual),
-        **{f"blocks of {size}": Blocks(size, fill, p.n_individual) for size in readings.BLOCKS},
-        "gradients": Gradients(),
+        **{f"blocks of {size}": Blocks(size, fill, p.n_individual) for size in specifications.BLOCKS},
     }
+
+
+def comparisons(run: Run) -> dict[str, Family]:
+    """The maps that people use and the paper does not name (`specifications.COMPARISONS`)."""
+    return {"integrated gradients": Integrated(run.p.n_individual), "gradients": Gradients()}
 
 
 def main_families(run: Run, net: Trained, limit: int = 2**31) -> dict[str, Family]:
@@ -221,18 +225,20 @@ def columns(
     labels: Tensor,
     found: Mapping[str, AttackResult],
 ) -> Columns:
-    """What the chapter says of the maps of every reading, a number an image; family after family, each kept.
+    """What the chapter says of the maps of every reading and comparison, a number an image; family after
+    family, each kept.
 
     sets, noise   from `image_sets` and `placebo_sets`; labels [n] of their images; found: the attacks
     """
     broken = {attack: one.found.cpu()[one.correct.cpu()] for attack, one in found.items()}
     images, noisy = ({which: some.to(run.device) for which, some in one.items()} for one in (sets, noise))
-    asked: dict[str, Any] = {"seed": run.p.seed, "kept": KEPT, "features": DETECTED}
+    asked: dict[str, Any] = {"seed": run.p.seed, "kept": KEPT, "features": DETECTED, "resolved": RESOLVED}
+    own, beside = all_families(run, net), comparisons(run)
     made: Columns = {}
-    for name, family in all_families(run, net).items():
+    for name, family in (own | beside).items():
         what = f"columns of {name} on {net.name}"
         given = (family, net.model, images, noisy, labels.to(run.device), broken)
-        made |= memo(run.store, what, families.columns, *given, **asked)
+        made |= memo(run.store, what, families.columns, *given, claimed=name in own, **asked)
     return made
 
 
@@ -244,14 +250,12 @@ def main_maps(run: Run, net: Trained, images: Tensor, labels: Tensor) -> reading
     return {key: values for maps in each for key, values in maps.items()}
 
 
-def again(run: Run, net: Trained) -> Columns:
-    """The statistics of Table I's sets in the main readings for any training, on the first `n_strength`
-    images drawn.
-    """
-    few = replace(net, test=net.test.take(slice(run.p.n_strength)))
+def again(run: Run, net: Trained, n: int, only: Sequence[str] = SETS) -> Columns:
+    """The statistics of Table I's sets in the main readings for any network, on the first n images drawn."""
+    few = replace(net, test=net.test.take(slice(n)))
     found = attacked(run, few)
     labels = few.test.labels[found["fgsm"].correct.cpu()].to(run.device)
-    sets = {which: some.to(run.device) for which, some in image_sets(few, found).items() if which in SETS}
+    sets = {which: some.to(run.device) for which, some in image_sets(few, found).items() if which in only}
     made: Columns = {}
     for name, family in main_families(run, few).items():
         what = f"cells of {name} on {net.name}, seed {net.seed}"
@@ -316,22 +320,19 @@ def centred(one: Table) -> dict[str, Tensor]:
     }
 
 
-def idea(run: Run, net: Trained) -> dict[str, Any]:
-    """What `figures.idea` draws: the first drawn image, its most effective pixel, and every pixel's effect on
-    its class.
+def intervention(run: Run, net: Trained) -> dict[str, Any]:
+    """What `figures.intervention` draws: the first drawn image, its most effective pixel, and the probability
+    of its class over the pixel's value.
     """
-    one, of = net.test.images[0, 0], int(net.test.labels[0])
+    image, of = net.test.images[0, 0], int(net.test.labels[0])
     sampled = table(run, net)
-    effects = readings.population(sampled.to("cpu"), one[None, None], {"true": torch.tensor([of])})[
-        "R1.probability.true"
-    ][0]
-    pixel = int(effects.abs().argmax())
+    ends = sampled.expectation[1, :, :, of]
+    pixel = int((ends.amax(1) - ends.amin(1)).argmax())
     return {
-        "image": one,
-        "pixel": divmod(pixel, one.shape[1]),
+        "image": image,
+        "pixel": divmod(pixel, image.shape[1]),
         "alphas": sampled.alphas.tolist(),
-        "expectations": sampled.expectation[1, pixel, :, of].cpu(),
-        "effects": effects,
+        "expectations": ends[pixel].cpu(),
     }
 
 
@@ -362,7 +363,7 @@ def detected(
     aucs: dict[str, dict[str, Tensor]] = {}
     for reading in DETECTORS if detection.enough(broken["fgsm"]) else ():
         key = f"{reading}.logit.predicted"
-        named = {which: which for which in ("clean", *claims.SINGLE)} | {"noise": "noise-fgsm"}
+        named = {which: which for which in ("clean", *claims.ATTACKS)} | {"noise": "noise-fgsm"}
         features = {kind: made[f"features detector {which} {key}"][few] for kind, which in named.items()}
         misled = broken | {"noise": torch.ones_like(broken["fgsm"])}
         for weight in WEIGHTS:

@@ -132,21 +132,25 @@ def columns(
     broken: dict[str, Tensor],
     *,
     seed: int,
+    claimed: bool = True,
     kept: tuple[str, ...] = (),
     features: tuple[str, ...] = (),
+    resolved: tuple[str, ...] = (),
 ) -> Columns:
     """Everything that chapter 1 says of one family's maps, a number an image.
 
     images     set -> [n, 1, h, w], the same images clean and attacked
     noise      attack -> the clean ones with harmless noise of its size
     labels     [n]; broken: attack -> [n] whether it succeeded
+    claimed    with the claims and their placebos; without, the statistics of Table I alone
     kept       keys whose clean maps come back whole ("maps whole clean KEY")
     features   keys of which a detector's features come back ("features detector SET KEY", [n, 3])
+    resolved   keys of which S over a threshold comes back ("resolved SHARE SET KEY")
     """
     sets, noisy = (_seen(family, model, some, images["clean"], labels) for some in (images, noise))
     labels = labels.cpu()
     found = claims.cells(sets)
-    shown = [which for which in sets if which in ("clean", *claims.SINGLE)]
+    shown = [which for which in sets if which in ("clean", *claims.ATTACKS)]
     for key, clean in sets["clean"].maps.items():
         found |= {f"map first {which} {key}": sets[which].maps[key][0] for which in shown}
         if key in kept:
@@ -156,16 +160,16 @@ def columns(
             asked |= {f"noise-{name}": one for name, one in noisy.items()}
             for which, one in asked.items():
                 found[f"features detector {which} {key}"] = detector.features(one.maps[key])
-    if noise:
-        claimed = claims.columns(sets, seed=seed)
-        found |= claimed | claims.placebos(claimed, sets, noisy, seed=seed)
-        found |= claims.undone(model, sets, labels, broken, seed=seed)
+        if key in resolved:
+            found |= claims.resolved(sets, key)
+    if claimed:
+        found |= claims.columns(sets, noisy) | claims.undone(model, sets, labels, broken, seed=seed)
     return {name: values.cpu() for name, values in found.items()}
 
 
 def shares(family: Family, model: nn.Module, images: Tensor, labels: Tensor) -> Columns:
-    """The share of the object's pixels with a positive effect, of clean images: what T5 asks."""
-    return claims.objects(_of(family, model, images, labels), images.cpu())
+    """What T5 asks of clean images, in a network with drawn weights: the placebo of T5."""
+    return claims.objects("drawn", _of(family, model, images, labels), images.cpu())
 
 
 def cells(family: Family, model: nn.Module, images: dict[str, Tensor], labels: Tensor) -> Columns:

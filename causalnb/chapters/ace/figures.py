@@ -8,33 +8,28 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from causalnb import plots
-from causalnb.figstyle import BLUE, COLUMN, GREEN, INK, PURPLE, RULE, VERMILLION, style
+from causalnb.figstyle import BLUE, COLUMN, INK, RULE, VERMILLION, style
 from causalnb.statistics import Interval
 
-SETS = {"clean": "clean", "cw": "C&W", "cw-clipped": "C&W, L2 ≤ 0.3", "fgsm": "FGSM", "pgd": "PGD"}
-COLOURS = {"clean": INK, "cw": VERMILLION, "cw-clipped": PURPLE, "fgsm": BLUE, "pgd": GREEN}
 
-
-def idea(
-    image: Tensor, pixel: tuple[int, int], alphas: Sequence[float], expectations: Tensor, effects: Tensor
+def intervention(
+    image: Tensor, pixel: tuple[int, int], alphas: Sequence[float], expectations: Tensor
 ) -> Figure:
-    """One pixel set to each value, the expected score that follows, and the effect of every pixel at its own
-    value.
+    """One pixel set to each value, and the expected score that follows, with its mean, the baseline.
 
-    image [28, 28]; pixel (row, column); expectations [len(alphas)] for that pixel; effects [28, 28]
+    image [28, 28]; pixel (row, column); expectations [len(alphas)] for that pixel
     """
     with style():
-        figure = Figure(figsize=(COLUMN, 6.0))
-        grid = figure.subplot_mosaic([["image", "map"], ["mean", "mean"]], height_ratios=[1.7, 1])
-        plots.draw(grid["image"], plots.Picture("an image, one pixel marked", image))
-        plots.draw(grid["map"], plots.effects("effect of each pixel", effects))
+        figure = Figure(figsize=(COLUMN, 2.6))
+        grid = figure.subplot_mosaic([["image", "mean"]], width_ratios=[1, 1.7])
+        plots.draw(grid["image"], plots.Picture("one pixel marked", image))
         grid["image"].plot(
             *pixel[::-1], marker="s", markersize=10, markerfacecolor="none", color=VERMILLION, mew=2
         )
         mean = grid["mean"]
         mean.plot(alphas, expectations, color=BLUE, clip_on=False)
         mean.axhline(float(np.mean(np.asarray(expectations))), color=INK, ls="--", linewidth=1, marker="")
-        mean.set_title("E[y | do(x = α)] over α; dashed: baseline", pad=16)
+        mean.set_title("E[y | do(x = α)] over α; dashed: baseline")
         mean.set_xlabel("value α that the pixel is set to")
     return figure
 
@@ -89,14 +84,14 @@ def training(curves: Mapping[str, Mapping[str, Sequence[float]]], printed: Mappi
 def attacked(images: Mapping[str, Tensor], maps: Mapping[str, Tensor], *, own_scale: bool) -> Figure:
     """An image and its attacked versions above their effect maps (the paper's Figs 4 and 5).
 
-    images, maps  set name -> [28, 28]
+    images, maps  title -> [28, 28]
     own_scale     each map on its own symmetric scale, or all on one
     """
     limit = None if own_scale else max(float(one.abs().max()) for one in maps.values())
     return plots.tiles(
         [
-            [plots.Picture(SETS.get(name, name), image) for name, image in images.items()],
-            [plots.effects("", maps[name], limit) for name in images],
+            [plots.Picture(title, image) for title, image in images.items()],
+            [plots.effects("", maps[title], limit) for title in images],
         ]
     )
 
@@ -111,31 +106,16 @@ def readings_of(image: Tensor, maps: Mapping[str, Tensor]) -> Figure:
     return plots.tiles([every[i : i + across] for i in range(0, len(every), across)])
 
 
-def against_table(ours: Mapping[str, Mapping[str, float]], printed: Mapping[str, float], name: str) -> Figure:
-    """Every reading's value for each set, with what the paper prints as a bar.
-
-    ours     set -> reading -> value
-    printed  set -> value; empty for data that the paper does not use
-    """
-    with style():
-        figure = Figure(figsize=(COLUMN, 3.2))
-        axes = figure.subplots()
-        for place, (which, values) in enumerate(ours.items()):
-            x = place + np.linspace(-0.3, 0.3, len(values))
-            axes.plot(
-                x,
-                list(values.values()),
-                "o",
-                markersize=4,
-                color=COLOURS[which],
-                markeredgewidth=0,
-                alpha=0.75,
-            )
-            if which in printed:
-                axes.hlines(printed[which], place - 0.4, place + 0.4, color=INK, linewidth=2.5)
-        axes.set_xticks(range(len(ours)), [SETS[which].replace(", ", ",\n") for which in ours])
-        axes.set_title(name)
-    return figure
+def specification(
+    estimates: Mapping[str, Interval],
+    decisions: Mapping[str, Mapping[str, str]],
+    printed: tuple[float, float] | None,
+    name: str,
+    *,
+    log: bool,
+) -> Figure:
+    """Every reading of a number of Table I, sorted, and what each decided; see `plots.specification`."""
+    return plots.specification(estimates, decisions, title=name, printed=printed, log=log)
 
 
 def agreement(sampled: Mapping[str, Tensor], taylor: Mapping[str, Tensor]) -> Figure:
@@ -196,15 +176,20 @@ def samples(rows: Mapping[str, Tensor]) -> Figure:
     return plots.tiles([[plots.Picture(name, plots.in_a_row(images))] for name, images in rows.items()])
 
 
-def placebo(changes: Mapping[str, Mapping[str, Interval]], name: str) -> Figure:
-    """Change against the clean image, for each reading under the attack and under harmless noise of the same
-    size.
-
-    changes  reading -> {"attack": (value, low, high), "placebo": (value, low, high)}
+def over_threshold(curves: Mapping[str, Mapping[str, Mapping[float, Interval]]]) -> Figure:
+    """Mean S over the share of a map's largest effect above which an effect counts as positive, a panel for
+    each score and a line for each set of images.
     """
-    names = {"attack": "under the attack", "placebo": "under noise of its size"}
-    rows = {reading: {names[kind]: one for kind, one in pair.items()} for reading, pair in changes.items()}
-    return plots.intervals({"": rows}, x=name, at={"": (0,)})
+    return plots.curves(curves, x="counted as positive above this share of the largest effect")
+
+
+def placebo(panels: Mapping[str, Mapping[str, Mapping[str, Interval]]]) -> Figure:
+    """Change against the clean image, for each reading under the attack and under harmless noise of the same
+    size; a panel for each number that changes.
+
+    panels   title -> reading -> kind -> (value, low, high)
+    """
+    return plots.intervals(panels, x="change against the clean image", at=dict.fromkeys(panels, (0,)))
 
 
 def corners(rhos: Sequence[float], single: Sequence[float], joint: Sequence[float]) -> Figure:

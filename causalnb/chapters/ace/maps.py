@@ -120,15 +120,6 @@ def flips(before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
     return _share((before < 0) & (after > 0), mask)
 
 
-def flips_by_chance(before: Tensor, after: Tensor, mask: Tensor, *, seed: int) -> Tensor:
-    """`flips` when each map is paired with another image's map: what two unrelated maps give."""
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(after), generator=generator).to(after.device)
-    other = torch.empty_like(order)
-    other[order] = order.roll(1)
-    return flips(before, after[other], mask)
-
-
 def _share(where: Tensor, mask: Tensor) -> Tensor:
     inside = mask.flatten(1).sum(1)
     return (where & mask).flatten(1).sum(1) / inside.clamp_min(1)

@@ -2,12 +2,11 @@
 row asks for.
 """
 
-import copy
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import stdev
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -15,21 +14,18 @@ from torch import Tensor
 from causalnb.attacks import AttackResult
 from causalnb.chapters.ace import claims
 from causalnb.chapters.ace import maps as m
-from causalnb.chapters.ace.controls import kinked, slopes_along
-from causalnb.chapters.ace.errata import ERRATA, pixels_are_correlated
 from causalnb.chapters.ace.networks import Latents, Run, Trained
-from causalnb.chapters.ace.readings import individual, key_parts
+from causalnb.chapters.ace.readings import key_parts
+from causalnb.chapters.ace.specifications import COMPARISONS
 from causalnb.chapters.ace.strength import Point
 from causalnb.chapters.ace.truth import Corner
+from causalnb.ledger import Ledger, TableRule, ranked
 from causalnb.record import MeasurementId
-from causalnb.statistics import Estimate, Estimates, exact, logic, mean, proportion, summaries
-
-SETS = ("clean", "cw", "fgsm", "pgd")  # the rows of Table I
-PRINTED_SETS = ("mnist", "fashion_mnist")
+from causalnb.statistics import Estimate, Estimates, exact, mean, proportion, summaries
 
 
 def accuracies(
-    run: Run, nets: Mapping[str, Trained], others: Mapping[str, Mapping[str, Sequence[Trained]]]
+    run: Run, nets: Mapping[str, Trained], others: Mapping[str, dict[str, list[Trained]]]
 ) -> Estimates:
     """Test accuracy of the attacked network, as printed number and as the control of the rows that its
     attacks decide; of all other trainings.
@@ -39,18 +35,12 @@ def accuracies(
     found: Estimates = {}
     for name, net in nets.items():
         n, own = len(run.load(name)), "momentum" if run.p.momentum else "plain"
-        each = {
-            own: [net, *others[name]["plain"]],
-            **{
-                recipe: trainings
-                for recipe, trainings in others[name].items()
-                if recipe != "plain" and trainings
-            },
-        }
+        each = others[name] | {own: [net, *others[name]["plain"]]}
         ids = {MeasurementId.of("control", what="accuracy", data=name): net}
-        for recipe, trainings in each.items():
-            ids[MeasurementId.of("accuracy", data=name, recipe=recipe)] = trainings[0]
-            for one in trainings[1:]:
+        for recipe, (first, *rest) in ((recipe, some) for recipe, some in each.items() if some):
+            network = {"recipe": "plain", "network": recipe} if recipe == "cited" else {"recipe": recipe}
+            ids[MeasurementId.of("accuracy", data=name, **network)] = first
+            for one in rest:
                 ids[MeasurementId.of("training", data=name, recipe=recipe, seed=one.seed)] = one
         found |= {
             id: proportion(round(one.curve[-1].item() * n), n, level=run.level(id), seeds=(one.seed,))
@@ -87,9 +77,11 @@ def degenerate(net: Trained, found: Mapping[str, float]) -> Estimates:
     return {id: exact(found[reading]) for id, reading in ids.items()}
 
 
-def table_cells(run: Run, data: str, columns: Mapping[str, Tensor]) -> Estimates:
+def table_cells(run: Run, data: str, columns: Mapping[str, Tensor], network: str = "") -> Estimates:
     """Every reading of every cell of Table I for one data set: mean and sd over images of S, and of TV raw
-    and scaled.
+    and scaled; of the maps that are no readings by ids that begin with "compared".
+
+    network   whose maps they are, where it is not the first
     """
     found: Estimates = {}
     own = [(text.split(" "), values) for text, values in columns.items() if text.startswith("table ")]
@@ -97,30 +89,43 @@ def table_cells(run: Run, data: str, columns: Mapping[str, Tensor]) -> Estimates
         cells = {}
         for (_, statistic, which, key), values in own:
             what, _, scale = statistic.partition(".")
-            cells[cell_id(data, which, f"{what}_{word}", key, scale)] = values
+            cells[cell_id(data, which, f"{what}_{word}", key, scale, network)] = values
         found |= _summarised(run, cells, summary)
     return found
 
 
+def resolved(run: Run, data: str, columns: Mapping[str, Tensor]) -> Estimates:
+    """Mean S over the share of a map's largest effect above which an effect counts as positive."""
+    found = {}
+    for text, values in columns.items():
+        kind, share, which, key = text.split(" ")
+        if kind == "resolved":
+            found[resolved_id(data, which, key, share)] = values
+    return _summarised(run, found)
+
+
+def resolved_id(data: str, which: str, key: str, share: str) -> MeasurementId:
+    """The id of S over a threshold: resolved.mnist.pgd.R3m.probability.true.0.01."""
+    return MeasurementId.of("resolved", data=data, set=which, **key_parts(key), share=share)
+
+
 def claimed(run: Run, data: str, columns: Mapping[str, Tensor]) -> Estimates:
-    """What decides the claims of IV-B and the printed order of Table I's means, for one data set; and T9's
-    placebo.
-    """
-    made = claims.named(data, columns, "claim")
+    """What decides the claims of IV-B for one data set, their placebos, and what is beyond these."""
+    made = claims.named(data, columns, "claim", "noise", "chance", "drawn", "beyond")
     counts = {id: values for id, values in made.items() if id.parts["claim"] == "T9"}
-    own = {id: values for id, values in made.items() if id not in counts} | claims.orders(data, columns)
-    undone = claims.named(
-        data, {n: one for n, one in columns.items() if n.startswith("placebo T9 ")}, "placebo"
-    )
-    return _summarised(run, own | undone) | {
+    return _summarised(run, {id: values for id, values in made.items() if id not in counts}) | {
         id: proportion(int(values.sum()), len(values), level=run.level(id), seeds=(run.p.seed,))
         for id, values in counts.items()
     }
 
 
-def cell_id(data: str, which: str, column: str, key: str, scale: str = "") -> MeasurementId:
+def cell_id(
+    data: str, which: str, column: str, key: str, scale: str = "", network: str = ""
+) -> MeasurementId:
     """The id of one reading of a cell of Table I: table.mnist.pgd.TV_mean.R1.logit.true.scaled."""
-    return MeasurementId.of("table", data=data, set=which, column=column, **key_parts(key), scale=scale)
+    parts = key_parts(key)
+    kind = "compared" if parts["reading"] in COMPARISONS else "table"
+    return MeasurementId.of(kind, data=data, set=which, column=column, **parts, scale=scale, network=network)
 
 
 def between_id(data: str, which: str, statistic: str, key: str, scale: str = "") -> MeasurementId:
@@ -136,20 +141,21 @@ def direction(one: Estimate) -> str:
 
 
 def directions(found: Mapping[MeasurementId, Estimate]) -> Estimates:
-    """How often S (T6) and TV (T8) rise, fall, or stay open under the three attacks, by the class of the map,
-    over sets, readings and scores.
+    """How often S (T6) and TV (T8) rise, fall, or stay open under the attacks, by the class of the map, over
+    sets, readings and scores.
 
-    found   claim.* against the clean image, placebo.* against noise; what else is there is passed over
+    found   claim.* against the clean image, beyond.* against noise; what else is there is passed over
     """
     counts: dict[tuple[tuple[str, str], ...], Counter[str]] = {}
     sets: set[str] = set()
     for id, one in found.items():
         part = id.parts
-        if part.get("claim") in ("T6", "T8") and part["attack"] != "cw-clipped":
+        if part.get("claim") in ("T6", "T8"):
             sets.update(id.data)
             parts = {
                 "kind": id.kind,
                 "claim": part["claim"],
+                "attacks": "l2" if part["attack"] == "cw" else "linf",
                 "of": part["of"],
                 "scale": part.get("scale", ""),
             }
@@ -157,18 +163,12 @@ def directions(found: Mapping[MeasurementId, Estimate]) -> Estimates:
     named = {
         MeasurementId.of("directions", on=sorted(sets), **dict(key), word=word): (number, word)
         for key, number in counts.items()
-        for word in ("rises", "open", "falls")
+        for word in ("rises", "open", "falls", "all")
     }
-    return {id: exact(number[word], n=number.total()) for id, (number, word) in named.items()}
-
-
-def placebos(run: Run, data: str, columns: Mapping[str, Tensor], drawn: Mapping[str, Tensor]) -> Estimates:
-    """Each claim under an attack less the same under harmless noise of its size; for T5, less the same in an
-    untrained network, of which `drawn` are the columns.
-    """
-    own = {text: values for text, values in columns.items() if not text.startswith("placebo T9 ")}
-    own |= claims.untrained(columns, drawn)
-    return _summarised(run, claims.named(data, own, "placebo", "noise"))
+    return {
+        id: exact(number.total() if word == "all" else number[word], n=number.total())
+        for id, (number, word) in named.items()
+    }
 
 
 def between(data: str, each: Mapping[int, Mapping[str, Tensor]]) -> Estimates:
@@ -256,13 +256,13 @@ def alike(run: Run, name: str, columns: Mapping[str, Tensor], readings: Sequence
 
 
 def corners(run: Run, found: Sequence[Corner]) -> Estimates:
-    """What each network does with the corner of `shapes`; the claim's row takes rho 0.9, its control rho
-    0.
+    """What each network does with the corner of `shapes`; the controls take rho 0.9, where the corner is
+    learned, and rho 0.
     """
     made: Estimates = {}
     for one in found:
         for what, values in (("pixel", one.pixel), ("single", one.single), ("joint", one.joint)):
-            id = {("pixel", 0.9): "claim.T15.shapes", ("pixel", 0.0): "control.T15"}.get(
+            id = {("pixel", 0.9): "control.T15.learned", ("pixel", 0.0): "control.T15.none"}.get(
                 (what, one.rho), f"shapes.{what}.{one.rho}"
             )
             made[id] = mean(values.numpy(), level=run.level(id), seed=run.p.seed, seeds=(run.p.seed,))
@@ -271,23 +271,6 @@ def corners(run: Run, found: Sequence[Corner]) -> Estimates:
             f"shapes.without.{one.rho}": proportion(*one.without),
         }
     return made
-
-
-def kinks(nets: Iterable[Trained], *, pixels: Sequence[int] = (200, 406, 600)) -> Estimates:
-    """T14: whether no logit of the networks has a kink along the value of some pixels of the first image."""
-    lines = torch.cat(
-        [
-            kinked(
-                slopes_along(
-                    copy.deepcopy(net.model).cpu().double(),
-                    net.test.images[:1].double(),
-                    pixels=torch.tensor(pixels),
-                )
-            )
-            for net in nets
-        ]
-    )
-    return {"claim.T14": logic(not lines.any(), n=lines.numel())}
 
 
 def agreement(sampled: Mapping[str, Tensor], formula: Mapping[str, Tensor]) -> Estimates:
@@ -301,50 +284,20 @@ def agreement(sampled: Mapping[str, Tensor], formula: Mapping[str, Tensor]) -> E
     }
 
 
-def precision(run: Run, net: Trained, images: Tensor, labels: Tensor) -> Estimates:
-    """Mean S of clean images in the reading R3m, logit of the true class, with the forwards in float32 and in
-    float64.
+def whole(book: Ledger, found: Mapping[str, Estimate]) -> Estimates:
+    """Of Table I under one reading: how many readings there are, the most cells inside under one of them, and
+    in how many all directions are right.
     """
-    few = slice(min(run.p.n_individual, len(images)))
-    of, found = {"true": labels[few].to(run.device)}, {}
-    for dtype in (torch.float32, torch.float64):
-        maps = individual(
-            net.model,
-            images[few].to(run.device),
-            of,
-            alphas=torch.zeros(1),
-            fill=net.train.images.mean(0),
-            dtype=dtype,
-        )
-        parts = key_parts("R3m.logit.true") | {"dtype": str(dtype).removeprefix("torch.")}
-        found[MeasurementId.of("precision", data=net.name, statistic="S_mean", **parts)] = mean(
-            m.sparsity(maps["R3m.logit.true"]).cpu().numpy(), seed=run.p.seed, seeds=(run.p.seed,)
-        )
-    return found
-
-
-def errata(net: Trained, printed: Mapping[str, float]) -> Estimates:
-    """Whether each printed statement holds: the one that needs data is put to this run's first set, the one
-    on Table I to its cells.
-
-    printed   the numbers that the paper prints, by row id
-    """
-    on_data = pixels_are_correlated(net.train.images)
-    found = {MeasurementId.of(on_data.id, on=net.name): logic(on_data.holds, n=on_data.n)}
-    for one in (test() for test in ERRATA.values()):
-        found[MeasurementId.of(one.id)] = logic(one.holds, n=one.n)
-    return found | {MeasurementId.of("erratum.E27"): logic(_greatest("cw", printed))}
-
-
-def _greatest(attack: str, printed: Mapping[str, float]) -> bool:
-    """Whether an attack has the greatest printed mean of S and of TV on both data sets."""
-    rows = [(data, column) for data in PRINTED_SETS for column in ("S_mean", "TV_mean")]
-    others = [which for which in SETS if which != attack]
-    return all(
-        printed[f"table.{data}.{which}.{column}"] <= printed[f"table.{data}.{attack}.{column}"]
-        for data, column in rows
-        for which in others
-    )
+    [row] = [row for row in book.rows if row.id == "whole.table-1"]
+    cells = book.cells_of(cast(TableRule, row.rule))
+    readings = ranked(cells, cast(TableRule, row.rule).spelled(cell.id for cell in cells), found)
+    counts = {
+        "readings": len(readings),
+        "cells": len(cells),
+        "inside": max(one.inside for one in readings),
+        "directed": sum(one.directions[0] == one.directions[1] > 0 for one in readings),
+    }
+    return {MeasurementId.of("whole", what=what): exact(count) for what, count in counts.items()}
 
 
 def _summarised(run: Run, columns: Mapping[Any, Tensor], statistic: Any = "mean") -> Estimates:

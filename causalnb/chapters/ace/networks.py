@@ -15,8 +15,10 @@ from causalnb.chapters.ace import vae
 from causalnb.chapters.ace.parameters import Parameters
 from causalnb.data import Images
 from causalnb.models import lenet
+from causalnb.models.lenet5 import Variant
 
 PLAIN = "relu-max"  # the variant whose weights the book carries
+CITED: Variant = "tanh-average"  # LeCun et al. 1998
 BETAS = (1.0, 4.0)  # beside the one in the parameters
 
 
@@ -52,9 +54,16 @@ def trained(run: Run, name: str, *, seed: int | None = None, momentum: float | N
     return one
 
 
-def trainings(run: Run, name: str, *, seeds: Sequence[int], momentum: float | None = None) -> list[Trained]:
-    """The same with each of the seeds."""
-    p = run.p
+def trainings(
+    run: Run,
+    name: str,
+    *,
+    seeds: Sequence[int],
+    momentum: float | None = None,
+    variant: Variant | None = None,
+) -> list[Trained]:
+    """The same with each of the seeds; variant: other than the parameters say."""
+    p, variant = run.p, variant or run.p.variant
     recipe = training.Recipe(
         optimiser=p.optimiser,
         rate=p.rate,
@@ -65,8 +74,8 @@ def trainings(run: Run, name: str, *, seeds: Sequence[int], momentum: float | No
     train, test = run.load(name, "train"), run.load(name, "test")
     outcomes = training.train_or_load(
         run.store,
-        f"LeNet on {name}" if p.variant == PLAIN else f"LeNet ({p.variant}) on {name}",
-        lambda seed: lenet(variant=p.variant, classes=len(train.classes), seed=seed),
+        f"LeNet on {name}" if variant == PLAIN else f"LeNet ({variant}) on {name}",
+        lambda seed: lenet(variant=variant, classes=len(train.classes), seed=seed),
         [(training.cross_entropy, recipe)],
         train,
         seeds=seeds,
@@ -88,11 +97,9 @@ def workers(train: Images) -> int | None:
 
 
 def others(run: Run, name: str) -> dict[str, list[Trained]]:
-    """The trainings beside the first: the printed recipe again with the next seeds, and the recipe with
-    momentum with each seed.
-
-    Returns {"plain": those of the printed recipe without the first, "momentum": all with momentum}; the
-    latter empty where the parameters ask for none.
+    """The trainings beside the first, by recipe: the printed one again with the next seeds ("plain"), with
+    momentum with each seed ("momentum"; none where the parameters ask for none), and the LeNet that the paper
+    cites, with tanh and averaging, by the printed recipe ("cited"; none where it is the first).
     """
     p = run.p
     seeds = range(p.seed, p.seed + p.n_trainings)
@@ -100,6 +107,7 @@ def others(run: Run, name: str) -> dict[str, list[Trained]]:
     return {
         "plain": trainings(run, name, seeds=seeds[1:]),
         "momentum": trainings(run, name, seeds=with_momentum, momentum=p.other_momentum),
+        "cited": trainings(run, name, seeds=[p.seed] * (p.variant != CITED), variant=CITED),
     }
 
 

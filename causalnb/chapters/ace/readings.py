@@ -7,8 +7,6 @@ function here returns all of them at once, as maps by the key "reading.score.cla
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,39 +25,6 @@ from causalnb.chapters.ace.interventions import (
 )
 
 Maps = dict[str, Tensor]
-Needs = Literal["table", "class tables", "own table", "taylor", "forwards", "gradient", "decoder"]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A reading: its formula, with T[p, a] = E[f | do(x_p = a)], and what it is computed from."""
-
-    formula: str
-    needs: Needs
-
-
-READINGS = {
-    "R1": Reading("T[p, x_p] - mean over a of T[p, a], rows = training images", "table"),
-    "R1c": Reading("R1, rows = training images of the map's class", "class tables"),
-    "R1d": Reading("T[p, 1] - T[p, 0]: of the image only its class remains", "table"),
-    "R1e": Reading("T[p, x_p] - E[f], rows = training images", "table"),
-    "R2": Reading("R1 with T by the second-order Taylor formula at the training mean", "taylor"),
-    "R3": Reading("f(x) - mean over a of f(x; x_p <- a)", "forwards"),
-    "R3b": Reading("f(x) - f(x; x_p <- 0)", "forwards"),
-    "R3c": Reading("f(x; x_p <- 1) - f(x; x_p <- 0)", "forwards"),
-    "R3m": Reading("f(x) - f(x; x_p <- the training mean of p)", "forwards"),
-    "R4": Reading("R1, rows = the set that the image belongs to, clean or attacked", "own table"),
-    "R5": Reading("R1, rows = samples of a beta-VAE", "table"),
-    "R5c": Reading("R1, rows = samples of a beta-VAE with the map's class as their label", "class tables"),
-    "R6": Reading("E[g_p(z, class)] - E[g_p(z, any other class)], g = decoder of a beta-VAE", "decoder"),
-    "R7": Reading("df/dx_p", "gradient"),
-    "R7x": Reading("x_p df/dx_p", "gradient"),
-    "R7c": Reading("(x_p - 1/2) df/dx_p", "gradient"),
-    "R8": Reading("x_p times the mean of df/dx_p from black to x: integrated gradients", "gradient"),
-    "R12x2": Reading("R3m with blocks of 2 x 2 pixels in place of a pixel", "forwards"),
-    "R12x4": Reading("R3m with blocks of 4 x 4 pixels in place of a pixel", "forwards"),
-}
-BLOCKS = (2, 4)
 
 
 def at_own_values(

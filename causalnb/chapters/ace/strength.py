@@ -16,8 +16,8 @@ from causalnb.chapters.ace.experiments import attack, attack_settings, main_maps
 from causalnb.chapters.ace.networks import Run, Trained
 from causalnb.chapters.ace.readings import Maps
 
-LINF = (0.1, 0.2, 0.3, 0.4)  # budgets of FGSM, PGD and sign noise, pixel units
-L2 = (1.0, 2.0, 3.0)  # of C&W and Gaussian noise: C&W's own images, those beyond the budget left clean
+LINF = (1 / 3, 2 / 3, 1, 4 / 3)  # budgets of FGSM, PGD and sign noise, as shares of eps
+L2 = (10 / 3, 20 / 3, 10)  # of C&W and Gaussian noise: C&W's own images, those beyond the budget left clean
 READINGS = tuple(f"{reading}.logit.{of}" for reading in ("R1", "R3", "R3m") for of in ("true", "predicted"))
 STATISTICS: dict[str, Callable[[Tensor], Tensor]] = {
     "S": m.sparsity,
@@ -58,6 +58,16 @@ class Point:
                 yield f"{name}.{key}", statistic(self.maps[key].cpu())
 
 
+def budgets(eps: float, norm: str) -> list[float]:
+    """The budgets of a norm at the run's eps; none beyond 1 in L-inf.
+
+    >>> budgets(0.3, "linf"), budgets(0.3, "l2")
+    ([0.1, 0.2, 0.3, 0.4], [1.0, 2.0, 3.0])
+    """
+    found = [float(f"{share * eps:.6g}") for share in (LINF if norm == "linf" else L2)]
+    return [one for one in found if norm != "linf" or one <= 1]
+
+
 def curves(run: Run, net: Trained, found: Mapping[str, AttackResult]) -> list[Point]:
     """The clean images, FGSM, PGD and sign noise over L-inf budgets, C&W and Gaussian noise over L2 budgets.
 
@@ -66,7 +76,7 @@ def curves(run: Run, net: Trained, found: Mapping[str, AttackResult]) -> list[Po
     right = found["fgsm"].correct.cpu()
     clean = net.test.take(right).take(slice(run.p.n_strength))
     made = [("clean", "", 0.0, clean.images)]
-    for eps in LINF:
+    for eps in budgets(run.p.eps, "linf"):
         made += [
             (
                 name,
@@ -84,7 +94,7 @@ def curves(run: Run, net: Trained, found: Mapping[str, AttackResult]) -> list[Po
                 noise(clean.images, kind="sign", norm="linf", eps=eps, seed=run.p.seed),
             )
         )
-    for eps in L2:
+    for eps in budgets(run.p.eps, "l2"):
         made += [
             ("cw", "l2", eps, found["cw"].within(eps).images.cpu()[right][: len(clean)]),
             (

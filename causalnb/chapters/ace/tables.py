@@ -5,24 +5,30 @@ No number is made here.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
+from statistics import median
 from typing import Any
 
 from torch import Tensor
 
 from causalnb.chapters.ace import maps as m
-from causalnb.chapters.ace.claims import SHOWN, claim_id
+from causalnb.chapters.ace.claims import claim_id, of_true_class
 from causalnb.chapters.ace.experiments import DETECTORS, WEIGHTS
-from causalnb.chapters.ace.measurements import between_id, cell_id, direction
+from causalnb.chapters.ace.measurements import between_id, cell_id, direction, resolved_id
 from causalnb.chapters.ace.networks import Latents, Trained
 from causalnb.chapters.ace.readings import key_parts
-from causalnb.chapters.ace.strength import Point
+from causalnb.chapters.ace.specifications import COMPARISONS, READINGS
+from causalnb.chapters.ace.strength import Point, budgets
 from causalnb.fragments import Lines, Tile
+from causalnb.ledger import Ledger, read_printed
 from causalnb.statistics import Estimate, Interval
 
 Found = Mapping[Any, Estimate]  # by MeasurementId
 Budget = tuple[float, float, float, float]  # budget, value, low, high
 NAMES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 ATTACKS = {"fgsm": "FGSM", "pgd": "PGD", "cw": "C&W"}
+TITLES = {"clean": "clean", "cw": "C&W", "fgsm": "FGSM", "pgd": "PGD"}  # Table I's rows
+MAIN = ("R1", "R3", "R3m")  # readings that figures draw
+NETWORKS = {"": "as printed", "momentum": "momentum", "cited": "tanh, average"}
 CLASSES = {"true": "true class", "predicted": "predicted class"}
 
 
@@ -60,33 +66,80 @@ def curves(
     }
 
 
-def by_set(found: Found, data: str, what: str) -> dict[str, dict[str, float]]:
-    """Every reading's value of one column of Table I, TV over each map's largest effect: set -> reading ->
-    value.
+def specifications(found: Found, cell: str) -> tuple[dict[str, Interval], dict[str, dict[str, str]]]:
+    """Every reading of a cell of Table I ("table.mnist.pgd.TV_mean") with its interval, and what each
+    decided: decision -> reading -> option.
     """
-    cells = {id: one for id, one in found.items() if id.kind == "table" and id.parts["data"] == data}
-    own = {
-        id: one for id, one in cells.items() if id.parts["column"] == what and id.parts.get("scale") != "raw"
-    }
-    return {
-        which: {id: one.value for id, one in own.items() if id.parts["set"] == which}
-        for which in ("clean", "fgsm", "pgd", "cw", "cw-clipped")
-    }
+    own = {id: one for id, one in found.items() if id.startswith(f"{cell}.")}
+    decisions: dict[str, dict[str, str]] = {}
+    for id in own:
+        part = id.parts
+        reading = READINGS[part["reading"]]
+        chosen = {
+            "class": part["of"],
+            "score": part["score"],
+            "scale": part.get("scale", ""),
+            "baseline": reading.baseline,
+            "rows": reading.rows,
+            "network": NETWORKS[part.get("network", "")],
+        }
+        for decision, option in chosen.items():
+            if option:
+                decisions.setdefault(decision, {})[id] = option
+    return {id: one.interval for id, one in own.items()}, decisions
+
+
+def band(ledger: Ledger, cell: str) -> tuple[float, float] | None:
+    """What a cell of Table I prints, and the median tolerance of its readings; nothing for other data."""
+    for row in ledger.rows:
+        if row.id == cell and (tolerances := [tol for id in row.spreads if (tol := row.tolerance(id))]):
+            return read_printed(row.printed)[0], median(tolerances)
+    return None
+
+
+def allowed() -> Lines:
+    """Every reading: its formula, the words that allow it, and their place."""
+    return [(name, one.formula, f"“{one.words}”", one.place) for name, one in READINGS.items()]
 
 
 def against_noise(found: Found, data: str, claim: str, scale: str) -> dict[str, dict[str, Interval]]:
     """What an attack changes against the clean image, beside what noise of its size does, in the readings
     that figures draw.
     """
-    sources = {"attack": "claim", "placebo": "noise"}
+    sources = {"under the attack": "claim", "under noise of its size": "noise"}
     return {
-        f"{key_parts(key)['reading']} {named}": {
-            name: found[claim_id(source, f"{claim}.{scale}", data, attack, key)].interval
+        f"{reading} {named}": {
+            name: found[claim_id(source, f"{claim}.{scale}", data, attack, f"{reading}.logit.true")].interval
             for name, source in sources.items()
         }
-        for key in SHOWN
+        for reading in MAIN
         for attack, named in ATTACKS.items()
     }
+
+
+def over_threshold(
+    found: Found, data: str, key: str, shares: Sequence[float]
+) -> dict[str, dict[float, Interval]]:
+    """Mean S of each of Table I's sets over the share of the largest effect that a positive one exceeds."""
+    return {
+        named: {share: found[resolved_id(data, which, key, f"{share:g}")].interval for share in shares}
+        for which, named in {"clean": "clean", **ATTACKS}.items()
+    }
+
+
+def compared(data: str, found: Found) -> Lines:
+    """S and TV of the maps that are no readings, clean and attacked, logit of the true class."""
+    return [
+        (
+            reading,
+            *(
+                f"{found[cell_id(data, which, column, f'{reading}.logit.true', scale)].value:{form}}"
+                for column, scale, form in (("S_mean", "", ".3f"), ("TV_mean", "scaled", ".1f"))
+                for which in ("clean", *ATTACKS)
+            ),
+        )
+        for reading in COMPARISONS
+    ]
 
 
 def over_budget(
@@ -198,14 +251,20 @@ def between(data: str, found: Found, printed: Mapping[str, float]) -> Lines:
     lines: Lines = []
     for key in (f"{reading}.logit.{of}" for reading in ("R1", "R3m") for of in CLASSES):
         reading, of = key_parts(key)["reading"], key_parts(key)["of"]
+        keys = [_on(which, key) for which in ("clean", *ATTACKS)]
         pairs = [
-            (found[cell_id(data, which, "S_std", key)], found[between_id(data, which, "S", key)])
-            for which in ("clean", *ATTACKS)
+            (found[cell_id(data, which, "S_std", its)], found[between_id(data, which, "S", its)])
+            for which, its in zip(("clean", *ATTACKS), keys, strict=True)
         ]
         cells = [f"{images.value:.3f} / {trainings.value:.3f}" for images, trainings in pairs]
         lines.append((f"{reading}, {CLASSES[of]}", *cells))
     given = [f"{printed[f'table.{data}.{which}.S_std']:.3f}" for which in ("clean", *ATTACKS) if printed]
     return [("printed, over images", *given), *lines] if given else lines
+
+
+def _on(which: str, key: str) -> str:
+    """The key under which a set's map is kept: a clean image's class is the true one."""
+    return key if which != "clean" or of_true_class(key) else key.replace(".predicted", ".true")
 
 
 def latents(found: Sequence[Latents], measured: Found) -> Lines:
@@ -250,25 +309,28 @@ def interval(found: Found, id: str, form: Callable[[float], str] = "{:.2f}".form
     )
 
 
-def still(
-    points: Sequence[Point], key: str = "R3m.logit.true"
+def pictured(
+    points: Sequence[Point], classes: Sequence[str], eps: float, key: str = "R3m.logit.true"
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The first image and its map, clean and under each attack at its largest budget that is shown: what
-    stands where the page cannot be changed.
+    """The first image and its map, clean and under each attack at the largest budget shown, by a title that
+    says what the network takes it for.
     """
+    ends = {"clean": 0.0, "fgsm": eps, "pgd": eps, "cw": budgets(eps, "l2")[-1]}
     at = {
-        one.kind: one for eps in (0.0, 0.3, 3.0) for one in points if one.eps == eps and one.kind != "noise"
+        f"{TITLES[one.kind]}: {classes[int(one.predicted[0])]}": one
+        for one in points
+        if one.eps == ends.get(one.kind)
     }
-    return {which: one.images[0, 0] for which, one in at.items()}, {
-        which: one.maps[key][0] for which, one in at.items()
+    return {title: one.images[0, 0] for title, one in at.items()}, {
+        title: one.maps[key][0] for title, one in at.items()
     }
 
 
 def tiles(
-    points: Sequence[Point], classes: Sequence[str], *, images: int = 2
+    points: Sequence[Point], classes: Sequence[str], eps: float, *, images: int = 2
 ) -> tuple[dict[str, list[str]], dict[tuple[str, ...], Tile]]:
-    """What `Run.explore` shows of the first images: each attack at two budgets, in three readings, for the
-    true and the predicted class.
+    """What `Run.explore` shows of the first images: each attack at the budget, at a third of it and at none,
+    in three readings, for the true and the predicted class.
 
     points    from `strength.curves`
     classes   their names
@@ -279,23 +341,20 @@ def tiles(
         f"{number + 1}: {classes[int(clean.labels[number])]}"
         for number in range(min(images, len(clean.labels)))
     ]
-    budgets = {
-        "0, the clean image": None,
-        "0.1 (C&W: L2 norm 1)": (0.1, 1.0),
-        "0.3 (C&W: L2 norm 3)": (0.3, 3.0),
-    }
+    linf, l2 = budgets(eps, "linf"), budgets(eps, "l2")
+    steps = {f"{a:g} (C&W: L2 norm {b:g})": (a, b) for a, b in ((eps, l2[-1]), (linf[0], l2[0]))}
     choices = {
         "image": shown,
         "attack": list(ATTACKS.values()),
-        "budget": list(budgets),
-        "reading": ["R1", "R3", "R3m"],
+        "budget": [*steps, "0, the clean image"],
+        "reading": list(MAIN[::-1]),
         "class": list(CLASSES.values()),
     }
     found: dict[tuple[str, ...], Tile] = {}
-    for (number, image), (attack, named), (budget, eps), reading, (of, words) in product(
-        enumerate(shown), ATTACKS.items(), budgets.items(), choices["reading"], CLASSES.items()
+    for (number, image), (attack, named), budget, reading, (of, words) in product(
+        enumerate(shown), ATTACKS.items(), choices["budget"], choices["reading"], CLASSES.items()
     ):
-        point = at[attack, eps[attack == "cw"]] if eps else clean
+        point = at[attack, steps[budget][attack == "cw"]] if budget in steps else clean
         effects = point.maps[f"{reading}.logit.{of}"][number]
         said = (
             f"Predicted: {classes[int(point.predicted[number])]}. S {m.sparsity(effects[None]).item():.3f}, "
