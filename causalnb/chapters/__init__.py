@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -11,6 +12,22 @@ if TYPE_CHECKING:
     from causalnb.store import Store
 
 P = TypeVar("P")
+
+
+@dataclass(frozen=True)
+class Check:
+    """A step of a derivation as a number that must not exceed its bound; n: what was counted."""
+
+    id: str
+    what: str
+    value: float
+    bound: float
+    n: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether the step does."""
+        return self.value <= self.bound
 
 
 class Run(Protocol[P]):

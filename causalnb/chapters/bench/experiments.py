@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from causalnb import attacks, data
+from causalnb import UserError, attacks, data
 from causalnb.attacks import AttackResult, ball, evaluate
 from causalnb.attacks.adversarial import ascend
 from causalnb.attacks.ball import pgd_schedule
@@ -55,13 +55,13 @@ def in_linf(run: Run, net: Net, twin: Net) -> Attacked:
     walk = pgd_schedule(eps, run.p.steps)
     suite = steps_of(run.p.suite, norm="linf", eps=eps, classes=len(some.classes))
     found = {
-        "noise": _attack(run, net, some, "noise", "linf", eps, kind="sign"),
-        "transfer": _attack(run, net, some, "transfer", "linf", eps, source=twin.model, **walk),
+        "noise": kept_attack(run, net, some, "noise", "linf", eps, kind="sign"),
+        "transfer": kept_attack(run, net, some, "transfer", "linf", eps, source=twin.model, **walk),
     }
     found |= _each(run, net, some, "linf", eps, suite)
-    found["deepfool"] = _attack(run, net, some, "deepfool", "linf", eps, steps=50)
+    found["deepfool"] = kept_attack(run, net, some, "deepfool", "linf", eps, steps=50)
     few = drawn(run, run.p.n_decisions)
-    found["hsj"] = _attack(run, net, few, "hsj", "linf", eps, steps=20 if run.p.suite == "full" else 5)
+    found["hsj"] = kept_attack(run, net, few, "hsj", "linf", eps, steps=20 if run.p.suite == "full" else 5)
     return Attacked("linf", eps, found)
 
 
@@ -79,7 +79,7 @@ def in_l2(run: Run, net: Net) -> Attacked:
         Step("ddn", {"steps": 200 if full else 50}),
     )
     found = _each(run, net, some, "l2", eps, suite)
-    found["cw"] = _attack(run, net, some, "cw", "l2", eps, **searches)
+    found["cw"] = kept_attack(run, net, some, "cw", "l2", eps, **searches)
     return Attacked("l2", eps, found)
 
 
@@ -107,19 +107,29 @@ def budgets(run: Run, net: Net) -> dict[float, tuple[int, int]]:
     found = {}
     for factor in BUDGETS:
         eps = min(factor * net.eps, 1.0)
-        result = _attack(run, net, some, "pgd", "linf", eps, **pgd_schedule(eps, run.p.steps))
+        result = kept_attack(run, net, some, "pgd", "linf", eps, **pgd_schedule(eps, run.p.steps))
         robust &= (result.correct & ~result.found).cpu()
         found[eps] = int(robust.sum()), len(some)
     return found
+
+
+def first_broken(run: Run, net: Net) -> tuple[AttackResult, int]:
+    """PGD on the panel's images, and the first of them that it breaks."""
+    some, walk = drawn(run, run.p.n_panel), pgd_schedule(net.eps, run.p.steps)
+    result = kept_attack(run, net, some, "pgd", "linf", net.eps, **walk)
+    if not result.found.any():
+        raise UserError(
+            f"eps = {net.eps} is too small for this chapter's pictures: PGD breaks none of its {len(some)} "
+            "images there, so give a larger eps, or a larger n_panel."
+        )
+    return result, int(result.found.nonzero()[0])
 
 
 def line(run: Run, net: Net, models: Mapping[str, nn.Module], *, places: int = 41) -> dict[str, Any]:
     """What `figures.line` draws: the way from the first drawn image that PGD breaks to its attacked
     version.
     """
-    some = drawn(run, run.p.n_panel)
-    result = _attack(run, net, some, "pgd", "linf", net.eps, **pgd_schedule(net.eps, run.p.steps))
-    row = int(result.found.nonzero()[0])
+    result, row = first_broken(run, net)
     shares = torch.linspace(0, 1, places, device=run.device)
     way = torch.lerp(result.clean[row], result.images[row], shares[:, None, None, None])
     label = result.criterion.labels[row].expand(places)
@@ -183,7 +193,7 @@ def drawing(
     return {name: rescore(model, some, labels, draws=DRAWS, seed=run.p.seed) for name, some in shown.items()}
 
 
-def _attack(
+def kept_attack(
     run: Run, net: Net, some: Images, name: str, norm: str, eps: float | None, **settings: Any
 ) -> AttackResult:
     """One attack on the images that are right, kept in the store."""
@@ -196,7 +206,7 @@ def _each(
     run: Run, net: Net, some: Images, norm: str, eps: float, suite: tuple[Step, ...]
 ) -> dict[str, AttackResult]:
     """Each attack of a suite by its name."""
-    return {step.name: _attack(run, net, some, step.name, norm, eps, **step.settings) for step in suite}
+    return {step.name: kept_attack(run, net, some, step.name, norm, eps, **step.settings) for step in suite}
 
 
 # Called directly ------------------------------------------------------------------------------------------
@@ -214,13 +224,13 @@ def directly(run: Run, net: Net) -> dict[str, tuple[int, int]]:
     calls = {**_pyautoattack(run, net), **_foolbox(run, net)}
     found = {}
     for name, (norm, eps, settings, call) in calls.items():
-        ours = _attack(run, net, some, name, norm, eps, **settings)
+        ours = kept_attack(run, net, some, name, norm, eps, **settings)
         rows = ours.correct.nonzero().flatten()
         theirs = torch.cat([call(images[part], labels[part]) for part in torch.split(rows, 128)])
         with torch.no_grad():
             differ = (net.model(theirs).argmax(dim=1) != labels[rows]) != ours.found[rows]
         if name in ("pgd", "ddn"):
-            differ &= ~_attack(run, net, some, "apgd-t", norm, eps, **calls["apgd-t"][2]).found[rows]
+            differ &= ~kept_attack(run, net, some, "apgd-t", norm, eps, **calls["apgd-t"][2]).found[rows]
         found[name] = int(differ.sum()), len(rows)
     return found
 

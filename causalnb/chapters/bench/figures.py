@@ -6,10 +6,24 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from causalnb import plots
+from causalnb.chapters.bench.examples import Example
 from causalnb.figstyle import BLUE, INK, VERMILLION
 from causalnb.statistics import Interval
 
 SHARES = (-0.02, 1.02)
+SIDES = ("darker", "brighter")  # what the colours of a change mean
+
+
+def digits(examples: Sequence[Example]) -> Figure:
+    """One digit as each search left it, under what was done and the class that the network reads."""
+    return plots.tiles([[plots.Picture(f"{one.what}: {one.read}", one.image) for one in examples]])
+
+
+def changes(examples: Sequence[Example]) -> Figure:
+    """The first of the examples, and what each of the others changed in it, on its own scale."""
+    clean, *others = examples
+    pictures = [plots.effects(f"{one.what}: {one.read}", one.image - clean.image) for one in others]
+    return plots.tiles([[plots.Picture(f"{clean.what}: {clean.read}", clean.image), *pictures]], ends=SIDES)
 
 
 def line(shares: Sequence[float], margins: Sequence[float], slopes: Mapping[str, Sequence[float]]) -> Figure:

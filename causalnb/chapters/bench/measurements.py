@@ -28,8 +28,8 @@ def accuracies(run: Run, nets: Mapping[str, Net]) -> Estimates:
 
 
 def panels(found: Mapping[str, Panel]) -> Estimates:
-    """Whether each row of each panel holds, where it applies; and whether the panel as a whole lets the model
-    pass.
+    """Whether each row of each panel holds, where it applies; how many fail; and whether the panel as a whole
+    lets the model pass.
     """
     rows = {
         f"panel.{name}.{row.name}": logic(row.word == "pass")
@@ -38,7 +38,13 @@ def panels(found: Mapping[str, Panel]) -> Estimates:
         if row.word != "not applicable"
     }
     whole = {f"panel.{name}": logic(not panel.failed) for name, panel in found.items()}
-    return rows | whole | {"masked.noticed": logic(bool(found["masked"].failed))}
+    failed = {
+        f"failed.{name}": exact(
+            float(len(panel.failed)), n=sum(row.word != "not applicable" for row in panel)
+        )
+        for name, panel in found.items()
+    }
+    return rows | whole | failed | {"masked.noticed": logic(bool(found["masked"].failed))}
 
 
 def robustness(run: Run, name: str, attacked: Attacked) -> Estimates:

@@ -1,14 +1,29 @@
 import numpy as np
 import pytest
+import torch
 from looking import fits
 
 from causalnb.chapters.bench import figures
+from causalnb.chapters.bench.examples import Example
 
 ATTACKS = ("FGSM", "PGD", "APGD-CE", "APGD-T", "FAB-T", "Square", "DDN", "HopSkipJump", "transfer")
 TITLES = ("plainly trained", "adversarially trained")
 SHARES = np.linspace(0, 1, 41)
 
+EXAMPLES = [
+    Example(what, torch.full((28, 28), level), read)
+    for what, level, read in (
+        ("clean", 0.5, "7"),
+        ("noise", 0.6, "7"),
+        ("attack", 0.25, "3"),
+        ("blinded", 0.5, "7"),
+        ("knowing", 0.4, "3"),
+    )
+]
+
 FIGURES = {
+    "digits": lambda: figures.digits(EXAMPLES),
+    "changes": lambda: figures.changes(EXAMPLES),
     "line": lambda: figures.line(
         SHARES,
         4 - 7 * SHARES,
@@ -40,6 +55,25 @@ FIGURES = {
 @pytest.mark.parametrize("name", FIGURES)
 def test_it_fills_the_column_its_words_stand_free_and_are_8_pixels_on_a_phone(name):
     fits(FIGURES[name]())
+
+
+def test_a_digit_stands_under_what_was_done_and_the_class_that_is_read():
+    axes = figures.digits(EXAMPLES).axes
+    assert [one.get_title("left") for one in axes][:3] == ["clean: 7", "noise: 7", "attack: 3"]
+    assert [float(one.images[0].get_array().mean()) for one in axes] == pytest.approx(
+        [0.5, 0.6, 0.25, 0.5, 0.4]
+    )
+
+
+def test_a_change_is_the_image_less_the_clean_one_on_its_own_scale():
+    clean, noise, attack, blinded, *_ = figures.changes(EXAMPLES).axes
+    assert float(clean.images[0].get_array().mean()) == 0.5
+    assert float(noise.images[0].get_array().mean()) == pytest.approx(0.1)
+    assert float(attack.images[0].get_array().mean()) == -0.25 and attack.images[0].get_clim() == (
+        -0.25,
+        0.25,
+    )
+    assert not blinded.images[0].get_array().any()
 
 
 def test_a_slope_is_drawn_over_the_largest_of_its_own():

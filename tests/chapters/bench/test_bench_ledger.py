@@ -304,6 +304,11 @@ def test_a_panel_s_row_that_does_not_apply_is_not_measured_and_the_masked_model_
     }
 
 
+def test_tests_that_fail_are_counted_of_those_that_apply(measured):
+    failed = {id: (one.value, one.n) for id, one in measured.items() if id.startswith("failed.")}
+    assert failed == {"failed.plain": (0.0, 1), "failed.masked": (1.0, 1), "failed.robust": (0.0, 1)}
+
+
 def test_of_the_random_searches_the_luckiest_counts(measured):
     assert measured["planted.random"].value == 2 / 50 and measured["unbounded.plain"].value == 0.0
 

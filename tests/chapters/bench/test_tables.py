@@ -76,6 +76,8 @@ def made(attacked):
         "threats": tables.threats(run, {"plain": net, "robust": replace(net, title="robust", eps=0.15)}),
         "settings": tables.settings(run, net),
         "panels": tables.panels(PANELS),
+        "tested": tables.tested(PANELS),
+        "side_by_side": tables.side_by_side(attacked.run, {"plain": attacked.of, "robust": attacked.of}),
         "attacked": tables.attacked(attacked.run, "plain", attacked.of),
         "dropped": tables.dropped(attacked.dropped),
         "conformance": tables.conformance(LINES),
@@ -138,6 +140,21 @@ def test_a_panel_s_row_has_a_sign_and_a_sentence_for_each_model_that_has_it(made
         ("planted", "– no layer", ""),
         ("flat", "", "✓ 0.1"),
     ]
+
+
+def test_a_panel_s_tests_are_signs_alone(made):
+    assert made["tested"] == [("nothing at 0", "✓", "✕"), ("planted", "–", ""), ("flat", "", "✓")]
+
+
+def test_networks_stand_side_by_side_attack_by_attack_and_the_worst_case_last(made):
+    *lines, worst = made["side_by_side"]
+    assert [line[:2] for line in lines] == [
+        ("fgsm", "one step"),
+        ("bim-10", "steps from the clean image"),
+        ("square-20 (rescaled)", "scores alone"),
+    ]
+    assert {line[2:] for line in lines} == {("25.0% [12.5%, 50.0%]",) * 2}
+    assert worst[0] == "worst case" and worst[2:] == ("50.0% [25.0%, 75.0%]",) * 2
 
 
 def test_a_line_of_an_attack_says_its_interval_its_count_and_its_queries(made, attacked):
