@@ -6,7 +6,7 @@ and ledger, 2 store and places, 1 record, kernel, plots and processes, 0 statist
 console, files, kinds, lazy, paths, randomness, usage and vision.
 """
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
 
 
 class UserError(Exception):
