@@ -668,6 +668,7 @@ def test_the_scorecard_stands_by_chapter_and_table_with_whole_tables_open_above_
         ("", "claims ✓ 1 reproduced"),
         ("", "errata ✕ 1 not reproduced"),
     ]
+    assert "Sec. <1>: of 10 readings 1 fit: the first" in Read(source).words
     heads = [re.findall(r"<th role=\"columnheader\".*?>(.*?)</th>", inside) for *_, inside in groups]
     assert heads[:3] == [
         ["row", "verdict"],
@@ -691,7 +692,7 @@ def test_the_landing_list_has_a_bar_only_where_cells_are_printed():
 def test_of_many_files_that_made_a_run_stale_the_first_are_seen_and_the_others_open():
     _, _, run = shown()
     told = fragments.status([("1 ace", run, runner.State("stale", tuple("abcdefg")))], "Runs.")
-    assert 'a, b, c<details class="cn-more"><summary>and 4 more</summary>d, e, f, g</details>' in told
+    assert 'a, b, c <details class="cn-more"><summary>and 4 more</summary>d, e, f, g</details>' in told
 
 
 def test_the_status_names_the_files_that_made_a_run_stale():
