@@ -238,10 +238,10 @@ def test_a_fault_is_seen(book, id, value, row):
 def test_what_the_notebook_says_in_its_sentences_is_measured(measured):
     cells = runner.convert(runner.chapter("bench")).cells
     named = {
-        id.partition(":")[0]
+        id
         for cell in cells
         if cell.cell_type == "markdown"
-        for id in re.findall(r"\{measured\}`([^`]+)`", cell.source)
+        for id in re.findall(r"\{measured\}`(?:[^`<]*<)?([^`:>]+)", cell.source)
     }
     patterns = {
         pattern
