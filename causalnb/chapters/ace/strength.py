@@ -64,7 +64,8 @@ def budgets(eps: float, norm: str) -> list[float]:
     >>> budgets(0.3, "linf"), budgets(0.3, "l2")
     ([0.1, 0.2, 0.3, 0.4], [1.0, 2.0, 3.0])
     """
-    found = [float(f"{share * eps:.6g}") for share in (LINF if norm == "linf" else L2)]
+    shares = LINF if norm == "linf" else L2
+    found = [eps if share == 1 else float(f"{share * eps:.6g}") for share in shares]
     return [one for one in found if norm != "linf" or one <= 1]
 
 

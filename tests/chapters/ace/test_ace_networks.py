@@ -66,18 +66,31 @@ def run_with(run, **changed):
 
 
 @pytest.mark.parametrize(("momentum", "with_momentum"), [(0.9, [(5, 0.9), (6, 0.9), (7, 0.9)]), (0.0, [])])
-def test_beside_the_first_training_stand_the_next_seeds_and_every_seed_with_momentum(
+def test_beside_the_first_training_stand_the_next_seeds_every_seed_with_momentum_and_the_cited_network(
     asked_for, run, momentum, with_momentum
 ):
     found = networks.others(run_with(run, seed=5, n_trainings=3, other_momentum=momentum), "digits")
     told = {which: [(one.seed, one.recipe.momentum) for one in several] for which, several in found.items()}
-    assert told == {"plain": [(6, run.p.momentum), (7, run.p.momentum)], "momentum": with_momentum}
+    own = run.p.momentum
+    assert told == {"plain": [(6, own), (7, own)], "momentum": with_momentum, "cited": [(5, own)]}
     assert [one.recipe for several in found.values() for one in several] == [call[1] for call in asked_for]
 
 
-def test_one_training_has_none_beside_it(asked_for, run):
-    found = networks.others(run_with(run, seed=0, n_trainings=1, other_momentum=0.0), "digits")
-    assert found == {"plain": [], "momentum": []} and asked_for == []
+def test_the_cited_network_has_tanh_and_averaging_and_a_name_of_its_own(asked_for, run):
+    networks.others(run_with(run, n_trainings=1, other_momentum=0.0), "digits")
+    [(name, recipe, model, *_)] = asked_for
+    cited = lenet(variant="tanh-average", seed=run.p.seed)
+    assert name == "LeNet (tanh-average) on digits" and recipe.seed == run.p.seed
+    assert str(model) == str(cited) and torch.equal(model.fc3.weight, cited.fc3.weight)
+    images = run.load("digits").images[:2]
+    assert torch.equal(model(images), cited.eval()(images))
+
+
+def test_where_the_first_is_the_cited_network_and_alone_none_stands_beside_it(asked_for, run):
+    found = networks.others(
+        run_with(run, seed=0, n_trainings=1, other_momentum=0.0, variant="tanh-average"), "digits"
+    )
+    assert found == {"plain": [], "momentum": [], "cited": []} and asked_for == []
 
 
 def test_only_trainings_on_many_images_are_worth_a_process_each(asked_for, run):

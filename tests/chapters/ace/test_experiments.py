@@ -8,9 +8,19 @@ import torch
 from torch import nn
 
 from causalnb import UserError, ledger, training
-from causalnb.chapters.ace import claims, detector, experiments, families, networks, readings, strength
+from causalnb.chapters.ace import (
+    claims,
+    detector,
+    experiments,
+    families,
+    measurements,
+    networks,
+    readings,
+    strength,
+)
 from causalnb.chapters.ace import maps as m
 from causalnb.chapters.ace.interventions import Table, interventional_table
+from causalnb.chapters.ace.specifications import COMPARISONS, FIXED, READINGS
 from causalnb.models import lenet
 
 MAIN = {
@@ -23,9 +33,9 @@ MAIN = {
 
 @pytest.fixture(scope="module")
 def effects(run, net, right, sets):
-    """All readings of the clean images, made family by family."""
+    """All readings of the clean images and what they are compared with, made family by family."""
     of = readings.classes_of(net.model, sets["clean"], right.labels)
-    each = experiments.all_families(run, net).values()
+    each = (experiments.all_families(run, net) | experiments.comparisons(run)).values()
     return {key: maps for one in each for key, maps in one.maps(net.model, sets["clean"], of).items()}
 
 
@@ -185,12 +195,12 @@ def test_s_by_rows_is_that_of_r1_and_no_smaller_where_signs_must_be_resolved(run
 
 
 def test_every_reading_is_made_for_both_classes(run, right, effects):
-    assert {key.split(".")[0] for key in effects} == set(readings.READINGS)
+    assert {key.split(".")[0] for key in effects} == {*READINGS, *COMPARISONS}
     assert {key.split(".")[2] for key in effects} == {"predicted", "true"}
     few = min(run.p.n_individual, len(right))
     for key, maps in effects.items():
         reading, size = key.split(".")[0], 28 // (int(key[4]) if key.startswith("R12x") else 1)
-        needs = readings.READINGS[reading].needs
+        needs = (READINGS | COMPARISONS)[reading].needs
         assert maps.shape == (few if needs == "forwards" or reading == "R8" else len(right), size, size), key
         assert maps.dtype == torch.float32 and maps.isfinite().all()
 
@@ -238,6 +248,27 @@ def test_every_column_is_that_of_its_maps_held_at_once(run, net, right, sets, ef
         assert torch.allclose(columns[f"features detector clean {key}"], wanted, atol=1e-5), key
 
 
+def test_maps_that_are_no_reading_have_the_statistics_of_the_table_and_no_claim(columns):
+    claimed = {name.split(" ")[3].split(".")[0] for name in columns if name.startswith(("claim ", "noise "))}
+    assert claimed == set(READINGS)
+    counted = {name.split(" ")[3].split(".")[0] for name in columns if name.startswith("table ")}
+    assert counted == {*READINGS, *COMPARISONS}
+    assert {name.split(" ")[3] for name in columns if name.startswith("resolved ")} == set(
+        experiments.RESOLVED
+    )
+
+
+def test_a_map_that_depends_on_the_true_class_alone_is_asked_about_no_change(columns):
+    changes = {
+        name.split(" ")[1]
+        for name in columns
+        if name.startswith(("claim ", "noise ", "beyond "))
+        and name.endswith(".true")
+        and name.split(" ")[3].split(".")[0] in FIXED
+    }
+    assert changes <= {"T5", "T5b", "T9", "T9b"} and "T5" in changes
+
+
 def test_columns_come_from_the_store_the_second_time(
     monkeypatch, run, net, right, sets, noise, found, columns
 ):
@@ -250,8 +281,14 @@ def test_columns_come_from_the_store_the_second_time(
     assert all(torch.equal(kept[name].nan_to_num(), values.nan_to_num()) for name, values in columns.items())
 
 
-def test_another_training_has_its_own_attacks_and_cells_on_the_first_drawn_images(run, net, right, effects):
-    cells = experiments.again(run, net)
+@pytest.fixture(scope="module")
+def again(run, net):
+    """Table I's cells of a network beside the first, whose second C&W row is a reading as well."""
+    return experiments.again(run, net, run.p.n_strength, (*experiments.SETS, "cw-clipped"))
+
+
+def test_another_training_has_its_own_attacks_and_cells_on_the_first_drawn_images(net, right, effects, again, run):
+    cells = again
     first = int(
         (training.predict(net.model, net.test.images).argmax(1) == net.test.labels)[: run.p.n_strength].sum()
     )
@@ -259,13 +296,28 @@ def test_another_training_has_its_own_attacks_and_cells_on_the_first_drawn_image
     assert set(cells) == {
         f"table {statistic} {which} {key}"
         for statistic in ("S", "TV.raw", "TV.scaled")
-        for which in experiments.SETS
+        for which in (*experiments.SETS, "cw-clipped")
         for key in MAIN
+        if which != "clean" or key.endswith(".true")
     }
     of = "R3m.logit.true"
     assert torch.allclose(cells[f"table S clean {of}"], m.sparsity(effects[of])[:first], atol=1e-6)
     attacked = cells[f"table TV.raw fgsm {of}"]
     assert not torch.allclose(attacked, cells[f"table TV.raw clean {of}"], atol=1e-2)
+
+
+def test_the_whole_table_asks_for_what_a_run_measures_and_for_nothing_else(monkeypatch, run, columns, again):
+    """With the ids of the laptop's data sets in place of this run's."""
+    monkeypatch.setattr(measurements, "_summarised", lambda run, columns, statistic: dict.fromkeys(columns))
+    made, book = set(), ledger.load("ace")
+    for data in ("mnist", "fashion_mnist"):
+        made |= measurements.table_cells(run, data, columns).keys()
+        for network in ("momentum", "cited"):
+            made |= measurements.table_cells(run, data, again, network).keys()
+    [rule] = [row.rule for row in book.rows if row.kind == "table"]
+    asked = {id for ids in rule.spelled(row.id for row in book.cells_of(rule)).values() for id in ids.values()}
+    assert asked == {id for id in made if id.kind == "table"}
+    assert {id.parts["reading"] for id in made if id.kind != "table"} == set(COMPARISONS)
 
 
 def test_the_columns_of_drawn_weights_are_those_of_an_untrained_network_in_the_store_as_well(
@@ -275,23 +327,24 @@ def test_the_columns_of_drawn_weights_are_those_of_an_untrained_network_in_the_s
     images, of, untrained = sets["clean"][few], {"true": right.labels[few]}, lenet(seed=run.p.seed).eval()
     rows, grid = experiments.drawn_rows(run, net).images, experiments.alphas(run.p)
     maps = readings.population(interventional_table(untrained, rows, grid), images, of)["R1.logit.true"]
-    wanted = claims.objects({"R1.logit.true": maps}, images)["claim T5  R1.logit.true"]
+    wanted = claims.objects("drawn", {"R1.logit.true": maps}, images)["drawn T5  R1.logit.true"]
     for _ in range(2):  # made, then found
         drawn = experiments.untrained(run, net, sets["clean"], right.labels)
-        assert torch.allclose(drawn["claim T5  R1.logit.true"], wanted, atol=1e-7, equal_nan=True)
-        assert set(drawn) == {f"claim T5  {key}" for key in MAIN}
+        assert torch.allclose(drawn["drawn T5  R1.logit.true"], wanted, atol=1e-7, equal_nan=True)
+        assert set(drawn) == {
+            f"drawn {claim}  {key}" for claim in ("T5", "T5b") for key in MAIN if key.endswith(".true")
+        }
         assert {len(values) for values in drawn.values()} == {len(images)}
 
 
-def test_the_picture_of_the_idea_shows_the_pixel_with_the_greatest_effect(run, net):
-    found, table = experiments.idea(run, net), experiments.table(run, net)
-    of, (row, column) = int(net.test.labels[0]), found["pixel"]
-    assert found["effects"].abs().max() == found["effects"][row, column].abs() and torch.equal(
-        found["image"], net.test.images[0, 0]
-    )
-    assert torch.equal(found["expectations"], table.expectation[1, 28 * row + column, :, of]) and found[
-        "alphas"
-    ] == [0, 0.5, 1]
+def test_the_picture_of_an_intervention_shows_the_pixel_that_moves_the_image_s_class_the_most(run, net):
+    found, table = experiments.intervention(run, net), experiments.table(run, net)
+    of = int(net.test.labels[0])
+    moved = table.expectation[1, :, :, of].amax(1) - table.expectation[1, :, :, of].amin(1)
+    row, column = found["pixel"]
+    assert moved[28 * row + column] == moved.max() > 0
+    assert torch.equal(found["image"], net.test.images[0, 0]) and found["alphas"] == [0, 0.5, 1]
+    assert torch.equal(found["expectations"], table.expectation[1, 28 * row + column, :, of])
 
 
 # The promised detector ------------------------------------------------------------------------------------
@@ -348,6 +401,23 @@ def test_where_fgsm_broke_too_few_there_is_no_detector(run, net, right, sets, co
 
 
 # Against the size of a perturbation -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("eps", "linf", "l2"),
+    [
+        (0.3, [0.1, 0.2, 0.3, 0.4], [1, 2, 3]),
+        (0.15, [0.05, 0.1, 0.15, 0.2], [0.5, 1, 1.5]),
+        (0.9, [0.3, 0.6, 0.9], [3, 6, 9]),
+        (0.75, [0.25, 0.5, 0.75, 1.0], [2.5, 5, 7.5]),
+    ],
+)
+def test_budgets_follow_the_run_s_and_no_pixel_moves_by_more_than_one(eps, linf, l2):
+    assert strength.budgets(eps, "linf") == linf and strength.budgets(eps, "l2") == l2
+
+
+def test_the_run_s_own_budget_is_among_them_however_many_digits_it_has():
+    assert 1 / 3 in strength.budgets(1 / 3, "linf") and 0.1234567 in strength.budgets(0.1234567, "linf")
 
 
 def test_curves_begin_with_the_clean_images_and_have_every_budget(points):
