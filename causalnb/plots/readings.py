@@ -33,7 +33,7 @@ def specification(
     if missing:
         raise ValueError(f"readings without a decision: {missing}")
     options = {what: list(dict.fromkeys(chosen[n] for n in order)) for what, chosen in decisions.items()}
-    heights = [2.6, *(LINE * (len(names) + 0.4) for names in options.values())]
+    heights = [2.1, *(LINE * (len(names) + 0.4) for names in options.values())]
     with style():
         figure = Figure(figsize=(COLUMN, sum(heights) + 0.5))
         top, *strips = figure.subplots(
