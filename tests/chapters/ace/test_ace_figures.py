@@ -8,7 +8,23 @@ from causalnb.chapters.ace import figures
 
 DRAW = torch.Generator().manual_seed(0)
 BUDGETS = (0.0, 0.05, 0.1, 0.2, 0.3)
-READINGS = ("R1", "R1c", "R1d", "R1e", "R2", "R3", "R3b", "R3c", "R3m", "R4", "R5", "R5c", "R6", "R12x2", "R12x4")
+READINGS = (
+    "R1",
+    "R1c",
+    "R1d",
+    "R1e",
+    "R2",
+    "R3",
+    "R3b",
+    "R3c",
+    "R3m",
+    "R4",
+    "R5",
+    "R5c",
+    "R6",
+    "R12x2",
+    "R12x4",
+)
 SETS = ("clean: 7", "C&W: 9", "FGSM: 3", "PGD: 2")
 
 
@@ -161,7 +177,9 @@ def test_every_reading_s_map_is_shown_after_the_image():
 
 def test_a_specification_is_drawn_in_the_order_of_its_estimates_over_the_printed_band():
     estimates = {"R1": (0.5, 0.4, 0.6), "R2": (0.3, 0.2, 0.4)}
-    figure = figures.specification(estimates, {"class": dict.fromkeys(estimates, "true")}, (0.9, 0.1), "S", log=False)
+    figure = figures.specification(
+        estimates, {"class": dict.fromkeys(estimates, "true")}, (0.9, 0.1), "S", log=False
+    )
     above = figure.axes[0]
     dots = [list(line.get_ydata()) for line in above.lines if line.get_linestyle() == "None"]
     assert dots == [[0.3, 0.5]] and above.get_yscale() == "linear"
