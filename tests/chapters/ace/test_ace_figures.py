@@ -8,8 +8,24 @@ from causalnb.chapters.ace import figures
 
 DRAW = torch.Generator().manual_seed(0)
 BUDGETS = (0.0, 0.05, 0.1, 0.2, 0.3)
-READINGS = ("R1", "R1d", "R1e", "R2", "R3m", "R3b", "R5c", "R7x", "R12x4", "R6")
-SETS = ("clean", "cw", "fgsm", "pgd")
+READINGS = (
+    "R1",
+    "R1c",
+    "R1d",
+    "R1e",
+    "R2",
+    "R3",
+    "R3b",
+    "R3c",
+    "R3m",
+    "R4",
+    "R5",
+    "R5c",
+    "R6",
+    "R12x2",
+    "R12x4",
+)
+SETS = ("clean: 7", "C&W: 9", "FGSM: 3", "PGD: 2")
 
 
 def image():
@@ -29,8 +45,8 @@ def accuracies(low):
 
 
 FIGURES = {
-    "idea": lambda: figures.idea(
-        image(), (14, 10), np.linspace(0, 1, 11).tolist(), torch.linspace(0.2, 0.7, 11), effects()
+    "intervention": lambda: figures.intervention(
+        image(), (14, 10), np.linspace(0, 1, 11).tolist(), torch.linspace(0.2, 0.7, 11)
     ),
     "graph": lambda: figures.graph((3, 2, 1)),
     "training": lambda: figures.training(
@@ -44,13 +60,21 @@ FIGURES = {
         {name: image() for name in SETS}, {name: effects() for name in SETS}, own_scale=False
     ),
     "readings_of": lambda: figures.readings_of(image()[None], {name: effects() for name in READINGS}),
-    "against_table": lambda: figures.against_table(
+    "specification": lambda: figures.specification(
+        {f"R{i}": (0.4 + i / 900, 0.38 + i / 900, 0.42 + i / 900) for i in range(456)},
         {
-            name: {f"R{i}": 0.4 + 0.1 * place + i / 200 for i in range(74)}
-            for place, name in enumerate(("clean", "cw", "cw-clipped", "fgsm", "pgd"))
+            name: {f"R{i}": options[i % len(options)] for i in range(456)}
+            for name, options in {
+                "class": ["true", "predicted"],
+                "score": ["logit", "probability", "pixel"],
+                "baseline": ["mean over α", "0 against 1", "no intervention", "black", "training mean"],
+                "rows": ["training", "class", "Taylor", "the image", "its set", "VAE"],
+                "network": ["as printed", "momentum", "tanh, average"],
+            }.items()
         },
-        {"clean": 0.751, "cw": 0.734, "fgsm": 0.867, "pgd": 0.905},
-        "mean TV, each map over its largest value",
+        (0.905, 0.02),
+        "Fashion-MNIST, FGSM: mean S",
+        log=False,
     ),
     "agreement": lambda: figures.agreement(
         {name: torch.randn(600, generator=DRAW) / 1e3 for name in ("logit", "probability")},
@@ -77,13 +101,27 @@ FIGURES = {
     "samples": lambda: figures.samples(
         {f"β = {beta}": torch.rand(10, 28, 28, generator=DRAW) for beta in (1, 4)}
     ),
+    "over_threshold": lambda: figures.over_threshold(
+        {
+            f"{score}: mean S": {
+                name: {share: (0.5 + share, 0.45, 0.6) for share in (0.0, 0.001, 0.003, 0.01, 0.03, 0.1)}
+                for name in ("clean", "FGSM", "PGD", "C&W")
+            }
+            for score in ("logit", "probability")
+        }
+    ),
     "placebo": lambda: figures.placebo(
         {
-            f"{reading}, {attack}": {"attack": (0.1, 0.05, 0.15), "placebo": (0.01, -0.02, 0.04)}
-            for reading in ("R1", "R3m", "R12x4")
-            for attack in ("C&W", "FGSM", "PGD")
-        },
-        "change of TV, maps over their largest value, logit of the true class",
+            title: {
+                f"{reading} {attack}": {
+                    "under the attack": (0.1, 0.05, 0.15),
+                    "under noise of its size": (0.01, -0.02, 0.04),
+                }
+                for reading in ("R1", "R3", "R3m")
+                for attack in ("FGSM", "PGD", "C&W")
+            }
+            for title in ("S", "TV over the largest effect")
+        }
     ),
     "corners": lambda: figures.corners((0.0, 0.5, 0.9, 0.99), (0.1, 0.2, 0.5, 1.2), (0.2, 0.4, 1.0, 1.4)),
 }
@@ -95,14 +133,13 @@ def test_it_fills_the_column_its_words_stand_free_and_are_8_pixels_on_a_phone(na
     fits(FIGURES[name]())
 
 
-def test_the_idea_marks_the_pixel_and_draws_its_curve_over_the_mean():
+def test_an_intervention_marks_the_pixel_and_draws_its_curve_over_the_mean():
     alphas, means = [0.0, 0.5, 1.0], torch.tensor([0.25, 0.5, 1.5])
-    left, right, below = figures.idea(picture := image(), (14, 10), alphas, means, of := effects()).axes
+    left, right = figures.intervention(picture := image(), (14, 10), alphas, means).axes[:2]
     assert np.array_equal(left.images[0].get_array(), picture)
-    assert np.array_equal(right.images[0].get_array(), of)
     assert left.lines[0].get_xydata().tolist() == [[10, 14]]
-    assert below.lines[0].get_xydata().tolist() == [[0, 0.25], [0.5, 0.5], [1, 1.5]]
-    assert below.lines[1].get_ydata() == [0.75, 0.75]
+    assert right.lines[0].get_xydata().tolist() == [[0, 0.25], [0.5, 0.5], [1, 1.5]]
+    assert right.lines[1].get_ydata() == [0.75, 0.75]
 
 
 def test_a_network_has_an_arrow_for_each_pair_of_units_of_neighbouring_layers():
@@ -122,11 +159,11 @@ def test_training_counts_epochs_from_one_and_marks_what_is_printed_where_it_is()
 
 @pytest.mark.parametrize("own", [True, False])
 def test_attacked_maps_have_scales_of_their_own_or_one(own):
-    maps = {"clean": torch.full((2, 2), 0.1), "fgsm": torch.full((2, 2), -0.4)}
+    maps = {"clean: 7": torch.full((2, 2), 0.1), "FGSM: 3": torch.full((2, 2), -0.4)}
     figure = figures.attacked({name: image() for name in maps}, maps, own_scale=own)
     limits = [axes.images[0].get_clim()[1] for axes in figure.axes[2:4]]
     assert limits == pytest.approx([0.1, 0.4] if own else [0.4, 0.4])
-    assert [axes.get_title("left") for axes in figure.axes[:2]] == ["clean", "FGSM"]
+    assert [axes.get_title("left") for axes in figure.axes[:2]] == list(maps)
 
 
 def test_every_reading_s_map_is_shown_after_the_image():
@@ -138,12 +175,16 @@ def test_every_reading_s_map_is_shown_after_the_image():
     )
 
 
-def test_a_table_s_readings_stand_as_dots_and_its_printed_values_as_bars():
-    axes = figures.against_table(
-        {"clean": {"R1": 1.0, "R2": 2.0}, "pgd": {"R1": 3.0}}, {"pgd": 2.5}, "S"
-    ).axes[0]
-    assert [line.get_ydata().tolist() for line in axes.lines] == [[1, 2], [3]]
-    assert [bar.get_segments()[0][:, 1].tolist() for bar in axes.collections] == [[2.5, 2.5]]
+def test_a_specification_is_drawn_in_the_order_of_its_estimates_over_the_printed_band():
+    estimates = {"R1": (0.5, 0.4, 0.6), "R2": (0.3, 0.2, 0.4)}
+    figure = figures.specification(
+        estimates, {"class": dict.fromkeys(estimates, "true")}, (0.9, 0.1), "S", log=False
+    )
+    above = figure.axes[0]
+    dots = [list(line.get_ydata()) for line in above.lines if line.get_linestyle() == "None"]
+    assert dots == [[0.3, 0.5]] and above.get_yscale() == "linear"
+    low, high = above.get_ylim()
+    assert low <= 0.2 and high >= 0.9
 
 
 def test_strengths_draw_noise_dashed_in_ink():
@@ -173,9 +214,18 @@ def test_samples_are_a_row_for_each_name():
 
 
 def test_the_placebo_draws_attack_and_noise_and_where_nothing_changes():
-    axes = figures.placebo({"R1": {"attack": (0.1, 0.0, 0.2), "placebo": (0.05, 0.0, 0.1)}}, "change").axes[0]
-    assert [one.get_xdata()[0] for one in axes.lines[1::2]] == [0.1, 0.05]
-    assert axes.lines[4].get_xdata() == [0, 0] and axes.get_xlabel() == "change"
+    kinds = {"under the attack": (0.1, 0.0, 0.2), "under noise of its size": (0.05, 0.0, 0.1)}
+    figure = figures.placebo({"S": {"R1 FGSM": kinds}, "TV": {"R1 FGSM": kinds}})
+    assert [axes.get_title("left") for axes in figure.axes[:2]] == ["S", "TV"]
+    for axes in figure.axes[:2]:
+        assert [one.get_xdata()[0] for one in axes.lines[1::2]][:2] == [0.1, 0.05]
+        assert axes.lines[4].get_xdata() == [0, 0]
+
+
+def test_sparsity_over_a_threshold_is_a_line_for_each_set_of_images():
+    points = {0.0: (0.5, 0.4, 0.6), 0.1: (0.75, 0.7, 0.8)}
+    axes = figures.over_threshold({"logit: mean S": {"clean": points, "PGD": points}}).axes[0]
+    assert [line.get_xydata().tolist() for line in axes.lines[:2]] == [[[0, 0.5], [0.1, 0.75]]] * 2
 
 
 def test_corners_draw_both_effects_over_rho_and_the_world_s_at_zero():

@@ -1,15 +1,18 @@
 from itertools import product
+from statistics import median
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from causalnb import ledger
 from causalnb.chapters.ace import maps as m
 from causalnb.chapters.ace import seed_spread, strength, tables
 from causalnb.chapters.ace.claims import claim_id
 from causalnb.chapters.ace.experiments import DETECTORS, WEIGHTS
-from causalnb.chapters.ace.measurements import cell_id
+from causalnb.chapters.ace.measurements import between_id, cell_id, resolved_id
 from causalnb.chapters.ace.networks import Latents, Trained
+from causalnb.chapters.ace.specifications import COMPARISONS, READINGS
 from causalnb.chapters.ace.strength import Point
 from causalnb.fragments import Tile, explorer
 from causalnb.statistics import Estimate
@@ -22,9 +25,10 @@ RISES, FALLS, OPEN, ZERO, ALONE = (
 
 
 def cell(text):
-    """table.DATA.SET.COLUMN.READING.SCORE.OF[.SCALE]"""
+    """table.DATA.SET.COLUMN.READING.SCORE.OF[.SCALE], after a comma the network"""
+    text, _, network = text.partition(",")
     _, data, which, column, *key = text.split(".")
-    return cell_id(data, which, column, ".".join(key[:3]), *key[3:])
+    return cell_id(data, which, column, ".".join(key[:3]), *key[3:], network=network)
 
 
 def claim(text):
@@ -45,10 +49,10 @@ def test_class_by_scale_counts_whole_intervals_above_and_below_nothing():
         "claim.T8.mnist.fgsm.R1.logit.true.raw": FALLS,
         "claim.T8.mnist.fgsm.R1.logit.true.scaled": RISES,
         "claim.T8.mnist.pgd.R1.logit.predicted.scaled": OPEN,
-        # what is no part of it: C&W held to the budget, another claim, another set
-        "claim.T6.mnist.cw-clipped.R1.logit.true": RISES,
+        # what is no part of it: another claim, what noise does, another set
         "claim.T7.mnist.fgsm.R1.logit.true": RISES,
-        "placebo.T6.mnist.fgsm.R1.logit.true": RISES,
+        "noise.T6.mnist.fgsm.R1.logit.true": RISES,
+        "beyond.T6.mnist.fgsm.R1.logit.true": RISES,
         "claim.T6.fashion_mnist.fgsm.R1.logit.true": FALLS,
     }
     found = {claim(text): one for text, one in found.items()}
@@ -103,14 +107,17 @@ def test_an_interval_is_a_value_with_its_ends_a_value_alone_or_a_dash():
 
 
 def test_spreads_between_trainings_stand_beside_those_over_images_and_the_printed_ones():
+    """Of clean images the maps of the true class stand for the predicted one's as well."""
     sets = ("clean", "fgsm", "pgd", "cw")
-    found = {
-        f"table.mnist.{which}.S_std.{reading}.logit.{of}": Estimate(0.1 + 0.01 * i)
-        for i, which in enumerate(sets)
-        for reading in ("R1", "R3m")
-        for of in ("true", "predicted")
-    }
-    found |= {id.replace("table.", "between.").replace("S_std", "S"): Estimate(0.001) for id in found}
+    keys = [f"{reading}.logit.{of}" for reading in ("R1", "R3m") for of in ("true", "predicted")]
+    kept = [
+        (place, which, key)
+        for place, which in enumerate(sets)
+        for key in keys
+        if (which, key.split(".")[2]) != ("clean", "predicted")
+    ]
+    found = {cell_id("mnist", which, "S_std", key): Estimate(0.1 + 0.01 * i) for i, which, key in kept}
+    found |= {between_id("mnist", which, "S", key): Estimate(0.001) for _, which, key in kept}
     printed = {
         f"table.mnist.{which}.S_std": value
         for which, value in zip(sets, (0.164, 0.096, 0.062, 0.073), strict=True)
@@ -128,27 +135,90 @@ def test_spreads_between_trainings_stand_beside_those_over_images_and_the_printe
     assert tables.between("mnist", found, {}) == ours
 
 
-def test_a_column_of_the_table_has_every_set_and_of_total_variation_the_scaled_readings():
+# Table I as curves ----------------------------------------------------------------------------------------
+
+
+def test_a_cell_s_readings_come_with_their_intervals_and_what_each_decided():
+    cells = {
+        "table.mnist.cw.TV_mean.R1.logit.true.scaled": (5.0, 4.0, 6.0),
+        "table.mnist.cw.TV_mean.R6.pixel.predicted.raw": (7.0, 6.0, 8.0),
+        "table.mnist.cw.TV_mean.R3m.probability.true.raw,cited": (9.0, 8.0, 9.5),
+        # what is no reading of the cell
+        "table.mnist.cw-clipped.TV_mean.R1.logit.true.raw": (1.0, 0.0, 2.0),
+        "table.mnist.cw.TV_std.R1.logit.true.raw": (1.0, 0.0, 2.0),
+        "table.mnist.pgd.TV_mean.R1.logit.true.raw": (1.0, 0.0, 2.0),
+        "table.mnist.cw.TV_mean.R8.logit.true.raw": (1.0, 0.0, 2.0),
+    }
+    found = {cell(text): Estimate(*interval) for text, interval in cells.items()}
+    estimates, decisions = tables.specifications(found, "table.mnist.cw.TV_mean")
+    r1, r6, r3m = (cell(text) for text in list(cells)[:3])
+    assert estimates == {r1: (5.0, 4.0, 6.0), r6: (7.0, 6.0, 8.0), r3m: (9.0, 8.0, 9.5)}
+    assert decisions == {
+        "class": {r1: "true", r6: "predicted", r3m: "true"},
+        "score": {r1: "logit", r6: "pixel", r3m: "probability"},
+        "scale": {r1: "scaled", r6: "raw", r3m: "raw"},
+        "baseline": {r1: "mean over α", r6: "other classes", r3m: "training mean"},
+        "rows": {r1: "training", r6: "VAE", r3m: "the image"},
+        "network": {r1: "as printed", r6: "as printed", r3m: "tanh, average"},
+    }
+
+
+def test_sparsity_has_no_scale_to_decide():
+    found = {cell("table.mnist.pgd.S_mean.R1.logit.true"): Estimate(0.5, 0.4, 0.6)}
+    decisions = tables.specifications(found, "table.mnist.pgd.S_mean")[1]
+    assert set(decisions) == {"class", "score", "baseline", "rows", "network"}
+
+
+BOOK = """
+paper: {short: P, title: T, authors: A, venue: V, year: 2020, doi: 10/x, claims: [a, b, c]}
+rows:
+- {id: t.S, kind: cell, location: I, statement: s, printed: "0.70", rule: {type: cell},
+   tol: {of: mean, n: null, why: w}, decided_by: {measurements: ["t.S.*"], data: mnist}}
+- {id: t.none, kind: cell, location: I, statement: s, printed: "0.5", rule: {type: cell},
+   tol: {of: mean, n: null, why: w}, decided_by: {measurements: ["t.none.*"], data: mnist}}
+"""
+
+
+def test_a_band_is_what_is_printed_and_the_median_tolerance_of_the_readings():
+    spreads = {f"t.S.R{i}": {"sd": sd, "k": 3} for i, sd in enumerate((0.01, 0.02, 0.5))}
+    book = ledger.parse("p", BOOK, spreads)
+    tolerances = [book.rows[0].tolerance(id) for id in spreads]
+    assert tables.band(book, "t.S") == (0.70, median(tolerances)) == (0.70, tolerances[1])
+    assert tables.band(book, "t.none") is None, "no seed spread, no tolerance"
+    assert tables.band(book, "t.digits") is None, "nothing is printed for other data"
+
+
+def test_what_the_text_allows_is_listed_with_its_words():
+    lines = tables.allowed()
+    assert [name for name, *_ in lines] == list(READINGS)
+    assert dict((name, rest[:2]) for name, *rest in lines)["R3b"] == [
+        "f(x) - f(x; x_p <- 0)",
+        "“under intervention versus no intervention”",
+    ]
+
+
+def test_sparsity_over_its_threshold_is_a_line_for_each_set():
+    sets = {"clean": "clean", "fgsm": "FGSM", "pgd": "PGD", "cw": "C&W"}
     found = {
-        cell(f"table.mnist.{id}"): Estimate(value)
-        for id, value in {
-            "clean.S_mean.R1.logit.true": 0.1,
-            "cw.S_mean.R1.logit.true": 0.2,
-            "cw-clipped.S_mean.R1.logit.true": 0.3,
-            "clean.S_std.R1.logit.true": 0.4,
-            "clean.TV_mean.R1.logit.true.raw": 5.0,
-            "clean.TV_mean.R1.logit.true.scaled": 6.0,
-        }.items()
+        resolved_id("mnist", which, "R3m.logit.true", share): Estimate(float(share) + place, 0.0, 9.0)
+        for place, which in enumerate(sets)
+        for share in ("0", "0.001", "0.1")
     }
-    of_s, of_tv = (tables.by_set(found, "mnist", what) for what in ("S_mean", "TV_mean"))
-    assert {which: list(values.values()) for which, values in of_s.items()} == {
-        "clean": [0.1],
-        "fgsm": [],
-        "pgd": [],
-        "cw": [0.2],
-        "cw-clipped": [0.3],
+    made = tables.over_threshold(found, "mnist", "R3m.logit.true", (0.0, 0.001, 0.1))
+    assert list(made) == list(sets.values())
+    assert made["PGD"] == {0.0: (2.0, 0.0, 9.0), 0.001: (2.001, 0.0, 9.0), 0.1: (2.1, 0.0, 9.0)}
+
+
+def test_maps_that_are_no_readings_have_s_and_scaled_tv_of_each_set():
+    sets = ("clean", "fgsm", "pgd", "cw")
+    found = {
+        cell_id("mnist", which, column, f"{reading}.logit.true", scale): Estimate(value + place / 10)
+        for place, which in enumerate(sets)
+        for column, scale, value in (("S_mean", "", 0.25), ("TV_mean", "scaled", 10.0))
+        for reading in COMPARISONS
     }
-    assert list(of_tv["clean"].values()) == [6.0]
+    line = ("0.250", "0.350", "0.450", "0.550", "10.0", "10.1", "10.2", "10.3")
+    assert tables.compared("mnist", found) == [(reading, *line) for reading in COMPARISONS]
 
 
 def test_an_attack_stands_beside_its_noise_with_their_intervals():
@@ -164,7 +234,10 @@ def test_an_attack_stands_beside_its_noise_with_their_intervals():
     assert list(made) == [
         f"{reading} {attack}" for reading in ("R1", "R3", "R3m") for attack in ("FGSM", "PGD", "C&W")
     ]
-    assert made["R3m PGD"] == {"attack": (pytest.approx(0.07), -1.0, 1.0), "placebo": (5.0, 5.0, 5.0)}
+    assert made["R3m PGD"] == {
+        "under the attack": (pytest.approx(0.07), -1.0, 1.0),
+        "under noise of its size": (5.0, 5.0, 5.0),
+    }
 
 
 def test_latents_have_a_line_for_each_beta_with_every_seed():
@@ -246,16 +319,16 @@ def made():
     ("asked", "shown"), [(1, ["1: zero"]), (2, ["1: zero", "2: one"]), (9, ["1: zero", "2: one", "3: one"])]
 )
 def test_there_is_a_tile_for_every_combination_of_the_images_there_are(made, asked, shown):
-    choices, tiles = tables.tiles(made, ("zero", "one"), images=asked)
+    choices, tiles = tables.tiles(made, ("zero", "one"), 0.3, images=asked)
     assert choices["image"] == shown and [len(of) for of in choices.values()] == [len(shown), 3, 3, 3, 2]
     assert set(tiles) == set(product(*choices.values()))
     assert explorer(choices, tiles, "", "", "")  # which refuses what is missing
 
 
 def test_a_tile_shows_the_image_and_map_that_were_chosen(made):
-    choices, tiles = tables.tiles(made, ("zero", "one"))
+    choices, tiles = tables.tiles(made, ("zero", "one"), 0.3)
     at = {(one.kind, one.eps): one for one in made}
-    nothing, little, much = choices["budget"]
+    much, little, nothing = choices["budget"]
     for (image, attack, budget, reading, of), tile in tiles.items():
         kind = {"FGSM": "fgsm", "PGD": "pgd", "C&W": "cw"}[attack]
         chosen = (
@@ -278,15 +351,36 @@ def test_a_tile_shows_the_image_and_map_that_were_chosen(made):
 
 
 def test_where_the_page_cannot_be_changed_stand_the_first_image_and_its_map_at_the_largest_budgets(made):
-    images, maps = tables.still(made)
+    images, maps = tables.pictured(made, ("zero", "one"), 0.3)
     at = {(one.kind, one.eps): one for one in made}
-    shown = {"clean": at["clean", 0.0], "fgsm": at["fgsm", 0.3], "pgd": at["pgd", 0.3], "cw": at["cw", 3.0]}
-    assert set(images) == set(maps) == set(shown)
+    shown = {"clean": at["clean", 0.0], "FGSM": at["fgsm", 0.3], "PGD": at["pgd", 0.3], "C&W": at["cw", 3.0]}
+    titles = {name: f"{name}: {('zero', 'one')[int(one.predicted[0])]}" for name, one in shown.items()}
+    assert set(images) == set(maps) == set(titles.values())
+    assert titles["clean"] == "clean: zero" and len({title[-4:] for title in titles.values()}) == 2
     assert all(
-        torch.equal(images[which], one.images[0, 0])
-        and torch.equal(maps[which], one.maps["R3m.logit.true"][0])
-        for which, one in shown.items()
+        torch.equal(images[titles[name]], one.images[0, 0])
+        and torch.equal(maps[titles[name]], one.maps["R3m.logit.true"][0])
+        for name, one in shown.items()
     )
+
+
+@pytest.mark.parametrize(
+    ("eps", "named"),
+    [
+        (0.3, ["0.3 (C&W: L2 norm 3)", "0.1 (C&W: L2 norm 1)"]),
+        (0.15, ["0.15 (C&W: L2 norm 1.5)", "0.05 (C&W: L2 norm 0.5)"]),
+        (0.9, ["0.9 (C&W: L2 norm 9)", "0.3 (C&W: L2 norm 3)"]),
+        (1 / 3, ["0.333333 (C&W: L2 norm 3.33333)", "0.111111 (C&W: L2 norm 1.11111)"]),
+    ],
+)
+def test_the_budgets_to_choose_from_are_the_run_s(eps, named):
+    linf, l2 = (strength.budgets(eps, norm) for norm in ("linf", "l2"))
+    every = [*product(("fgsm", "pgd"), ["linf"], linf), *product(["cw"], ["l2"], l2)]
+    points = [point("clean", "", 0.0, 0), *(point(*one, number) for number, one in enumerate(every, 1))]
+    choices, tiles = tables.tiles(points, ("zero", "one"), eps)
+    assert choices["budget"] == [*named, "0, the clean image"]
+    assert set(tiles) == set(product(*choices.values()))
+    assert len(tables.pictured(points, ("zero", "one"), eps)[0]) == 4
 
 
 def test_lines_over_the_budget_begin_with_the_clean_images(made):
@@ -316,31 +410,19 @@ def test_the_words_under_a_tile_are_the_statistics_of_its_map():
         Point(kind, "", eps, torch.zeros(1, 1, 2, 2), maps, torch.tensor([1]), torch.tensor([0]))
         for kind, eps in (("clean", 0.0), *product(("fgsm", "pgd"), (0.1, 0.3)), ("cw", 1.0), ("cw", 3.0))
     ]
-    said = {tile.said for tile in tables.tiles(one, ("zero", "one"))[1].values()}
+    said = {tile.said for tile in tables.tiles(one, ("zero", "one"), 0.3)[1].values()}
     assert said == {
         "Predicted: one. S 0.500, TV 6.71 (1.68 over the largest effect)."
     }  # the length of (-3, -6), and over 4
 
 
-def test_the_tiles_of_a_run_are_complete(net, points):
-    choices, tiles = tables.tiles(points, net.test.classes)
+def test_the_tiles_of_a_run_are_complete(run, net, points):
+    choices, tiles = tables.tiles(points, net.test.classes, run.p.eps)
     assert len(tiles) == 2 * 3 * 3 * 3 * 2 and set(tiles) == set(product(*choices.values()))
     assert explorer(choices, tiles, "", "", "")
 
 
 # Spreads between trainings --------------------------------------------------------------------------------
-
-
-def test_a_spread_is_the_standard_deviation_over_trainings_of_every_value():
-    each = [{"b": 1.0, "a": 1 / 3}, {"b": 2.0, "a": 1 / 3}, {"b": 4.0, "a": 1 / 3}]
-    found = seed_spread.spreads(each)
-    assert (
-        list(found) == ["a", "b"]
-        and found["a"] == {"sd": 0.0, "k": 3}
-        and found["b"] == {"sd": 1.52753, "k": 3}
-    )
-    with pytest.raises(KeyError):
-        seed_spread.spreads([{"a": 1.0}, {"b": 1.0}])
 
 
 def test_spreads_come_from_trainings_set_apart_at_the_laptop_profile(monkeypatch):
@@ -352,9 +434,9 @@ def test_spreads_come_from_trainings_set_apart_at_the_laptop_profile(monkeypatch
 
     monkeypatch.setattr(seed_spread, "cells", lambda run, name: {f"accuracy.{name}.plain": float(run.seed)})
     found = seed_spread.measured(begin)
-    assert found == {f"accuracy.{name}.plain": {"sd": 1.0, "k": 3} for name in ("mnist", "fashion_mnist")}
-    assert [(one["data"], one["seed"]) for one in asked] == [
-        (name, seed) for name in ("mnist", "fashion_mnist") for seed in (101, 102, 103)
-    ]
+    seeds = list(seed_spread.SEEDS)
+    assert found == {f"accuracy.{name}.plain": seeds for name in ("mnist", "fashion_mnist")}
+    assert len(seeds) == len(set(seeds)) >= 5
+    assert [(one["data"], one["seed"]) for one in asked] == list(product(("mnist", "fashion_mnist"), seeds))
     assert all(one["profile"] == "laptop" and one["n_images"] >= one["n_individual"] for one in asked)
     assert min(one["seed"] for one in asked) > 20  # no training of a run at seed 0 is one of them

@@ -287,7 +287,9 @@ def again(run, net):
     return experiments.again(run, net, run.p.n_strength, (*experiments.SETS, "cw-clipped"))
 
 
-def test_another_training_has_its_own_attacks_and_cells_on_the_first_drawn_images(net, right, effects, again, run):
+def test_another_training_has_its_own_attacks_and_cells_on_the_first_drawn_images(
+    net, right, effects, again, run
+):
     cells = again
     first = int(
         (training.predict(net.model, net.test.images).argmax(1) == net.test.labels)[: run.p.n_strength].sum()
@@ -315,7 +317,9 @@ def test_the_whole_table_asks_for_what_a_run_measures_and_for_nothing_else(monke
         for network in ("momentum", "cited"):
             made |= measurements.table_cells(run, data, again, network).keys()
     [rule] = [row.rule for row in book.rows if row.kind == "table"]
-    asked = {id for ids in rule.spelled(row.id for row in book.cells_of(rule)).values() for id in ids.values()}
+    asked = {
+        id for ids in rule.spelled(row.id for row in book.cells_of(rule)).values() for id in ids.values()
+    }
     assert asked == {id for id in made if id.kind == "table"}
     assert {id.parts["reading"] for id in made if id.kind != "table"} == set(COMPARISONS)
 
