@@ -1,0 +1,1 @@
+"""Chapter 2: counterfactual information of filters (Debbi 2024, CausAdv)."""
