@@ -74,8 +74,8 @@ def grids() -> dict[str, tuple[int, int]]:
 
 
 def half_or_more(ci: Tensor) -> Tensor:
-    """[n] images that surely had P >= 1/2: some CI is as large, or all lie on the grid and not all are 0."""
-    return (ci.amax(1) >= 0.5) | (on_grid(ci) & (ci != 0).any(1)) | (ci == 0).all(1)
+    """[n] images that surely had P >= 1/2: some CI is as large, or all lie on the grid."""
+    return (ci.amax(1) >= 0.5) | on_grid(ci)
 
 
 # The mask that was not put back --------------------------------------------------------------------------

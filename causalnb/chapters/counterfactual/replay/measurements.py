@@ -1,0 +1,76 @@
+"""The replay as estimates by measurement id, as the ledger asks for them."""
+
+from causalnb.chapters.counterfactual import strategies
+from causalnb.chapters.counterfactual.printed import Count, clearer, separation
+from causalnb.chapters.counterfactual.replay import classes, counts, ties
+from causalnb.chapters.counterfactual.replay.counts import ATTACKS, DATA, EVALUATED, counted
+from causalnb.chapters.counterfactual.replay.vectors import load
+from causalnb.record import MeasurementId
+from causalnb.statistics import Estimates, exact
+
+
+def replayed() -> Estimates:
+    """Everything that the published vectors decide; about ten CPU seconds."""
+    return {
+        **counts.table_2(),
+        **counts.table_3(),
+        **counts.strategy_1(),
+        **counts.causal_prototypes(),
+        **counts.both_signs(),
+        **counts.zero_prototypes(),
+        **many_zeros(),
+        **low_probabilities(),
+        **normal(),
+        **escaping(),
+    }
+
+
+def many_zeros(*, least: int = 10) -> Estimates:
+    """ImageNet images with at least 10 zero filters: "very large for clean as well as adversarial samples"."""
+    found: Estimates = {}
+    for name in ("clean", *ATTACKS):
+        among = strategies.zeros(load(f"imagenet.{name}").ci) >= least
+        found |= counted("t10", among, EVALUATED["imagenet"], cell=False, attack=name)
+    return found
+
+
+def low_probabilities() -> Estimates:
+    """Images of untargeted FGSM whose P may have been below one half: "all ... with very low probabilities"."""
+    low = ~ties.half_or_more(load("imagenet.fgsm_u").ci)
+    return counted("t13", low, EVALUATED["imagenet"], cell=False)
+
+
+def normal() -> Estimates:
+    """Clean vectors and prototypes that pass Shapiro's test, and their median excess kurtosis."""
+    found: Estimates = {}
+    for name in ("imagenet.clean", "imagenet.prototypes", "cifar.prototypes"):
+        of = classes.normality(name)
+        parts = {"data": DATA, "set": name}
+        found[MeasurementId.of("normal", **parts, what="passed")] = exact(of.passed / of.n, n=of.n)
+        found[MeasurementId.of("normal", **parts, what="kurtosis")] = exact(of.kurtosis, n=of.n)
+    return found
+
+
+def escaping() -> Estimates:
+    """AUC of strategy 2 for targeted PGD, clean and attacked images of the same classes."""
+    auc = classes.auc_over_classes(classes.with_class_means())
+    return {MeasurementId.of("t14", data=DATA, attack="pgd_t", strategy="s2"): auc}
+
+
+def of_the_tables(printed: dict[str, Count], *, level: float = 0.95) -> Estimates:
+    """What the printed counts say by themselves: how much better Table 2 separates than Table 1, by attack, and
+    the ratio of Fig. 3 at 10/30.
+
+    printed   (k, n) by row; n of Fig. 3 is not needed
+    """
+    found: Estimates = {}
+    for attack in ("fgsm_t", "pgd_t", "fgsm_u", "pgd_u"):
+        first, second = (
+            separation(printed[f"{table}.clean"], printed[f"{table}.{attack}"], level=level) for table in ("t1", "t2")
+        )
+        found[MeasurementId.of("t9", attack=attack)] = clearer(first, second)
+        found[MeasurementId.of("youden", table="t1", attack=attack)] = first.detected
+        found[MeasurementId.of("youden", table="t2", attack=attack)] = second.detected
+    ratio = printed["f3.clean.10_30"][0] / printed["f3.adv.10_30"][0]
+    found[MeasurementId.of("t11")] = exact(ratio)
+    return found
