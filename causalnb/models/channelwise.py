@@ -78,7 +78,9 @@ def _first(whole: Whole, graph: fx.Graph, layer: nn.Module) -> Mixing | None:
         steps = list(_steps(whole, node))
         for number, (name, step) in enumerate(steps, 1):
             if isinstance(step, nn.Linear) and flat:
-                mixing = Mixing(name, last=number == len(steps) and {one.op for one in node.users} == {"output"})
+                mixing = Mixing(
+                    name, last=number == len(steps) and {one.op for one in node.users} == {"output"}
+                )
                 break
             if not (_flattens(step) or _apart(step)):
                 return None

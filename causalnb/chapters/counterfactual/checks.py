@@ -76,7 +76,9 @@ def disagreement(model: nn.Module, layer: str, images: Tensor) -> float:
     return max(float((one - other).abs().max()) for one, other in pairwise(found))
 
 
-@_shows("routes.vgg", "largest difference in CI between the routes, every filter of a VGG16 with a linear head")
+@_shows(
+    "routes.vgg", "largest difference in CI between the routes, every filter of a VGG16 with a linear head"
+)
 def routes_agree_on_a_vgg() -> tuple[float, int]:
     """Rank-1, batched, split, copies and the whole network."""
     model = alive(models.vgg16_cifar(width=0.1, last=24))
@@ -167,7 +169,10 @@ def silence_behind_batch_norm_is_a_value() -> tuple[float, int]:
     return float((ci(model, images, "bn").ci[:, 0] - expected).abs().max()), len(images)
 
 
-@_shows("G5", "largest difference between both readings of CI and .50 - 1/3, .50 - .60, where a removal swaps classes")
+@_shows(
+    "G5",
+    "largest difference between both readings of CI and .50 - 1/3, .50 - .60, where a removal swaps classes",
+)
 def both_readings_where_classes_swap() -> tuple[float, int]:
     """The text follows the predicted class down, the code follows whatever is largest, and CI turns
     negative.
@@ -207,5 +212,3 @@ def log_odds_do_not_saturate() -> tuple[float, int]:
     """Float32 CI is 0 for more and more filters as the margin grows; log-odds are for none."""
     scales = (1, 5, 10, 20, 40)
     return max(zeros_at(scales)["log-odds"]), len(scales)
-
-

@@ -61,7 +61,9 @@ def by_formula(responses: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
     return p.gather(1, y[:, None]) - after
 
 
-def drawn_head(classes: int = 10, filters: int = 512, *, n: int = 4, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+def drawn_head(
+    classes: int = 10, filters: int = 512, *, n: int = 4, seed: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
     """Weights, bias and responses, float64: a tenth of the filters respond to nothing, the next tenth vote for
     all classes alike.
     """
@@ -76,7 +78,9 @@ def drawn_head(classes: int = 10, filters: int = 512, *, n: int = 4, seed: int =
 # Two classes ---------------------------------------------------------------------------------------------
 
 
-def two_classes(votes: Sequence[float], bias: float = 0.0, *, scale: float = 1.0) -> tuple[nn.Sequential, Tensor]:
+def two_classes(
+    votes: Sequence[float], bias: float = 0.0, *, scale: float = 1.0
+) -> tuple[nn.Sequential, Tensor]:
     """A network of two classes with margin scale (sum of votes + bias), and the image of it: filter i responds
     by 1 and votes scale v_i for the first class. CI_i = sigma(m) - sigma(m - v_i).
     """
@@ -121,7 +125,9 @@ def greatest(responses: Tensor) -> Tensor:
     return responses.amax(1)
 
 
-def fall_without(logits: Callable[[Tensor], Tensor], responses: Tensor, sets: Sequence[Sequence[int]]) -> Tensor:
+def fall_without(
+    logits: Callable[[Tensor], Tensor], responses: Tensor, sets: Sequence[Sequence[int]]
+) -> Tensor:
     """How P of the predicted class falls without each set of filters, [n, sets]: CI of more than one filter.
 
     logits     of responses [n, filters]
@@ -164,9 +170,7 @@ def dead_behind_norm(*, seed: int = 0) -> tuple[nn.Sequential, Tensor, Tensor]:
 
 def _conv_relu_bn() -> nn.Sequential:
     layers = Layers(conv=nn.Conv2d(1, 4, 3), relu=nn.ReLU(), bn=nn.BatchNorm2d(4))
-    return nn.Sequential(
-        Layers(layers, gap=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten(), fc=nn.Linear(4, 3))
-    )
+    return nn.Sequential(Layers(layers, gap=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten(), fc=nn.Linear(4, 3)))
 
 
 # The first two classes swapped ---------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import torch
 
 from causalnb.chapters.counterfactual import closed_forms, readings, strategies
 from causalnb.chapters.counterfactual.filters import Filters, ci
-from causalnb.chapters.counterfactual.printed import Count, can_fall, count
+from causalnb.chapters.counterfactual.printed import can_fall, count
 from causalnb.chapters.counterfactual.prototypes import choose
 from causalnb.chapters.counterfactual.replay import pictures, ties
 from causalnb.chapters.counterfactual.replay.counts import ATTACKS
@@ -59,7 +59,12 @@ def the_formula_of_s4() -> Erratum:
     shared = strategies.common(own.ci, own.classes, own, n=3, m=10)
     flagged = float(shared.accepted("meeting").double().mean())
     return Erratum(
-        "erratum.E1", "prototypes that the printed formula of strategy 4 calls adversarial", flagged, 0, flagged == 0, len(own)
+        "erratum.E1",
+        "prototypes that the printed formula of strategy 4 calls adversarial",
+        flagged,
+        0,
+        flagged == 0,
+        len(own),
     )
 
 
@@ -84,7 +89,9 @@ def the_header_of_tables_1_and_2(printed: Mapping[str, str]) -> Erratum:
 
 def one_denominator_a_table(printed: Mapping[str, str]) -> Erratum:
     """E4: Table 3 has a cell "00/300" among 100 samples, Table 4 two of 100 among 300."""
-    tables = [{count(text)[1] for id, text in printed.items() if id.startswith(start)} for start in ("t3", "t4.")]
+    tables = [
+        {count(text)[1] for id, text in printed.items() if id.startswith(start)} for start in ("t3", "t4.")
+    ]
     most = max(map(len, tables))
     return Erratum("erratum.E4", "denominators in one table, 3 or 4", most, 1, most == 1, len(tables))
 
@@ -143,15 +150,20 @@ def bim_under_s4(printed: Mapping[str, str]) -> Erratum:
 # By the published vectors --------------------------------------------------------------------------------
 
 
-def by_vectors(printed: Mapping[str, Count]) -> list[Erratum]:
-    """Those that need the published vectors; printed counts by row, for the caption of Table 3."""
-    return [higher_than_n(printed), ci_of_its_own_image(), rows_of_adversarial_examples(), zeros_whatever_the_spread()]
+def by_vectors(printed: Mapping[str, str]) -> list[Erratum]:
+    """Those that need the published vectors; printed as above, for the caption of Table 3."""
+    return [
+        higher_than_n(printed),
+        ci_of_its_own_image(),
+        rows_of_adversarial_examples(),
+        zeros_whatever_the_spread(),
+    ]
 
 
-def higher_than_n(printed: Mapping[str, Count]) -> Erratum:
+def higher_than_n(printed: Mapping[str, str]) -> Erratum:
     """E5: "samples having higher than n zero filters". At n = 10 that misses counts that "at least" gives."""
     zeros = {attack: strategies.zeros(load(f"cifar.{attack}").ci) for attack in ATTACKS}
-    fits = sum(int((zeros[a] > 10).sum()) == printed[f"t3n10.{a}"][0] for a in ATTACKS)
+    fits = sum(int((zeros[a] > 10).sum()) == count(printed[f"t3n10.{a}"])[0] for a in ATTACKS)
     what = "attacks of Table 3 at n = 10 whose printed count is that of more than 10 zero filters"
     return Erratum("erratum.E5", what, fits, len(ATTACKS), fits == len(ATTACKS), len(ATTACKS))
 
@@ -191,11 +203,19 @@ def by_pictures(test: Images) -> list[Erratum]:
     least, eps = min(budget.values()), 24
     return [
         Erratum(
-            "erratum.E13", "pictures of untargeted BIM and PGD that are equal pixel for pixel", same, 0, same < common, common
+            "erratum.E13",
+            "pictures of untargeted BIM and PGD that are equal pixel for pixel",
+            same,
+            0,
+            same < common,
+            common,
         ),
         Erratum(
-            "erratum.E14", "least largest change of a BIM or PGD picture, in 1/255; the budget is 24", least, eps, least == eps, sum(len(read[name]) for name in budget)
+            "erratum.E14",
+            "least largest change of a BIM or PGD picture, in 1/255; the budget is 24",
+            least,
+            eps,
+            least == eps,
+            sum(len(read[name]) for name in budget),
         ),
     ]
-
-

@@ -92,7 +92,9 @@ class Filters:
         """The counterfactual information of every filter for images [n, ...], n >= 1."""
         if len(images) < 1:
             raise ValueError("no images: counterfactual information is of at least one")
-        found = [_read(self.logits(some, check=not at), reading) for at, some in enumerate(images.split(batch))]
+        found = [
+            _read(self.logits(some, check=not at), reading) for at, some in enumerate(images.split(batch))
+        ]
         parts = [torch.cat(part) for part in zip(*found, strict=True)]
         return Information(*parts, self.told(parts[0].shape[1]), tuple(self.notes))
 

@@ -49,7 +49,9 @@ def separation(clean: Count, attacked: Count, *, level: float = 0.95) -> Separat
 def separations(table: Mapping[str, Count], *, level: float = 0.95) -> dict[str, Separation]:
     """Every attack of a table against its row "clean"."""
     return {
-        name: separation(table["clean"], counts, level=level) for name, counts in table.items() if name != "clean"
+        name: separation(table["clean"], counts, level=level)
+        for name, counts in table.items()
+        if name != "clean"
     }
 
 

@@ -130,7 +130,9 @@ class Common:
     least: Tensor
     most: Tensor
 
-    def accepted(self, rule: Rule = "containment", ties: Literal["count", "least", "most"] = "count") -> Tensor:
+    def accepted(
+        self, rule: Rule = "containment", ties: Literal["count", "least", "most"] = "count"
+    ) -> Tensor:
         """S4: natural where all n are common ("containment"), or one is ("meeting")."""
         return getattr(self, ties) >= (self.n if rule == "containment" else 1)
 
@@ -173,7 +175,9 @@ class _Top:
         sure = (values > last) & above
         edge = (values == last) & above
         first = torch.zeros_like(above).scatter_(1, order[:, :k], True) & above
-        return cls(sure, edge, torch.where(edge.any(1), k - sure.sum(1), torch.zeros_like(last[:, 0])).long(), first)
+        return cls(
+            sure, edge, torch.where(edge.any(1), k - sure.sum(1), torch.zeros_like(last[:, 0])).long(), first
+        )
 
 
 def _bounds(a: _Top, b: _Top) -> tuple[Tensor, Tensor]:

@@ -68,7 +68,10 @@ def with_class_means() -> Matched:
     count = (classes[:, None] == classes).sum(1, keepdim=True)
     others = (means.of(classes) * count - clean) / (count - 1)
     return Matched(
-        strategies.pearson(clean, others).rho, classes, strategies.correlation(attacked, targets, means).rho, targets
+        strategies.pearson(clean, others).rho,
+        classes,
+        strategies.correlation(attacked, targets, means).rho,
+        targets,
     )
 
 
@@ -98,9 +101,7 @@ def auc_over_classes(of: Matched, *, level: float = 0.95, seed: int = 0) -> Esti
     no independent draws.
     """
     known = torch.cat([of.clean_classes, of.attacked_classes]).unique()
-    sides = [
-        (known[:, None] == classes).double() for classes in (of.clean_classes, of.attacked_classes)
-    ]
+    sides = [(known[:, None] == classes).double() for classes in (of.clean_classes, of.attacked_classes)]
     difference = of.clean[:, None] - of.attacked
     wins = sides[0] @ ((difference > 0).double() + 0.5 * (difference == 0).double()) @ sides[1].T
     pairs = sides[0].sum(1)[:, None] * sides[1].sum(1)

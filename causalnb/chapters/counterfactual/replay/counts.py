@@ -77,25 +77,30 @@ def strategy_1() -> Estimates:
     return found
 
 
-def needed() -> dict[str, float]:
-    """What it would take to reject every published image of untargeted BIM: the least n of "|F_W| <= n", the
-    least bound on max|CI|, and the shares of clean images that they reject.
+def needed() -> Estimates:
+    """What it takes to reject every published image of untargeted BIM, and the share of clean images that it
+    rejects too: |F_W| <= n with the least such n, max|CI| <= c with the least such c; "at" is that n, that c.
     """
     attacked, clean = load("imagenet.bim_u").ci, load("imagenet.clean").ci
-    n = strategies.causal(attacked).max()
-    largest, others = (ci.abs().amax(1) for ci in (attacked, clean))
-    return {
-        "n": float(n),
-        "clean at n": float((strategies.causal(clean) <= n).double().mean()),
-        "max": float(largest.max()),
-        "clean at max": float((others <= largest.max()).double().mean()),
-    }
+    found: Estimates = {}
+    for how, statistic in (("n", strategies.causal), ("max", largest)):
+        at, others = statistic(attacked).max(), statistic(clean)
+        parts = {"data": DATA, "how": how}
+        share = exact(float((others <= at).double().mean()), n=len(clean))
+        found[MeasurementId.of("needed", **parts)] = share
+        found[MeasurementId.of("needed", **parts, what="at")] = exact(float(at), n=len(attacked))
+    return found
+
+
+def largest(ci: Tensor) -> Tensor:
+    """max|CI| [n]."""
+    return ci.abs().amax(-1)
 
 
 def largest_below(name: str, sizes: tuple[float, ...] = (1e-6, 1e-4, 1e-3, 1e-2)) -> dict[float, int]:
     """How many vectors have all |CI| below each size: what "nearly zero" might mean."""
-    largest = load(name).ci.abs().amax(1)
-    return {size: int((largest < size).sum()) for size in sizes}
+    of = largest(load(name).ci)
+    return {size: int((of < size).sum()) for size in sizes}
 
 
 def causal_prototypes() -> Estimates:

@@ -70,7 +70,9 @@ def _pixels(file: Path) -> Tensor:
     except (OSError, SyntaxError) as error:
         raise UserError(f"{file} cannot be read as a picture ({error}): fetch it again.") from None
     if pixels.shape != (32, 32, 3):
-        raise UserError(f"{file} is of {pixels.shape[1]} x {pixels.shape[0]} pixels, not 32 x 32: fetch it again.")
+        raise UserError(
+            f"{file} is of {pixels.shape[1]} x {pixels.shape[0]} pixels, not 32 x 32: fetch it again."
+        )
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 

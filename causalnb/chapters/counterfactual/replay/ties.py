@@ -70,7 +70,10 @@ def on_grid(ci: Tensor) -> Tensor:
 def grids() -> dict[str, tuple[int, int]]:
     """Vectors on the grid, and of how many, for each set of ImageNet."""
     sets = ("clean", *ATTACKS, "pgd16_t")
-    return {name: (int(on_grid(load(f"imagenet.{name}").ci).sum()), len(load(f"imagenet.{name}"))) for name in sets}
+    return {
+        name: (int(on_grid(load(f"imagenet.{name}").ci).sum()), len(load(f"imagenet.{name}")))
+        for name in sets
+    }
 
 
 def half_or_more(ci: Tensor) -> Tensor:
@@ -121,9 +124,7 @@ def twice(vectors: Vectors) -> list[Twice]:
 def across(one: Vectors, other: Vectors) -> list[Twice]:
     """Images that two files have under the same key."""
     at = {key: row for row, key in enumerate(other.keys)}
-    return [
-        pair(key, one.ci[row], other.ci[at[key]]) for row, key in enumerate(one.keys) if key in at
-    ]
+    return [pair(key, one.ci[row], other.ci[at[key]]) for row, key in enumerate(one.keys) if key in at]
 
 
 def pair(key: str, one: Tensor, other: Tensor) -> Twice:

@@ -131,9 +131,7 @@ def parse(text: str, *, name: str, filters: int = FILTERS) -> Vectors:
     return _distinct(name, keys, np.stack(rows), np.stack(orders))
 
 
-def _records(
-    found: Iterable[re.Match[str]], text: str, name: str
-) -> Iterator[tuple[int, str, str]]:
+def _records(found: Iterable[re.Match[str]], text: str, name: str) -> Iterator[tuple[int, str, str]]:
     end, place, last = 0, 0, "the beginning"
     for place, one in enumerate(found, 1):
         _require_between(text[end : one.start()], name, last)
