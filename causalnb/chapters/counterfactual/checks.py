@@ -1,5 +1,5 @@
-"""Numeric checks of what is known: the routes against each other, and counterfactual information where the truth
-is planted (G1 to G6).
+"""Numeric checks of what is known: the routes against each other, and counterfactual information where the
+truth is planted (G1 to G6).
 
 `CHECKS["G1"]()` runs one; each takes less than a second or two, in float64, on seeded numbers.
 """
@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from itertools import pairwise
+from typing import cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -136,7 +137,7 @@ def neutral_filters_have_rounding() -> tuple[float, int]:
 
 @_shows("G2", "largest |CI| of two filters either of which can stand in for the other", bound=0.0)
 def redundant_causes_have_none() -> tuple[float, int]:
-    """Removing both costs sigma(m) - sigma(0); the but-for test finds neither, pairs and Shapley values do."""
+    """Removing both costs sigma(m) - sigma(0); but-for finds neither, pairs and Shapley values do."""
     image = torch.ones(1, 1, 2, 1, dtype=torch.float64)
     found = [
         ci(closed_forms.Redundant(3.0, how), image, "read.relu").ci
@@ -161,9 +162,10 @@ def silence_behind_batch_norm_is_a_value() -> tuple[float, int]:
     P.
     """
     model, images, c = closed_forms.dead_behind_norm()
+    fc = cast(nn.Linear, model.fc)
     with torch.no_grad():
         z = model(images)
-        after = (z - model.fc.weight[:, 0] * c).softmax(1)  # type: ignore[index, operator]
+        after = (z - fc.weight[:, 0] * c).softmax(1)
     y = z.argmax(1, keepdim=True)
     expected = (z.softmax(1).gather(1, y) - after.gather(1, y))[:, 0]
     return float((ci(model, images, "bn").ci[:, 0] - expected).abs().max()), len(images)
@@ -174,20 +176,15 @@ def silence_behind_batch_norm_is_a_value() -> tuple[float, int]:
     "largest difference between both readings of CI and .50 - 1/3, .50 - .60, where a removal swaps classes",
 )
 def both_readings_where_classes_swap() -> tuple[float, int]:
-    """The text follows the predicted class down, the code follows whatever is largest, and CI turns
-    negative.
-    """
+    """The text follows the predicted class down, the code whatever is largest; that CI turns negative."""
     model, image, (own, largest) = closed_forms.swapping()
-    apart = [
-        abs(float(ci(model, image, "relu", reading=reading).ci[0, 0]) - (0.5 - left))
-        for reading, left in (("text", own), ("code", largest))
-    ]
-    return max(apart), 2
+    text, code = (ci(model, image, "relu", reading=one).ci[0, 0] for one in get_args(readings.Reading))
+    return max(abs(float(text) - (0.5 - own)), abs(float(code) - (0.5 - largest))), 2
 
 
 def zeros_at(scales: Sequence[float]) -> dict[str, list[float]]:
-    """The share of filters that respond and tell classes apart with CI = 0, as the logits of one network grow:
-    in float32, in float64, in ours, and in log-odds.
+    """The share of filters that respond and tell classes apart with CI = 0, as the logits of one network
+    grow: in float32, in float64, in ours, and in log-odds.
     """
     weights, bias, responses = closed_forms.drawn_head(filters=64, n=8)
     images = closed_forms.images_of(responses)

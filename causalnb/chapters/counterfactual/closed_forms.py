@@ -1,5 +1,5 @@
-"""Networks whose counterfactual information is known: planted filters with a linear head, two classes, redundant
-filters, a dead filter behind batch norm, a removal that swaps the first two classes.
+"""Networks whose counterfactual information is known: planted filters with a linear head, two classes,
+redundant filters, a dead filter behind batch norm, a removal that swaps the first two classes.
 """
 
 from collections import OrderedDict
@@ -46,8 +46,8 @@ def images_of(responses: Tensor) -> Tensor:
 
 
 def by_formula(responses: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
-    """CI [n, filters] of a linear head, in closed form: without filter i the odds of class k against y change by
-    e^{(V_yi - V_ki) g_i}, so that
+    """CI [n, filters] of a linear head, in closed form: without filter i the odds of class k against y change
+    by e^{(V_yi - V_ki) g_i}, so that
 
         P'_i = P_y e^{-V_yi g_i} / sum_k P_k e^{-V_ki g_i}.
 
@@ -64,8 +64,8 @@ def by_formula(responses: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
 def drawn_head(
     classes: int = 10, filters: int = 512, *, n: int = 4, seed: int = 0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights, bias and responses, float64: a tenth of the filters respond to nothing, the next tenth vote for
-    all classes alike.
+    """Weights, bias and responses, float64: a tenth of the filters respond to nothing, the next tenth vote
+    for all classes alike.
     """
     g = torch.Generator().manual_seed(seed)
     weights = torch.randn(classes, filters, generator=g, dtype=torch.float64)
@@ -81,8 +81,8 @@ def drawn_head(
 def two_classes(
     votes: Sequence[float], bias: float = 0.0, *, scale: float = 1.0
 ) -> tuple[nn.Sequential, Tensor]:
-    """A network of two classes with margin scale (sum of votes + bias), and the image of it: filter i responds
-    by 1 and votes scale v_i for the first class. CI_i = sigma(m) - sigma(m - v_i).
+    """A network of two classes with margin scale (sum of votes + bias), and the image of it: filter i
+    responds by 1 and votes scale v_i for the first class. CI_i = sigma(m) - sigma(m - v_i).
     """
     row = scale * torch.tensor(votes, dtype=torch.float64)
     weights = torch.stack([row, torch.zeros_like(row)])
@@ -143,8 +143,8 @@ def fall_without(
 
 
 def shapley_of_two(alone: Tensor, both: Tensor) -> Tensor:
-    """Shapley values [n, 2] of two filters, from how P falls without each [n, 2] and without both [n]: half of
-    what each costs when removed first, half of what it costs when removed second.
+    """Shapley values [n, 2] of two filters, from how P falls without each [n, 2] and without both [n]: half
+    of what each costs when removed first, half of what it costs when removed second.
     """
     return (alone + both[:, None] - alone.flip(1)) / 2
 
@@ -177,8 +177,8 @@ def _conv_relu_bn() -> nn.Sequential:
 
 
 def swapping() -> tuple[nn.Sequential, Tensor, tuple[float, float]]:
-    """A network whose probabilities are .50, .45 and .05, the image, and what is left of the first class and of
-    the largest once filter 0, which holds the first class above the second, is gone.
+    """A network whose probabilities are .50, .45 and .05, the image, and what is left of the first class and
+    of the largest once filter 0, which holds the first class above the second, is gone.
     """
     start = torch.tensor([0.50, 0.45, 0.05], dtype=torch.float64)
     weights = torch.zeros(3, 2, dtype=torch.float64)

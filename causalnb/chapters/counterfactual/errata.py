@@ -1,7 +1,8 @@
 """Statements that Debbi 2024 prints, put to the paper's own logic (`by_logic`) or to its published vectors
 (`by_vectors`): whether each holds as printed.
 
-What is ambiguous, slips that the text resolves, and what differs in the released code are remarks of the ledger.
+What is ambiguous, slips that the text resolves, and what differs in the released code are remarks of the
+ledger.
 """
 
 from collections.abc import Mapping
@@ -143,7 +144,7 @@ def bim_under_s4(printed: Mapping[str, str]) -> Erratum:
     shared = strategies.common(torch.zeros_like(own.ci), own.classes, own, n=3, m=10)
     accepted = int(shared.accepted("meeting").sum())
     least = min(_figure_3(printed, "adv"))
-    what = "images without causal features that strategy 4 accepts; the least count that is printed for all attacks is the bound"
+    what = "images without causal features that strategy 4 accepts, against the least printed count"
     return Erratum("erratum.E30", what, accepted, least, accepted >= least, len(own))
 
 

@@ -1,7 +1,7 @@
 """The counterfactual information of all filters of a layer: `ci` for one call, `Filters` for many."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -50,8 +50,14 @@ class Information:
 
     def take(self, rows: Tensor | slice) -> "Information":
         """Some of the images."""
-        parts = (self.ci, self.log_odds, self.classes, self.margin, self.silent)
-        return Information(*(part[rows] for part in parts), self.route, self.notes)
+        return replace(
+            self,
+            ci=self.ci[rows],
+            log_odds=self.log_odds[rows],
+            classes=self.classes[rows],
+            margin=self.margin[rows],
+            silent=self.silent[rows],
+        )
 
 
 def ci(model: nn.Module, images: Tensor, layer: str, *, reading: Reading = "text") -> Information:
@@ -92,11 +98,13 @@ class Filters:
         """The counterfactual information of every filter for images [n, ...], n >= 1."""
         if len(images) < 1:
             raise ValueError("no images: counterfactual information is of at least one")
-        found = [
-            _read(self.logits(some, check=not at), reading) for at, some in enumerate(images.split(batch))
-        ]
-        parts = [torch.cat(part) for part in zip(*found, strict=True)]
-        return Information(*parts, self.told(parts[0].shape[1]), tuple(self.notes))
+        parts = []
+        for at, some in enumerate(images.split(batch)):
+            parts.append(_read(self.logits(some, check=not at), reading))
+        ci, odds, classes, margin, silent = (torch.cat(part) for part in zip(*parts, strict=True))
+        return Information(
+            ci, odds, classes, margin, silent, route=self.told(ci.shape[1]), notes=tuple(self.notes)
+        )
 
     @torch.no_grad()
     def logits(self, images: Tensor, *, check: bool = True) -> Removed:

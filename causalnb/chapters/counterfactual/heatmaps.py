@@ -1,4 +1,4 @@
-"""Heat maps of causal filters (Debbi 2024, 5): where the features of a class's prototype respond in an image."""
+"""Heat maps of causal filters (Debbi 2024, 5): where a prototype's features respond in an image."""
 
 import torch
 from torch import Tensor

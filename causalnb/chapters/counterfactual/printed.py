@@ -37,7 +37,7 @@ class Separation:
 
 
 def separation(clean: Count, attacked: Count, *, level: float = 0.95) -> Separation:
-    """Youden's J of accepted counts, with the normal interval of a difference of proportions, and Fisher's p."""
+    """Youden's J of accepted counts, with the normal interval of a difference of shares, and Fisher's p."""
     (a, n), (b, m) = clean, attacked
     p, q = a / n, b / m
     half = standard_errors(level) * math.sqrt(p * (1 - p) / n + q * (1 - q) / m)
@@ -86,14 +86,14 @@ def false_alarms(accepted: Count, wrong_rejected: int, right: int) -> FalseAlarm
 
 
 def can_fall(counts: tuple[int, ...]) -> bool:
-    """Whether counts fall somewhere, which those of "top n and top m meet" cannot as n and m grow: each smaller
-    top set is part of the greater one, so an image that is accepted stays so.
+    """Whether counts fall somewhere, which those of "top n and top m meet" cannot as n and m grow: each
+    smaller top set is part of the greater one, so an image that is accepted stays so.
     """
     return any(later < earlier for earlier, later in zip(counts, counts[1:], strict=False))
 
 
 def all_among(chosen: int, published: int, evaluated: int) -> float:
-    """The chance that all `chosen` of the evaluated images lie among the published ones, if these were drawn from
-    them (hypergeometric).
+    """The chance that all `chosen` of the evaluated images lie among the published ones, if these were drawn
+    from them (hypergeometric).
     """
     return float(stats.hypergeom(evaluated, chosen, published).pmf(chosen))

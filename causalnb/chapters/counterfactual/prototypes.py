@@ -42,7 +42,8 @@ class Prototypes:
 
 
 def choose(information: Information, labels: Tensor) -> Prototypes:
-    """The prototype of each class: of the images that are classified right, the one with the largest log-odds.
+    """The prototype of each class: of the images that are classified right, the one with the largest
+    log-odds.
 
     The paper's "high prediction confidence" does not tell images apart whose float32 probability is 1; their
     log-odds do.

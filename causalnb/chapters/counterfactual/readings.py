@@ -41,8 +41,8 @@ def log_odds(whole: Tensor, without: Tensor, *, reading: Reading = "text") -> tu
 
 
 def information(before: Tensor, after: Tensor) -> Tensor:
-    """CI = P - P' [n, filters] from margins before [n] and after [n, filters], each correct to the last places
-    of its own size.
+    """CI = P - P' [n, filters] from margins before [n] and after [n, filters], each correct to the last
+    places of its own size.
 
     >>> information(torch.tensor([20.0]).double(), torch.tensor([[19.0, 20.0]]).double())
     tensor([[3.5416e-09, 0.0000e+00]], dtype=torch.float64)

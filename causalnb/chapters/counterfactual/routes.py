@@ -1,8 +1,8 @@
-"""The logits without each filter, by four exact routes: the paper's own is a fifth, the reference.
+"""The logits without each filter, by four exact routes; the paper's own is a fifth, the reference.
 
-block     the features g of the first layer that mixes channels, once of A and once of A = 0; without filter i its
-          pre-activations are h - W_i (g_i - g0_i), W_i the columns of that filter: one, or one a place of the
-          map. Needs channels that stay apart up to there (`models.channelwise`)
+block     what the first layer that mixes channels is given, once of A, g, and once of A = 0, g0; without
+          filter i its pre-activations are h - W_i (g_i - g0_i), W_i that filter's columns: one, or one for
+          each place of the map. Needs channels that stay apart up to there (`models.channelwise`)
 batched   one batch of masked activations an image through what follows the layer
 split     one filter after the other set to zero in the whole batch, through what follows the layer
 copies    one batch of masked copies an image through the whole network
@@ -40,9 +40,7 @@ class Removed(NamedTuple):
 
 
 def silent_in(a: Tensor) -> Tensor:
-    """[n, filters] whether a filter's output a [n, filters, ...] is 0 everywhere: there is nothing to
-    remove.
-    """
+    """[n, filters] whether a filter gives 0 everywhere, a [n, filters, ...]: nothing is there to remove."""
     return (a == 0).flatten(2).all(2) if a.ndim > 2 else a == 0
 
 

@@ -1,9 +1,9 @@
-"""The four detection strategies (Debbi 2024, 3.2), in all readings that the text allows, as numbers of an image
-and as scores: a greater score is more adversarial.
+"""The four detection strategies (Debbi 2024, 3.2), in all readings that the text allows, as numbers of an
+image and as scores: a greater score is more adversarial.
 
 S1  causal features exist: natural where more than n filters have CI > 0
-S2  correlation with the prototype: natural where Pearson's rho is at least tau, or where the predicted class is
-    among the few whose prototypes correlate best
+S2  correlation with the prototype: natural where Pearson's rho is at least tau, or where the predicted class
+    is among the few whose prototypes correlate best
 S3  zero effect: natural where at least n filters have CI = 0
 S4  common robust features: natural where the image's n most causal filters are among the prototype's m most
     causal ones ("containment", the text and the figure), or where the two sets meet ("meeting", the printed
@@ -195,7 +195,7 @@ def _bounds(a: _Top, b: _Top) -> tuple[Tensor, Tensor]:
     most = sure + a_most + b_most + shared
     a_least, b_least = (a.free - a_out).clamp_min(0), (b.free - b_out).clamp_min(0)
     a_left, b_left = a.free - a_least, b.free - b_least
-    # outside both edges there is room for a_out - both and b_out - both; what is beyond lies in the shared edge
+    # outside the shared edge there is room for a_out - both and b_out - both
     a_shared = (a_left - (a_out - both)).clamp_min(0)
     b_shared = (b_left - (b_out - both)).clamp_min(0)
     least = sure + a_least + b_least + (a_shared + b_shared - both).clamp_min(0)

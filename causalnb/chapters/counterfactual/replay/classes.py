@@ -30,8 +30,8 @@ STATISTICS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def single(statistic: str, attack: str) -> tuple[Estimate, float]:
-    """AUC of minus a statistic, attacked against clean, and the share of attacked images that are flagged where
-    at most 5 % of the clean ones are.
+    """AUC of minus a statistic, attacked against clean, and the share of attacked images that are flagged
+    where at most 5 % of the clean ones are.
     """
     clean, attacked = (
         -STATISTICS[statistic](load(f"imagenet.{name}").ci).double().numpy() for name in ("clean", attack)
@@ -54,7 +54,7 @@ class Matched:
 
 
 def _both() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Clean and attacked vectors, without clean ones whose class nothing was sent to, or that are constant."""
+    """Clean and attacked vectors, less clean ones that are constant or of a class that is no target."""
     clean, attacked = load("imagenet.clean"), load("imagenet.pgd_t")
     targets = attacked.classes + TARGET
     kept = torch.isin(clean.classes, targets) & (clean.ci != clean.ci[:, :1]).any(1)
@@ -82,8 +82,8 @@ def _means(ci: Tensor, classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def closest_classes(*, top: int = 1) -> tuple[int, int, int, int]:
-    """How many attacked vectors have the mean clean vector of their target among the `top` that correlate best
-    with them, and of how many; the same of clean vectors, left out of their own mean.
+    """How many attacked vectors have the mean clean vector of their target among the `top` that correlate
+    best with them, and of how many; the same of clean vectors, left out of their own mean.
     """
     clean, classes, attacked, targets = _both()
     means = Prototypes(*_means(clean, classes))
@@ -97,8 +97,8 @@ def closest_classes(*, top: int = 1) -> tuple[int, int, int, int]:
 
 
 def auc_over_classes(of: Matched, *, level: float = 0.95, seed: int = 0) -> Estimate:
-    """AUC of -score, attacked against clean, with a percentile bootstrap over classes: images of one class are
-    no independent draws.
+    """AUC of -score, attacked against clean, with a percentile bootstrap over classes: images of one class
+    are no independent draws.
     """
     known = torch.cat([of.clean_classes, of.attacked_classes]).unique()
     sides = [(known[:, None] == classes).double() for classes in (of.clean_classes, of.attacked_classes)]
@@ -116,8 +116,8 @@ def auc_over_classes(of: Matched, *, level: float = 0.95, seed: int = 0) -> Esti
 
 
 def accepted_by_common(*, seed: int = 0) -> dict[tuple[int, int, strategies.Rule], tuple[float, float]]:
-    """The shares of clean and of attacked images that S4 accepts, with one clean image drawn for each class as
-    its prototype and left out.
+    """The shares of clean and of attacked images that S4 accepts, with one clean image drawn for each class
+    as its prototype and left out.
     """
     clean, classes, attacked, targets = _both()
     generator = torch.Generator().manual_seed(seed)
@@ -151,8 +151,8 @@ class Normality:
 
 
 def normality(name: str) -> Normality:
-    """Whether vectors follow the normal law; with 512 values the test sees small departures too, so the size is
-    told beside it.
+    """Whether vectors follow the normal law; with 512 values the test sees small departures too, so the size
+    is told beside it.
     """
     rows = [row for row in load(name).ci.double().numpy() if np.ptp(row) > 0]
     passed = sum(stats.shapiro(row).pvalue > 0.05 for row in rows)

@@ -1,8 +1,8 @@
-"""Tables 2 and 3 and strategy 1 on the published vectors, each count twice: as what it is if only the published
-images were evaluated, and as the interval that the unpublished ones leave open.
+"""Tables 2 and 3 and strategy 1 on the published vectors, each count twice: as what it is if only the
+published images were evaluated, and as the interval that the unpublished ones leave open.
 
-A published set has n images of the N that the paper evaluated; k of the n are counted. If all N were, the count
-is between k and k + N - n.
+A published set has n images of the N that the paper evaluated; k of the n are counted. If all N were, the
+count is between k and k + N - n.
 """
 
 import torch
@@ -21,22 +21,23 @@ SMALL = (0, 5, 10)  # of strategy 1's "small natural number"
 PAIRS = ((3, 10), (5, 20), (10, 30))  # n and m of strategy 4
 
 
-def counted(kind: str, among: Tensor, of: int, *, cell: bool = True, **parts: object) -> Estimates:
+def counted(kind: str, among: Tensor, of: int, *, cell: bool = True, **parts: str) -> Estimates:
     """How many of the published images count, as a share of those evaluated: "interval" and "published".
 
     among   [n], which published images count
     cell    the paper prints a count of `of`, which k must equal; else it claims a share, k / n
     """
     k, n = int(among.sum()), len(among)
+    readings = {"interval": bounds(k, n, of), "published": exact(k / (of if cell else n), n=n)}
     return {
-        MeasurementId.of(kind, data=DATA, **parts, reading="interval"): bounds(k, n, of),
-        MeasurementId.of(kind, data=DATA, **parts, reading="published"): exact(k / (of if cell else n), n=n),
+        MeasurementId.of(kind, on=DATA, data=DATA, **parts, reading=name): one
+        for name, one in readings.items()
     }
 
 
 def table_2() -> Estimates:
-    """Images whose CI correlates with the prototype of their predicted class with rho >= 0.5; an undefined rho
-    counts as rejected.
+    """Images whose CI correlates with the prototype of their predicted class with rho >= 0.5; an undefined
+    rho counts as rejected.
     """
     found: Estimates = {}
     for attack in ATTACKS:
@@ -47,8 +48,8 @@ def table_2() -> Estimates:
 
 
 def table_3() -> Estimates:
-    """Images with at least 5, and at least 10, filters of CI = 0: the text's "has 10 zero filters", which fits
-    the printed counts where the caption's "higher than" does not.
+    """Images with at least 5, and at least 10, filters of CI = 0: the text's "has 10 zero filters", which
+    fits the printed counts where the caption's "higher than" does not.
     """
     found: Estimates = {}
     for attack in ATTACKS:
@@ -67,7 +68,7 @@ def strategy_1() -> Estimates:
         ci = load(f"imagenet.{attack}").ci
         for n in SMALL:
             rejected = strategies.no_features(ci, n=n)
-            found |= counted("s1", rejected, EVALUATED["imagenet"], cell=False, attack=attack, n=n)
+            found |= counted("s1", rejected, EVALUATED["imagenet"], cell=False, attack=attack, n=str(n))
         accepted = ~strategies.no_features(ci)
         found |= counted("s1", accepted, EVALUATED["imagenet"], cell=False, attack=attack, n="passes")
     clean = load("imagenet.clean").ci

@@ -10,7 +10,6 @@ from causalnb.chapters.counterfactual.replay.vectors import load
 from causalnb.record import MeasurementId
 from causalnb.statistics import Estimates, exact
 
-
 SEPARATED = ("fgsm_t", "pgd_t", "fgsm_u", "pgd_u")  # attacks that both tables do not reject altogether
 Level = Callable[[str], float]
 
@@ -36,7 +35,7 @@ def replayed(level: Level = lambda id: 0.95) -> Estimates:
 
 
 def many_zeros(*, least: int = 10) -> Estimates:
-    """ImageNet images with at least 10 zero filters: "very large for clean as well as adversarial samples"."""
+    """ImageNet images with at least 10 zero filters: "very large for clean as well as adversarial"."""
     found: Estimates = {}
     for name in ("clean", *ATTACKS):
         among = strategies.zeros(load(f"imagenet.{name}").ci) >= least
@@ -45,7 +44,7 @@ def many_zeros(*, least: int = 10) -> Estimates:
 
 
 def low_probabilities() -> Estimates:
-    """Images of untargeted FGSM whose P may have been below one half: "all ... with very low probabilities"."""
+    """Images of untargeted FGSM whose P may lie below one half: "all ... very low probabilities"."""
     low = ~ties.half_or_more(load("imagenet.fgsm_u").ci)
     return counted("t13", low, EVALUATED["imagenet"], cell=False)
 
@@ -68,8 +67,8 @@ def escaping(level: Level) -> Estimates:
 
 
 def of_the_tables(printed: Mapping[str, str], level: Level = lambda id: 0.95) -> Estimates:
-    """What the printed counts say by themselves: how much better Table 2 separates than Table 1, by attack, the
-    largest share that Table 4 recovers, and the ratio of Fig. 3 at 10/30.
+    """What the printed counts say by themselves: how much better Table 2 separates than Table 1, by attack,
+    the largest share that Table 4 recovers, and the ratio of Fig. 3 at 10/30.
 
     printed   the ledger's text of each cell, by row; "k/n" of Table 4 is of 300 whatever n says
     """

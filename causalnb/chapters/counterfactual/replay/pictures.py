@@ -1,7 +1,7 @@
 """The published CIFAR-10 pictures against the test images that they were made from.
 
-They lie in `causadv-published/cifar_adversarial/ATTACK/CLASS/NUMBER.png`; the number is the image's place in the
-test set.
+They lie in `causadv-published/cifar_adversarial/ATTACK/CLASS/NUMBER.png`; the number is the image's place in
+the test set.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ FOLDERS = {"fgsm": "FGSM_10", "bim": "BIM_10", "pgd": "PGD_10"}
 
 @dataclass(frozen=True)
 class Pictures:
-    """Published pictures of an attack: pixels [n, 3, 32, 32] as whole numbers 0 to 255, and for each the class
-    and the number of its test image.
+    """Published pictures of an attack: pixels [n, 3, 32, 32] as whole numbers 0 to 255, and for each the
+    class and the number of its test image.
     """
 
     pixels: Tensor
@@ -94,8 +94,8 @@ class Change:
 
 
 def change(pictures: Pictures, test: Images) -> Change:
-    """Pictures against CIFAR-10's test set; ten steps of 1 would leave even changes only where none of them is
-    clipped.
+    """Pictures against CIFAR-10's test set; ten steps of 1 would leave even changes only where none of them
+    is clipped.
     """
     clean = (test.images[pictures.numbers] * 255).round().long()
     apart = pictures.pixels - clean

@@ -1,8 +1,8 @@
 """The sixteen files of CI vectors that H. Debbi published, and where they come from.
 
 They lie under the data root in `causadv-published/`, or are fetched there from the author's repository at one
-commit and compared with their checksums. The repository carries no licence: its numbers are read and cited, and
-nothing of it is part of this package.
+commit and compared with their checksums. The repository carries no licence: its numbers are read and cited,
+and nothing of it is part of this package.
 """
 
 import hashlib
@@ -133,9 +133,9 @@ def _genuine(content: bytes, source: Source, place: str) -> bytes:
     found = hashlib.sha256(content).hexdigest()
     if found != source.sha256:
         raise UserError(
-            f"{place} is not the published file {source.name} (its SHA-256 begins with {found[:12]}, not with "
-            f"{source.sha256[:12]}): it is damaged or another version; remove it, so that it is fetched again "
-            "where there is a network."
+            f"{place} is not the published file {source.name} (its SHA-256 begins with {found[:12]}, not "
+            f"with {source.sha256[:12]}): it is damaged or another version; remove it, so that it is fetched "
+            "again where there is a network."
         )
     return content
 

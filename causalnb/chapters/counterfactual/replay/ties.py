@@ -1,5 +1,5 @@
-"""What the last places of the published numbers tell: float32 ties, the grid of probabilities near 1, a mask that
-was not put back, and images that were computed twice.
+"""What the last places of the published numbers tell: float32 ties, the grid of probabilities near 1, a mask
+that was not put back, and images that were computed twice.
 """
 
 from dataclasses import dataclass
@@ -99,7 +99,7 @@ def zero_frequency(vectors: Vectors) -> tuple[float, float, float]:
 class Twice:
     """One image in two records.
 
-    shift      the mean difference, the stale record less the fresh one; spread: its largest deviation from that
+    shift      the middle of the differences, stale less fresh; spread: their largest distance from it
     expected   -CI of filter 511 in the fresh record, which the shift is where the mask explains it
     causal     causal filters in the fresh and the stale record
     fresh      whether exactly one of the two is fresh
@@ -154,8 +154,8 @@ class Alike:
 
 
 def alike(one: Vectors, other: Vectors) -> Alike:
-    """Whether two attacks gave the same images, as far as vectors tell; an image is known by class, target and
-    number.
+    """Whether two attacks gave the same images, as far as vectors tell; an image is known by class, target
+    and number.
     """
     rows = {(key.source, key.image): row for row, key in enumerate(other.read)}
     pairs = [(row, rows[at]) for row, key in enumerate(one.read) if (at := (key.source, key.image)) in rows]

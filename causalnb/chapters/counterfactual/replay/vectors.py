@@ -1,7 +1,7 @@
 """How a published file reads: records `'key': [(filter, (CI, 1)), ...]`, the 512 filters by falling CI.
 
-Nothing is evaluated: a record is what a pattern of its letters says it is, and whatever is left between records
-must be braces, commas, quotation marks and blanks. A damaged file is refused with the record.
+Nothing is evaluated: a record is what a pattern of its letters says it is, and whatever is left between
+records must be braces, commas, quotation marks and blanks. A damaged file is refused with the record.
 """
 
 import re
