@@ -27,7 +27,7 @@ def overlap(first: Tensor, second: Tensor, *, share: float = 0.2) -> Tensor:
     vary has no brightest places, and overlaps with none.
     """
     a, b = (_brightest(maps, share) for maps in (first, second))
-    return (a & b).sum(1) / (a | b).sum(1).clamp_min(1)
+    return (a & b).sum(1).double() / (a | b).sum(1).clamp_min(1)
 
 
 def _brightest(maps: Tensor, share: float) -> Tensor:
