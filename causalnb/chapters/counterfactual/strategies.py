@@ -65,16 +65,19 @@ class Correlation:
 
 
 def pearson(a: Tensor, b: Tensor) -> Correlation:
-    """Pearson's rho along the last axis, float64, after both are broadcast.
+    """Pearson's rho along the last axis, float64; the other axes are broadcast.
 
     >>> pearson(torch.tensor([[1.0, 2.0, 3.0], [1.0, 1.0, 1.0]]), torch.tensor([2.0, 4.0, 6.0]))
     Correlation(rho=tensor([1., 0.], dtype=torch.float64), defined=tensor([ True, False]))
     """
-    x, y = (_centred(one.double()) for one in torch.broadcast_tensors(a, b))
-    constant = [(one == one[..., :1]).all(-1) for one in torch.broadcast_tensors(a, b)]
-    defined = ~(constant[0] | constant[1])
+    x, y = _centred(a.double()), _centred(b.double())
+    defined = ~(_constant(a) | _constant(b))
     rho = (x * y).sum(-1).clamp(-1, 1)
     return Correlation(torch.where(defined, rho, torch.zeros_like(rho)), defined)
+
+
+def _constant(values: Tensor) -> Tensor:
+    return (values == values[..., :1]).all(-1)
 
 
 def _centred(values: Tensor) -> Tensor:

@@ -11,14 +11,14 @@ from causalnb import UserError
 from causalnb.chapters.counterfactual.replay import sources, vectors
 from causalnb.chapters.counterfactual.replay.vectors import Key, parse
 
-HERE = Path(__file__).parent
-spec = importlib.util.spec_from_file_location("make_published", HERE / "make_published.py")
+DATA = Path(__file__).parents[2] / "data"
+spec = importlib.util.spec_from_file_location("make_published", DATA / "make_published.py")
 make = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(make)
 
 
 def text(name):
-    return (HERE / "published" / name).read_text(encoding="utf-8")
+    return (DATA / "published" / name).read_text(encoding="utf-8")
 
 
 def read(name):
@@ -70,7 +70,7 @@ def test_prototypes_are_by_class_whatever_their_order():
 
 
 DAMAGED = {
-    "a record cut short": (lambda t: t[: t.rindex("(")], r"damaged after record 2 \(1__5.*\): '.0__17"),
+    "a record cut short": (lambda t: t[: t.rindex("(")], r"damaged after record 2 \(1__5.*\): .*0__17"),
     "a pair that lost its end": (
         lambda t: t.replace(", 1))", ", 1)", 1),
         r"damaged in record 1 \(0__17.png_as_3\): '\(6.* is no pair",

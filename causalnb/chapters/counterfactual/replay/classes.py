@@ -106,8 +106,7 @@ def auc_over_classes(of: Matched, *, level: float = 0.95, seed: int = 0) -> Esti
     wins = sides[0] @ ((difference > 0).double() + 0.5 * (difference == 0).double()) @ sides[1].T
     pairs = sides[0].sum(1)[:, None] * sides[1].sum(1)
     drawn = [
-        np.einsum("ri,ij,rj->r", weights, wins.numpy(), weights)
-        / np.einsum("ri,ij,rj->r", weights, pairs.numpy(), weights)
+        (weights @ wins.numpy() * weights).sum(1) / (weights @ pairs.numpy() * weights).sum(1)
         for (weights,) in resampled(len(known), level=level, seed=seed)
     ]
     low, high = percentile_ends(np.concatenate(drawn)[None], level)[:, 0].tolist()
