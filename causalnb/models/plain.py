@@ -108,7 +108,7 @@ def gap_cnn(*, classes: int = 10, channels: int = 1, size: int = 8, seed: int = 
     """
     if size < 2:
         raise UserError(
-            f"gap_cnn cannot take images of {size} x {size} pixels: its pooling needs 2 x 2 or more, so "
+            f"gap_cnn cannot take images of {size} x {size} pixels: its layers need 2 x 2 or more, so "
             "choose a larger set."
         )
     return drawn(

@@ -6,7 +6,6 @@ import torch
 from causalnb import data
 from causalnb.chapters.counterfactual.replay import classes, counts, measurements, pictures, ties
 from causalnb.chapters.counterfactual.replay.vectors import Vectors
-from causalnb.statistics import Estimate
 
 
 def made(ci, keys, *, repeated=None, again=()):
@@ -263,12 +262,3 @@ def test_missing_pictures_are_told_and_another_size_is_refused(tmp_path):
     (tmp_path / "BIM_10" / "3" / "7.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match="7.png cannot be read as a picture"):
         pictures.read("bim", root=tmp_path)
-
-
-def test_a_bounded_share_keeps_its_ends_at_every_level():
-    from causalnb.statistics import bounds
-
-    one = bounds(10, 45, 100)
-    assert one == Estimate(0.1, 0.1, 0.65, method="bounds", n=45) and one.at(0.999) == one
-    with pytest.raises(ValueError, match="46 of 45 published of 100 is no count"):
-        bounds(46, 45, 100)
