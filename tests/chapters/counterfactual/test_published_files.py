@@ -11,7 +11,7 @@ from scipy import stats
 from causalnb import data, ledger
 from causalnb.chapters.counterfactual import errata, strategies
 from causalnb.chapters.counterfactual.replay import classes, counts, measurements, pictures, sources, ties
-from causalnb.chapters.counterfactual.replay.vectors import load, prototypes
+from causalnb.chapters.counterfactual.replay.vectors import inventory, load, prototypes
 
 HOME = os.environ.get("CAUSALNB_DATA") or str(user_data_path("causalnb", appauthor=False))
 
@@ -49,9 +49,10 @@ COUNTS = {  # records and distinct keys
 
 
 def test_all_2232_records_are_read_and_16_keys_are_repeated():
-    assert {name: (load(name).records, len(load(name))) for name in sources.SOURCES} == COUNTS
-    assert sum(records for records, _ in COUNTS.values()) == 2232
-    assert sum(records - n for records, n in COUNTS.values()) == 16
+    found = inventory()
+    assert {line.name: (line.records, line.distinct) for line in found} == COUNTS
+    assert sum(line.records for line in found) == 2232 and sum(len(line.repeated) for line in found) == 16
+    assert next(line for line in found if line.name == "cifar.bim_u").repeated == ("2__118.png_as_3",)
 
 
 def test_the_order_of_a_file_is_falling_ci_with_ties_by_filter():

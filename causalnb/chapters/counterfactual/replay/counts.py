@@ -11,7 +11,7 @@ from torch import Tensor
 from causalnb.chapters.counterfactual import strategies
 from causalnb.chapters.counterfactual.replay.vectors import load, prototypes
 from causalnb.record import MeasurementId
-from causalnb.statistics import Estimates, bounds, exact
+from causalnb.statistics import Estimate, Estimates, bounds, exact
 
 DATA = "causadv"  # the published vectors, as a set of data
 ATTACKS = ("fgsm_t", "pgd_t", "bim_t", "fgsm_u", "pgd_u", "bim_u")
@@ -33,6 +33,16 @@ def counted(kind: str, among: Tensor, of: int, *, cell: bool = True, **parts: st
         MeasurementId.of(kind, on=DATA, data=DATA, **parts, reading=name): one
         for name, one in readings.items()
     }
+
+
+def as_counts(estimate: Estimate, of: int) -> str:
+    """A share of those evaluated as whole counts: k, or [k, k + N - n].
+
+    >>> as_counts(bounds(10, 45, 100), 100), as_counts(exact(0.1), 100)
+    ('[10, 65]', '10')
+    """
+    ends = [str(round(end * of)) for end in estimate.ends]
+    return ends[0] if estimate.low is None else f"[{', '.join(ends)}]"
 
 
 def table_2() -> Estimates:

@@ -106,6 +106,25 @@ def load(name: str) -> Vectors:
     return parse(sources.text(name), name=sources.SOURCES[name].name)
 
 
+@dataclass(frozen=True)
+class Line:
+    """A file in the inventory: records, distinct keys, and the keys that occur more than once."""
+
+    name: str
+    records: int
+    distinct: int
+    repeated: tuple[str, ...]
+
+
+def inventory() -> list[Line]:
+    """All files, what they hold, and what a reader that keeps the last record of a key would lose."""
+    found = {name: load(name) for name in sources.SOURCES}
+    return [
+        Line(name, one.records, len(one), tuple(one.keys[row] for row in one.again.unique()))
+        for name, one in found.items()
+    ]
+
+
 def prototypes(vectors: Vectors) -> Prototypes:
     """Published prototypes of CIFAR, whose keys are the classes."""
     classes = torch.tensor([int(key) for key in vectors.keys])
