@@ -11,9 +11,9 @@ what the four strategies make of them:
 >>> found.ci.shape, found.route
 (torch.Size([20, 128]), 'rank-1 into fc')
 >>> prototypes = counterfactual.choose(found, labels=found.classes)
->>> rho = counterfactual.correlation(found.ci, found.classes, prototypes)
->>> rho.score.shape, counterfactual.causal(found.ci).shape, counterfactual.zeros(found.ci).shape
-(torch.Size([20]), torch.Size([20]), torch.Size([20]))
+>>> scores = counterfactual.scores(found.ci, found.classes, prototypes)
+>>> list(scores)
+['S1', 'S2.rho', 'S2.rank', 'S3.0', 'S3.1e-07', 'S3.0.0001', 'S4.3_10', 'S4.5_20', 'S4.10_30']
 
 `counterfactual.replay` counts again what the author's published vectors give, `counterfactual.checks` tests
 all of it where the truth is known.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from causalnb.chapters.counterfactual.filters import Filters, Information, ci
     from causalnb.chapters.counterfactual.heatmaps import heat_maps
     from causalnb.chapters.counterfactual.prototypes import choose
-    from causalnb.chapters.counterfactual.strategies import causal, common, correlation, zeros
+    from causalnb.chapters.counterfactual.strategies import causal, common, correlation, scores, zeros
 else:
     __getattr__, __dir__ = lazy.names(__name__)
 
@@ -40,5 +40,6 @@ __all__ = [
     "common",
     "correlation",
     "heat_maps",
+    "scores",
     "zeros",
 ]

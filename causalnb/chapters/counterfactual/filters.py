@@ -122,7 +122,7 @@ class Filters:
         """How far the logits without the filters that respond most are from those of the network run for
         each; 0 where that is rounding.
         """
-        some = a.abs().flatten(2).sum((0, 2)).topk(min(CHECKED, a.shape[1])).indices
+        some = a[0].abs().reshape(a.shape[1], -1).sum(1).topk(min(CHECKED, a.shape[1])).indices
         copies = images.expand(len(some), *images.shape[1:])
         apart = found.without[0, some] - self.seam.logits(without(a[0], some), copies)
         most = apart.abs().max().item()
@@ -139,5 +139,6 @@ class Filters:
 def _read(found: Removed, reading: Reading) -> tuple[Tensor, ...]:
     """What `Information` holds of each image, in its order."""
     before, after = log_odds(found.whole, found.without, reading=reading)
+    after = torch.where(found.silent, before[:, None], after)  # sums of equal numbers can round differently
     ci, odds = information(before, after), before[:, None] - after
     return ci, odds, found.whole.argmax(-1), before, found.silent

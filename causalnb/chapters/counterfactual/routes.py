@@ -41,7 +41,7 @@ class Removed(NamedTuple):
 
 def silent_in(a: Tensor) -> Tensor:
     """[n, filters] whether a filter gives 0 everywhere, a [n, filters, ...]: nothing is there to remove."""
-    return (a == 0).flatten(2).all(2) if a.ndim > 2 else a == 0
+    return (a == 0).reshape(*a.shape[:2], -1).all(2)
 
 
 def exact(whole: Tensor, logits: Tensor, silent: Tensor) -> Removed:

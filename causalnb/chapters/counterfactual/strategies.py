@@ -21,7 +21,31 @@ from torch import Tensor
 from causalnb.chapters.counterfactual.prototypes import Prototypes
 
 Rule = Literal["containment", "meeting"]
+PAIRS = ((3, 10), (5, 20), (10, 30))  # n and m of strategy 4
 ZERO = (0.0, 1e-7, 1e-4)  # up to which size a CI counts as zero
+
+
+def scores(ci: Tensor, classes: Tensor, prototypes: Prototypes) -> dict[str, Tensor]:
+    """Every strategy in every reading as a score [n], float64: "S1", "S2.rho", "S2.rank", "S3.0", ...,
+    "S4.3_10", ...
+
+    ci   [n, filters], of the images; or their log-odds, with prototypes of the same
+
+    A threshold on it gives the strategy's rules: on S1 those of every n, on S4 those of every overlap from
+    "meeting" to "containment". Top sets greater than the number of filters are left out.
+    """
+    found = {
+        "S1": -causal(ci),
+        "S2.rho": correlation(ci, classes, prototypes).score,
+        "S2.rank": rank(ci, classes, prototypes),
+        **{f"S3.{up_to:g}": -zeros(ci, up_to=up_to) for up_to in ZERO},
+        **{
+            f"S4.{n}_{m}": -common(ci, classes, prototypes, n=n, m=m).count
+            for n, m in PAIRS
+            if m <= ci.shape[1]
+        },
+    }
+    return {name: score.double() for name, score in found.items()}
 
 
 # Strategy 1 ----------------------------------------------------------------------------------------------

@@ -135,6 +135,23 @@ def test_a_route_that_differs_on_three_filters_gives_way_to_the_next_and_says_so
     assert (found.ci - ci(model, images(2, channels=1, size=8), "relu3").ci).abs().max() < 1e-12
 
 
+def test_silent_filters_are_0_among_a_thousand_classes_whose_sums_may_round_differently():
+    model = checks.alive(models.gap_cnn(classes=1000)).float()
+    kill(model, "relu3", [3])
+    for batch in (
+        images(1, channels=1, size=8, dtype=torch.float32),
+        images(3, channels=1, size=8, dtype=torch.float32),
+    ):
+        found = ci(model, batch, "relu3")
+        assert (found.ci[:, 3] == 0).all() and (found.log_odds[:, 3] == 0).all()
+
+
+def test_filters_can_be_features_without_a_map():
+    model, few = checks.alive(models.gap_cnn()), images(2, channels=1, size=8)
+    found, maps = ci(model, few, "flat"), ci(model, few, "relu3")
+    assert found.route == "batched" and (found.ci - maps.ci).abs().max() < 1e-12
+
+
 def test_where_values_flow_past_the_layer_the_note_says_why_it_is_not_cut():
     found = ci(checks.alive(models.resnet20()), images(1, size=8), "stage3.2.conv2")
     assert found.route == "rank-1 into fc" and "flows past it" in found.notes[0]

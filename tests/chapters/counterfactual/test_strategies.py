@@ -143,6 +143,38 @@ def test_top_sets_that_the_text_excludes_are_refused(n, m):
         strategies.common(torch.zeros(1, 4), torch.tensor([0]), prototypes([[4.0, 3, 2, 1]]), n=n, m=m)
 
 
+# Scores --------------------------------------------------------------------------------------------------
+
+
+def test_every_score_is_greater_where_its_strategy_is_nearer_to_adversarial():
+    g = torch.Generator().manual_seed(0)
+    own = prototypes(torch.randn(3, 40, generator=g).tolist())
+    y = torch.tensor([0, 1, 2])
+    like, null = own.ci.clone(), torch.zeros(3, 40)
+    like[:, :4] = 0
+    scores = {name: strategies.scores(ci, y, own) for name, ci in (("like", like), ("null", null))}
+    assert set(scores["like"]) == {
+        *("S1", "S2.rho", "S2.rank", "S3.0", "S3.1e-07", "S3.0.0001"),
+        *("S4.3_10", "S4.5_20", "S4.10_30"),
+    }
+    for name, natural in scores["like"].items():
+        null_is = scores["null"][name]
+        assert not null_is.isnan().any() and natural.dtype == torch.float64
+        assert (null_is < natural).all() if name.startswith("S3") else (null_is > natural).all(), name
+    assert set(strategies.scores(like[:, :12], y, prototypes(own.ci[:, :12].tolist()))) >= {"S4.3_10"}
+
+
+def test_thresholds_on_scores_are_the_strategies_rules():
+    g = torch.Generator().manual_seed(1)
+    own, y = prototypes(torch.randn(3, 40, generator=g).tolist()), torch.randint(3, (50,), generator=g)
+    ci = own.of(y) + torch.randn(50, 40, generator=g).double()
+    found, shared = strategies.scores(ci, y, own), strategies.common(ci, y, own, n=5, m=20)
+    assert torch.equal(found["S1"] >= -20, strategies.no_features(ci, n=20))
+    assert torch.equal(found["S2.rho"] <= -0.5, strategies.correlation(ci, y, own).accepted())
+    assert torch.equal(found["S4.5_20"] <= -5, shared.accepted("containment"))
+    assert torch.equal(found["S4.5_20"] <= -1, shared.accepted("meeting"))
+
+
 # Prototypes ----------------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,6 @@ from torch import Tensor
 from causalnb import detection
 from causalnb.chapters.counterfactual import strategies
 from causalnb.chapters.counterfactual.prototypes import Prototypes
-from causalnb.chapters.counterfactual.replay.counts import PAIRS
 from causalnb.chapters.counterfactual.replay.vectors import load
 from causalnb.statistics import Estimate, percentile_ends, resampled
 
@@ -125,7 +124,7 @@ def accepted_by_common(*, seed: int = 0) -> dict[tuple[int, int, strategies.Rule
     own = Prototypes(clean[chosen], classes.unique(), chosen)
     rest = torch.ones(len(clean), dtype=torch.bool).index_fill(0, chosen, False)
     found: dict[tuple[int, int, strategies.Rule], tuple[float, float]] = {}
-    for n, m in PAIRS:
+    for n, m in strategies.PAIRS:
         for rule in ("containment", "meeting"):
             first, second = (
                 float(strategies.common(ci, y, own, n=n, m=m).accepted(rule).double().mean())

@@ -18,7 +18,6 @@ ATTACKS = ("fgsm_t", "pgd_t", "bim_t", "fgsm_u", "pgd_u", "bim_u")
 EVALUATED = {"cifar": 100, "imagenet": 300}  # images of each set, as 4.1 says
 CLASSES = {"cifar": 10, "imagenet": 1000}
 SMALL = (0, 5, 10)  # of strategy 1's "small natural number"
-PAIRS = ((3, 10), (5, 20), (10, 30))  # n and m of strategy 4
 
 
 def counted(kind: str, among: Tensor, of: int, *, cell: bool = True, **parts: str) -> Estimates:
@@ -149,7 +148,7 @@ def strategy_4() -> dict[tuple[str, int, int, strategies.Rule], tuple[int, int, 
     own = prototypes(load("cifar.prototypes"))
     for attack in ATTACKS:
         vectors = load(f"cifar.{attack}")
-        for n, m in PAIRS:
+        for n, m in strategies.PAIRS:
             shared = strategies.common(vectors.ci, vectors.labels, own, n=n, m=m, causal_only=False)
             for rule in ("containment", "meeting"):
                 count, least, most = (
