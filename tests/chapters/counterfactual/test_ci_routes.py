@@ -6,7 +6,7 @@ from torch import nn
 
 from causalnb import UserError, models
 from causalnb.chapters.counterfactual import checks, readings, routes
-from causalnb.chapters.counterfactual.filters import Filters, ci
+from causalnb.chapters.counterfactual.filters import Filters, _read, ci
 from causalnb.chapters.counterfactual.seams import seam
 
 
@@ -69,6 +69,17 @@ def test_a_dead_filter_is_exactly_0_by_every_route_also_in_a_batch(make, layer, 
             both = readings.information(before, after), before[:, None] - after
             assert all((one[:, [1, 5]] == 0).all() for one in both)
             assert found.silent[:, [1, 5]].all()
+
+
+def test_the_logits_without_a_silent_filter_are_those_with_it_whatever_rounding_made_of_them():
+    whole = torch.rand(2, 4, generator=torch.Generator().manual_seed(0))
+    rounded = whole[:, None] + torch.tensor([1e-7, -1e-7, 0.5])[None, :, None]
+    silent = torch.tensor([[True, True, False], [False, True, False]])
+    found = routes.exact(whole, rounded, silent)
+    assert torch.equal(found.without[silent], whole[:, None].expand(-1, 3, -1)[silent])
+    assert torch.equal(found.without[~silent], rounded[~silent]) and torch.equal(found.silent, silent)
+    ci, odds, *_ = _read(routes.Removed(whole, rounded, silent), "text")
+    assert (ci[silent] == 0).all() and (odds[silent] == 0).all() and (odds[~silent] != 0).any()
 
 
 def kill(model, layer, filters):
