@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from benchmarks import ace, maps
+from benchmarks import ace, counterfactual, maps
 from benchmarks.measure import Comparison, sentence
 from causalnb import UserError
 
@@ -15,12 +15,13 @@ def pairs() -> dict[str, Callable[[], Comparison]]:
     """Every pair by name. Those of the attacks need foolbox, and are left out with a sentence where they
     cannot be had.
     """
+    known = {**ace.PAIRS, **maps.PAIRS, **counterfactual.PAIRS}
     try:
         from benchmarks import attacks
     except ImportError as error:
         print(f"The pairs of the attacks are left out: {error}.", file=sys.stderr)
-        return {**ace.PAIRS, **maps.PAIRS}
-    return {**ace.PAIRS, **maps.PAIRS, **attacks.PAIRS}
+        return known
+    return {**known, **attacks.PAIRS}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -118,6 +118,18 @@ def proportion(successes: int, n: int, *, level: float = 0.95, seeds: tuple[int,
     return Estimate(successes / n, float(ends.low), float(ends.high), level, "wilson", int(n), tuple(seeds))
 
 
+def bounds(k: int, n: int, of: int) -> Estimate:
+    """The share k / of, where only n of the `of` were published, k of them counted: from k / of, if none of
+    the others count, to (k + of - n) / of, if all do. No sampling error, and so no level.
+
+    >>> bounds(10, 45, 100).interval
+    (0.1, 0.1, 0.65)
+    """
+    if not 0 <= k <= n <= of:
+        raise ValueError(f"{k} of {n} published of {of} is no count")
+    return Estimate(k / of, k / of, (k + of - n) / of, method="bounds", n=n)
+
+
 def mean(values: ArrayLike, *, level: float = 0.95, seed: int = 0, seeds: tuple[int, ...] = ()) -> Estimate:
     """The mean of values [n], with the percentile interval of a bootstrap over them; n = 1 has no
     interval.

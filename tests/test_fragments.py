@@ -289,6 +289,15 @@ def test_a_cell_says_printed_ours_interval_and_verdict_with_the_decimals_of_prin
     assert found["MNIST S", "not-run"] == "printed 0.50○ours not runnot run"
 
 
+@pytest.mark.parametrize(
+    ("printed", "decimals"),
+    [("0.50", 2), ("71", 0), ("95.23%", 2), ("03/100", 2), ("169/300", 3), ("many", None)],
+)
+def test_a_counted_share_has_the_decimals_that_tell_one_count_from_the_next(printed, decimals):
+    row = shown()[1][0].row.model_copy(update={"printed": printed})
+    assert fragments.judged.decimals_of(row) == decimals
+
+
 def test_a_cell_of_many_readings_says_how_many_are_inside_and_their_range():
     book, verdicts, run = shown()
     table = fragments.verdicts(verdicts, ("Table I",), run)

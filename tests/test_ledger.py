@@ -12,7 +12,7 @@ from causalnb import UserError, ledger
 from causalnb.ledger import WORDS, collapse, counts, judge, parse, printed_cells, read_printed
 from causalnb.ledger.patterns import Patterns
 from causalnb.record import Measurement, Record, data_sets
-from causalnb.statistics import Estimate, exact, logic, prediction_half_width, proportion
+from causalnb.statistics import Estimate, bounds, exact, logic, prediction_half_width, proportion
 
 PAPER = (
     "paper: {short: P 2020, title: T, authors: A, venue: V, year: 2020, doi: 10/x, claims: [a, b, "
@@ -105,16 +105,37 @@ def verdict(book, measured, id=None, **how):
         ("71", 71.0, 0.5),
         ("−0.20", -0.2, 0.005),
         ("0.10 %", 0.1, 0.005),
+        ("03/100", 0.03, 0.005),
+        ("169/300", 169 / 300, 0.5 / 300),
+        ("00/300", 0.0, 0.5 / 300),
     ],
 )
 def test_the_rounding_half_width_is_read_from_the_printed_string(printed, value, half):
     assert read_printed(printed) == (value, half)
 
 
-@pytest.mark.parametrize("printed", ["", "about 3", "1e-3", "0.5 ± 0.1", "7 5"])
+@pytest.mark.parametrize("printed", ["", "about 3", "1e-3", "0.5 ± 0.1", "7 5", "7/0", "7/", "-7/9", "7/9/9"])
 def test_what_is_no_printed_number_is_refused(printed):
     with pytest.raises(ValueError, match="not a printed number"):
         read_printed(printed)
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "word"),
+    [
+        (8, 100, "reproduced"),
+        (9, 100, "not reproduced"),
+        (9, 60, "not reproduced"),
+        (8, 99, "reproduced"),
+        (8, 98, "cannot judge"),
+        (0, 60, "cannot judge"),
+    ],
+)
+def test_a_count_of_part_of_the_images_is_open_for_want_of_the_rest_and_no_sample_would_decide_it(k, n, word):
+    book = rows(cell("{of: proportion, n: null, seeds: null, why: w}", '"08/100"'))
+    found = judge(book, record({"S.mnist.interval": bounds(k, n, 100)}, book=book))[0]
+    assert found.word == word and found.readings[0].enough is None
+    assert ("input not published" in found.reason) == (word == "cannot judge")
 
 
 def cell(tol, printed='"0.751"', unit=""):

@@ -37,6 +37,15 @@ def test_a_proportion_of_all_has_a_lower_end_below_one():
     assert share.high == 1.0 and 0.9 < share.low < 1.0
 
 
+def test_a_count_of_part_lies_between_none_and_all_of_the_rest_and_has_no_level():
+    one = statistics.bounds(10, 45, 100)
+    assert one == statistics.Estimate(0.1, 0.1, 0.65, method="bounds", n=45)
+    assert one.at(0.999) == one and not one.single_draw
+    for counts in ((46, 45, 100), (-1, 45, 100), (1, 101, 100)):
+        with pytest.raises(ValueError, match="is no count"):
+            statistics.bounds(*counts)
+
+
 @pytest.mark.parametrize("counts", [(-1, 5), (6, 5), (0, 0)])
 def test_counts_that_are_no_proportion_are_refused(counts):
     with pytest.raises(ValueError, match="no proportion"):

@@ -86,12 +86,13 @@ def ours(one: Verdict) -> tuple[str, str]:
 
 
 def decimals_of(row: Row) -> int | None:
-    """How many decimals are printed; None where no number is."""
+    """How many decimals are printed; None where no number is. A count of n is a share, to the count."""
     try:
         read_printed(row.printed)
     except ValueError:
         return None
-    return len(row.printed.strip(" %").partition(".")[2])
+    counted, _, of = row.printed.partition("/")
+    return len(of) - 1 + (of.strip("0") != "1") if of else len(counted.strip(" %").partition(".")[2])
 
 
 def _points(one: Verdict) -> list[float]:

@@ -202,12 +202,16 @@ class Tolerance(_Frozen):
 
 
 def read_printed(printed: str) -> tuple[float, float]:
-    """A printed number and its rounding half-width, both in the printed unit.
+    """A printed number and its rounding half-width, both in the printed unit. A count "k/n" is the share that
+    it makes, and rounds to a whole count.
 
-    >>> read_printed("95.23%")
-    (95.23, 0.005)
+    >>> read_printed("95.23%"), read_printed("03/100")
+    ((95.23, 0.005), (0.03, 0.005))
     """
-    found = re.fullmatch(r"([-+]?\d+(?:\.(\d+))?) ?%?", printed.strip().replace("−", "-"))
+    text = printed.strip().replace("−", "-")
+    if (counted := re.fullmatch(r"(\d+)/(\d+)", text)) and int(counted[2]):
+        return int(counted[1]) / int(counted[2]), 0.5 / int(counted[2])
+    found = re.fullmatch(r"([-+]?\d+(?:\.(\d+))?) ?%?", text)
     if not found:
         raise ValueError(f"{printed!r} is not a printed number")
     return float(found[1]), float(f"5e-{len(found[2] or '') + 1}")

@@ -272,6 +272,8 @@ def _reading(row: Row, id: str, of: Estimate, controls: Mapping[str, Verdict]) -
     if of.single_draw:
         return judged("undecided", reason="a single draw has no interval")
     holds, wide = _decide(row, tol, of)
+    if holds is None and of.method == "bounds":
+        return judged("cannot judge", reason="input not published: what is missing would decide")
     if holds is None:
         needed = of.n * wide * wide if of.n and wide else math.inf
         enough = math.ceil(needed) if needed < LARGEST else None

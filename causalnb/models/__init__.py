@@ -6,7 +6,7 @@ Images come in as they are, in [0, 1]; logits go out; training is elsewhere.
 from causalnb.models.architectures import ARCHITECTURES, Normalised, build, load
 from causalnb.models.cutting import Cut, cut, layers
 from causalnb.models.lenet5 import LeNet, lenet
-from causalnb.models.plain import cnn37, small_cnn, vgg16_cifar
+from causalnb.models.plain import cnn37, gap_cnn, small_cnn, vgg16_cifar
 from causalnb.models.residual import resnet18, resnet20
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "build",
     "cnn37",
     "cut",
+    "gap_cnn",
     "layers",
     "lenet",
     "load",

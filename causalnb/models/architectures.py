@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from causalnb import UserError, store, vision
 from causalnb.models.lenet5 import lenet
-from causalnb.models.plain import cnn37, small_cnn, vgg16_cifar
+from causalnb.models.plain import cnn37, gap_cnn, small_cnn, vgg16_cifar
 from causalnb.models.residual import resnet18, resnet20
 from causalnb.models.seeding import drawn
 
@@ -23,6 +23,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "lenet": lenet,
     "small_cnn": small_cnn,
     "cnn37": cnn37,
+    "gap_cnn": gap_cnn,
     "resnet20": resnet20,
     "resnet18": resnet18,
     "vgg16_cifar": vgg16_cifar,

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 from torch import nn
 
@@ -95,10 +96,48 @@ def cnn37(*, classes: int = 2, channels: int = 1, size: int = 28, seed: int = 0)
     )
 
 
+def gap_cnn(*, classes: int = 10, channels: int = 1, size: int = 8, seed: int = 0) -> nn.Sequential:
+    """Three convolutions and a head of one linear layer on the means of the last one's channels: what
+    vgg16_cifar is for colour images, for digits of 8 x 8.
+
+    conv1 channels -> 32, conv2 -> 64, pool 2, conv3 -> 128, all 3 x 3 with padding 1 and ReLU; gap, the mean
+    over what is left; fc. Torch's default initial weights.
+
+    >>> sum(p.numel() for p in gap_cnn().parameters())
+    93962
+    """
+    if size < 2:
+        raise UserError(
+            f"gap_cnn cannot take images of {size} x {size} pixels: its layers need 2 x 2 or more, so "
+            "choose a larger set."
+        )
+    return drawn(
+        seed,
+        lambda: nn.Sequential(
+            OrderedDict[str, nn.Module](
+                conv1=nn.Conv2d(channels, 32, 3, padding=1),
+                relu1=nn.ReLU(),
+                conv2=nn.Conv2d(32, 64, 3, padding=1),
+                relu2=nn.ReLU(),
+                pool=nn.MaxPool2d(2),
+                conv3=nn.Conv2d(64, 128, 3, padding=1),
+                relu3=nn.ReLU(),
+                gap=nn.AdaptiveAvgPool2d(1),
+                flat=nn.Flatten(),
+                fc=nn.Linear(128, classes),
+            )
+        ),
+    )
+
+
+Order = Literal["bn-relu", "relu-bn"]
+
+
 def vgg16_cifar(
     *,
     width: float = 1.0,
     last: int = 512,
+    order: Order = "bn-relu",
     classes: int = 10,
     channels: int = 3,
     size: int = 32,
@@ -113,6 +152,9 @@ def vgg16_cifar(
 
     width   scales the channels of conv1 to conv12, 64 to 512, rounded, none below 8
     last    the channels of conv13, whatever the width
+    order   "relu-bn", as in a version of Keras that is much used for CIFAR-10: batch norm comes after each
+            ReLU, and the head is shrink (the largest of what is left), fc1 -> 512, relu14, bn14, dropout 1/2,
+            fc
 
     >>> sum(p.numel() for p in vgg16_cifar().parameters())
     14724042
@@ -129,7 +171,8 @@ def vgg16_cifar(
             f"width = {width}, last = {last}: a network has a width above 0 and at least one last channel"
         )
     return drawn(
-        seed, lambda: _vgg16([*(max(8, round(width * c)) for c in _VGG16[:-1]), last], classes, channels)
+        seed,
+        lambda: _vgg16([*(max(8, round(width * c)) for c in _VGG16[:-1]), last], classes, channels, order),
     )
 
 
@@ -137,18 +180,31 @@ _VGG16 = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
 _POOLED = (2, 4, 7, 10, 13)
 
 
-def _vgg16(widths: Sequence[int], classes: int, channels: int) -> nn.Sequential:
+def _vgg16(widths: Sequence[int], classes: int, channels: int, order: Order) -> nn.Sequential:
     layers = OrderedDict[str, nn.Module]()
     for number, (fan_in, fan_out) in enumerate(pairwise((channels, *widths)), 1):
         convolution = nn.Conv2d(fan_in, fan_out, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(convolution.weight)
-        layers |= {
-            f"conv{number}": convolution,
-            f"bn{number}": nn.BatchNorm2d(fan_out),
-            f"relu{number}": nn.ReLU(),
-        }
+        layers[f"conv{number}"] = convolution
+        parts = {"bn": nn.BatchNorm2d(fan_out), "relu": nn.ReLU()}
+        layers |= {f"{part}{number}": parts[part] for part in order.split("-")}
         if number in _POOLED:
             layers[f"pool{_POOLED.index(number) + 1}"] = nn.MaxPool2d(2)
-    return nn.Sequential(
-        OrderedDict(layers, gap=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten(), fc=nn.Linear(widths[-1], classes))
-    )
+    heads = {"bn-relu": _linear_head, "relu-bn": _dense_head}
+    return nn.Sequential(OrderedDict(layers, **heads[order](widths[-1], classes)))
+
+
+def _linear_head(fan_in: int, classes: int) -> dict[str, nn.Module]:
+    return {"gap": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten(), "fc": nn.Linear(fan_in, classes)}
+
+
+def _dense_head(fan_in: int, classes: int) -> dict[str, nn.Module]:
+    return {
+        "shrink": nn.AdaptiveMaxPool2d(1),
+        "flat": nn.Flatten(),
+        "fc1": nn.Linear(fan_in, 512),
+        "relu14": nn.ReLU(),
+        "bn14": nn.BatchNorm1d(512),
+        "dropout": nn.Dropout(0.5),
+        "fc": nn.Linear(512, classes),
+    }

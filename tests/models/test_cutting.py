@@ -16,6 +16,7 @@ OURS = {
     "lenet": (1, 28),
     "small_cnn": (1, 16),
     "cnn37": (1, 8),
+    "gap_cnn": (1, 8),
     "resnet20": (3, 8),
     "resnet18": (3, 4),
     "vgg16_cifar": (3, 32),
