@@ -355,11 +355,11 @@ def asked_for(monkeypatch, digests):
 def test_all_weights_in_the_book_are_those_that_the_chapters_ask_for(monkeypatch, tmp_path):
     entries = Store(WEIGHTS).entries()
     assert (
-        len(entries) == len(list(WEIGHTS.iterdir())) == 13
+        len(entries) == len(list(WEIGHTS.iterdir())) == 15
         and Store(tmp_path, layers=(WEIGHTS,)).verify() == []
     )
     digests = {entry.what.split(" on ")[1].split()[0]: entry.key["data"] for entry in entries}
     assert set(digests) == {"mnist", "fashion_mnist"}
     keys = [key_digest(key) for key in asked_for(monkeypatch, digests)]
-    assert {entry.digest for entry in entries} <= set(keys) and len(keys) == len(set(keys)) == 14
+    assert {entry.digest for entry in entries} <= set(keys) and len(keys) == len(set(keys)) == 16
     assert all(entry.digest == key_digest(entry.key) for entry in entries)
