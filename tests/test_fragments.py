@@ -560,6 +560,15 @@ def test_a_whole_table_tells_its_verdict_its_nearest_readings_and_folds_the_rest
     assert "inside of 2" in told and "1 or more of the 2 cells lie wholly outside" in told
 
 
+def test_a_reading_that_is_left_though_all_its_cells_were_run_says_so_in_a_word():
+    book, _, run = whole(2)
+    wide = near(0.5, 0.4)
+    measured = {id: one.model_copy(update={"estimate": wide}) for id, one in run.measurements.items()}
+    run = run.model_copy(update={"measurements": measured})
+    source = fragments.verdicts(ledger.judge(book, run), ("table",), run)
+    assert lines(source)[2].split("|")[-1] == "left"
+
+
 def test_a_whole_table_that_was_not_run_has_no_list():
     book, _, run = whole()
     source = fragments.verdicts(ledger.judge(book, None), ("table",), run)
