@@ -17,7 +17,7 @@ from causalnb.statistics import Estimate, Interval
 
 # Strips end at three tolerances to either side; what lies farther is drawn here, as an arrow.
 EDGE = 2.9
-FEW = 8  # readings in sight
+FEW = 6  # readings in sight
 
 counted, errata = map(ui.component, ("counted", "errata"))
 

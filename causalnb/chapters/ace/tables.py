@@ -200,7 +200,7 @@ def _signs(found: Found, data: str, claim: str, of: str, scale: str) -> str:
         for id, one in some.items()
         if id.parts["attack"] in ATTACKS and {name: id.parts.get(name, "") for name in wanted} == wanted
     )
-    return ", ".join(f"{signs[word]} {word}" for word in ("rises", "open", "falls"))
+    return " / ".join(str(signs[word]) for word in ("rises", "open", "falls"))
 
 
 def trainings(

@@ -56,16 +56,16 @@ def test_class_by_scale_counts_whole_intervals_above_and_below_nothing():
         "claim.T6.fashion_mnist.fgsm.R1.logit.true": FALLS,
     }
     found = {claim(text): one for text, one in found.items()}
-    none = "0 rises, 0 open, 0 falls"
+    none = "0 / 0 / 0"
     assert tables.two_by_two(["mnist", "fashion_mnist"], found) == [
         (
             "MNIST, true class",
-            "2 rises, 3 open, 1 falls",
-            "0 rises, 0 open, 1 falls",
-            "1 rises, 0 open, 0 falls",
+            "2 / 3 / 1",
+            "0 / 0 / 1",
+            "1 / 0 / 0",
         ),
-        ("MNIST, predicted class", "0 rises, 0 open, 1 falls", none, "0 rises, 1 open, 0 falls"),
-        ("Fashion-MNIST, true class", "0 rises, 0 open, 1 falls", none, none),
+        ("MNIST, predicted class", "0 / 0 / 1", none, "0 / 1 / 0"),
+        ("Fashion-MNIST, true class", "0 / 0 / 1", none, none),
         ("Fashion-MNIST, predicted class", none, none, none),
     ]
 
