@@ -535,6 +535,12 @@ def test_what_is_only_shown_does_not_change_the_digest(text, other):
     assert text in CELL and rows(CELL).rows[0].digest == rows(CELL.replace(text, other)).rows[0].digest
 
 
+def test_rows_know_the_editions_that_were_seen_before_their_rules():
+    earlier = PAPER.replace("year: 2020", 'year: 2020, earlier: {"0.3": {reproduced: 1}}')
+    [plain], [row] = parse("p", PAPER + CELL).rows, parse("p", earlier + CELL).rows
+    assert (plain.after, row.after) == ((), ("0.3",)) and plain.digest == row.digest
+
+
 def test_a_seed_spread_and_a_larger_family_change_the_digest():
     assert rows(CELL).rows[0].digest != rows(CELL, spreads={"S.mnist.R1": {"sd": 0.1, "k": 3}}).rows[0].digest
     assert family(2).rows[0].digest != family(3).rows[0].digest

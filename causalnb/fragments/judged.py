@@ -137,6 +137,7 @@ def facts(one: Verdict) -> dict[str, str]:
         "note": ui.text(row.note),
         "changed": "the rule changed after the run" if one.changed else "",
         "pilot": "an earlier pilot informed the rule" if row.pilot else "",
+        "edition": f"the rule was written after edition {row.after[-1]} was seen" if row.after else "",
         "measured as": measured(row),
     }
 

@@ -80,9 +80,10 @@ class Row(_Frozen):
                                     seed spread must stay under; empty: no such bound
     placebo                         the control that puts the statistic of a claim to what should not move it
                                     (harmless noise, drawn weights), by the same relation, number and margin
-    level spreads cap               filled in by `parse`: 1 - 0.05 / m in a family of m rows, so that all of
+    level spreads cap after         filled in by `parse`: 1 - 0.05 / m in a family of m rows, so that all of
                                     their intervals hold together at 95 %; the seed spreads of its readings;
-                                    the bound that `against` makes
+                                    the bound that `against` makes; editions that were seen before the rule
+                                    was written
     """
 
     id: str = Field(pattern=r"^[\w-]+(\.[\w-]+)*$")
@@ -105,6 +106,7 @@ class Row(_Frozen):
     family: str = ""
     ours: bool = False
     pilot: bool = False
+    after: tuple[str, ...] = ()
     note: str = ""
     level: float = 0.95
     spreads: dict[str, Spread] = {}

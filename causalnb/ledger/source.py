@@ -84,6 +84,7 @@ def parse(chapter: str, source: str, spreads: Mapping[str, Any] | None = None) -
                 "level": levels[row.id],
                 "spreads": found,
                 "cap": caps.get(row.id),
+                "after": tuple(plain.paper.earlier),
             }
         )
         for row, found in zip(plain.rows, known, strict=True)

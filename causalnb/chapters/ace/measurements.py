@@ -150,7 +150,7 @@ def directions(found: Mapping[MeasurementId, Estimate]) -> Estimates:
     sets: set[str] = set()
     for id, one in found.items():
         part = id.parts
-        if part.get("claim") in ("T6", "T8"):
+        if id.kind in ("claim", "noise", "beyond") and part["claim"] in ("T6", "T8"):
             sets.update(id.data)
             parts = {
                 "kind": id.kind,

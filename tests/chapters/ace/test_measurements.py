@@ -69,7 +69,8 @@ def claim_of(text):
 def test_directions_pass_over_claims_that_are_measured_further_down():
     first = {claim_of("claim.T6.mnist.fgsm.R1.logit.true"): Estimate(1.0, 0.5, 1.5)}
     later = {MeasurementId.of("claim.T15.shapes", on="shapes"): Estimate(1.0, 0.5, 1.5)}
-    before, after = measurements.directions(first), measurements.directions(later | first)
+    before = measurements.directions(first)
+    after = measurements.directions(later | first | before)
     assert before == after and {id.data for id in before} == {id.data for id in after} == {("mnist",)}
 
 
