@@ -22,6 +22,7 @@ RESAMPLES = 2_000
 TAIL = 10  # resamples beyond each end of an interval, at least: an end at a high level is no extreme
 FLIPS = 9_999
 STUDENT = "student over seeds"
+WIDE = 1000  # columns whose resampled statistics are held at a time
 BLOCK = 128  # columns whose quantiles are taken at a time
 
 
@@ -292,7 +293,14 @@ def _summaries(
 
 
 def _percentiles(centred: Floats, statistic: str, level: float, seed: int) -> Floats:
-    """Both ends [2, columns] of the percentile interval of centred columns [n, columns]."""
+    """Both ends [2, columns] of the percentile interval of centred columns [n, columns], from the same
+    resamples for all; some columns at a time.
+    """
+    parts = [centred[:, start : start + WIDE] for start in range(0, centred.shape[1], WIDE)]
+    return np.concatenate([_ends(part, statistic, level, seed) for part in parts], axis=1)
+
+
+def _ends(centred: Floats, statistic: str, level: float, seed: int) -> Floats:
     n, start = len(centred), 0
     drawn = np.empty((centred.shape[1], resamples(level)))
     for (weights,) in resampled(n, level=level, seed=seed):

@@ -29,8 +29,8 @@ class Parameters(Base):
             "pgd_steps": 20,
             "cw_steps": 60,
             "cw_searches": 3,
-            "vae_steps": 100,
-            "n_shapes": 1000,
+            "vae_steps": 50,
+            "n_shapes": 500,
         },
         "laptop": {
             "data": "mnist,fashion_mnist",
