@@ -64,7 +64,9 @@ def _sorted(axes: Axes, found: np.ndarray, printed: tuple[float, float] | None) 
     axes.tick_params(axis="x", length=0, labelbottom=False)
     axes.spines["bottom"].set_visible(False)
     if axes.get_yscale() == "log":
-        axes.yaxis.set(major_locator=LogLocator(subs=(1, 2, 3, 5)), major_formatter="{x:g}")
+        low, high = axes.get_ylim()
+        subs = (1, 2, 3, 5) if high < 100 * low else (1,)
+        axes.yaxis.set(major_locator=LogLocator(subs=subs), major_formatter="{x:g}")
         axes.yaxis.set_minor_locator(NullLocator())
     else:
         axes.yaxis.set_major_locator(MaxNLocator(5))
