@@ -209,7 +209,7 @@ def test_a_bar_draws_what_occurs_and_its_key_lists_all_six():
     assert drawn.all("div", "aria-label") == ["4 printed cells: 3 reproduced, 1 not run"]
     assert (
         Read(fragments.key(of)).words
-        == "✓ 3 reproduced✕ 0 not reproduced◐ 0 undecided⊘ 0 cannot judge→ 0 transferred○ 1 not run"
+        == "✓ 3 reproduced✕ 0 not reproduced◐ 0 undecided⊘ 0 cannot judge→ 0 transferred○ 1 not runof 4 printed cells"
     )
 
 

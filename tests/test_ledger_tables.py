@@ -361,7 +361,7 @@ def test_a_table_of_fifty_readings_and_a_long_list_names_the_first():
     found = verdict(
         book_of(readings=names), measured({name: moved(5 + i / 100, 6) for i, name in enumerate(names)})
     )
-    assert found.reason == "of 8 readings 8 are left: R1; R2; R3; R4; R5; and 3 more"
+    assert found.reason == "of 8 readings 8 are left: R1; R2; R3; and 5 more"
 
 
 # In the ledger --------------------------------------------------------------------------------------------

@@ -227,7 +227,7 @@ def _whole(
 
 def _few(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
-    return "; ".join(names[:5]) + (f"; and {len(names) - 5} more" if len(names) > 5 else "")
+    return "; ".join(names[:3]) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _fits(one: Measurement, wanted: str) -> bool:

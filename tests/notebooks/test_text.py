@@ -45,6 +45,13 @@ def test_cells_are_short_and_hold_no_output(one):
 
 
 @each_chapter
+def test_the_lines_of_a_cell_that_a_reader_sees_fit_the_page(one):
+    unseen = ("hide-cell", "hide-input", "remove-input", "remove-cell", "parameters")
+    shown = [c.source for c in code(one) if not {*unseen} & {*c.metadata.get("tags", [])}]
+    assert [line for source in shown for line in source.splitlines() if len(line) > 78] == []
+
+
+@each_chapter
 def test_prose_types_no_measured_number(one):
     """A decimal number or a percentage in a sentence is the record's, through the role, or a quotation's."""
     text = "\n".join(c.source for c in runner.convert(one).cells if c.cell_type == "markdown")

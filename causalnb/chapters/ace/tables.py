@@ -41,7 +41,7 @@ def first_maps(
     columns: Mapping[str, Tensor], *, scores: Sequence[str], readings: Sequence[str] = ()
 ) -> dict[str, Tensor]:
     """The first clean image's map of its true class by reading, of the given scores; of all readings unless
-    told.
+    told, in the order asked for.
     """
     found = {}
     for text, values in columns.items():
@@ -49,7 +49,7 @@ def first_maps(
         parts = key_parts(key)
         if (kind, which, parts["of"]) == ("map", "clean", "true") and parts["score"] in scores:
             found[parts["reading"]] = values
-    return {reading: one for reading, one in found.items() if not readings or reading in readings}
+    return {reading: found[reading] for reading in readings or found if reading in found}
 
 
 def curves(
