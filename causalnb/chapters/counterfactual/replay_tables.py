@@ -210,17 +210,20 @@ def singles(found: Found) -> Lines:
     ]
 
 
-def matched(found: Found) -> Lines:
-    """Targeted PGD beside clean images of its target classes."""
-    names = {
-        "accepted": "S2: ρ with the class mean ≥ 0.5",
-        "among_1": "own class's mean correlates best",
-        "among_5": "own class's mean among the best 5",
-        **{
-            f"s4_{n}_{m}.{rule}": f"S4, {n}/{m}, {rule}"
-            for rule, (n, m) in product(("containment", "meeting"), PAIRS)
+def matched(found: Found, strategy: str) -> Lines:
+    """Targeted PGD beside clean images of its target classes, by "S2" or "S4"."""
+    of = {
+        "S2": {
+            "accepted": "ρ with the class's mean is 0.5 or more",
+            "among_1": "no other class's mean correlates better",
+            "among_5": "at most four others correlate better",
+        },
+        "S4": {
+            f"s4_{n}_{m}.{rule}": f"{words} of its {n} strongest in the prototype's {m}"
+            for (rule, words), (n, m) in product((("containment", "all"), ("meeting", "one")), PAIRS)
         },
     }
+    names = of[strategy]
     return [
         (words, *(f"{found[f'matched.{DATA}.{what}.{a}'].value:.1%}" for a in ("clean", "pgd_t")))
         for what, words in names.items()

@@ -22,8 +22,7 @@ from causalnb.store import memo
 
 Run = chapters.Run[Parameters]
 Key = tuple[str, str]  # attack and budget
-ATTACKS = {"FGSM": "fgsm", "PGD": "pgd", "PGD, targeted": "pgd"}
-CLEAN = "none"
+ATTACKS = {"PGD": "pgd", "PGD, targeted": "pgd", "FGSM": "fgsm"}
 STEPS = 20
 SCALES = ("float32", "log-odds")
 
@@ -121,7 +120,7 @@ def tiles(
     prototype's.
 
     names      of the images, by row of `some`
-    versions   images [n, ...] by attack and budget, the clean ones as (CLEAN, budget) for every budget
+    versions   images [n, ...] by attack and budget, the clean ones under "none" for every budget
     found      their vectors
     """
     attacks_, budgets = (list(dict.fromkeys(key[part] for key in versions)) for part in (0, 1))

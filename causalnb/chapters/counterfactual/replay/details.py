@@ -102,9 +102,13 @@ def spread() -> Estimates:
     of = ties.ties()
     found: Estimates = {
         **share("ties", of.many, of.n, what="many"),
-        **share("ties", of.of_many, of.spread, what="many_of_wide"),
     }
-    found[MeasurementId.of("ties", data=DATA, what="widest")] = exact(of.widest, n=of.many)
+    for what, value, n in (
+        ("widest", of.widest, of.many),
+        ("wide", of.spread, of.n),
+        ("many_among_wide", of.of_many, of.spread),
+    ):
+        found[MeasurementId.of("ties", data=DATA, what=what)] = exact(value, n=n)
     for attack, rho in of.spearman.items():
         n = len(load(f"cifar.{attack}"))
         found[MeasurementId.of("ties", data=DATA, what="spearman", attack=attack)] = exact(rho, n=n)
