@@ -29,7 +29,7 @@ def detailed() -> Estimates:
     return {
         **among_published(),
         **strategy_4(),
-        **keys(),
+        **by_keys(),
         **nearly_zero(),
         **grid(),
         **spread(),
@@ -66,7 +66,7 @@ def strategy_4() -> Estimates:
     return found
 
 
-def keys() -> Estimates:
+def by_keys() -> Estimates:
     """What the keys of CIFAR images say of the attack, and what S2 and S3 accept of images whose label
     changed and of those whose label did not.
     """
