@@ -106,8 +106,14 @@ def bars(
     which = zip(*(each for _, each in parts), texts, strict=True)
     shown = {"parts": [stored for stored, _ in parts], "tiles": list(which)}
     key = f"live-{crc32(repr((choices, shown, caption)).encode()):08x}"
-    size = (*chosen[0].image.shape, len(chosen[0].values))
+    down = max(_below(each) for one in chosen for each in (one.values, one.over))
+    size = (*chosen[0].image.shape, len(chosen[0].values), 1 + round(127 * down))
     return component("bars_explorer")(key, choices, shown, size, static, caption, alt)
+
+
+def _below(values: Tensor) -> float:
+    """How far the lowest bar reaches down, of the largest size."""
+    return max(0.0, -float(values.min() / (values.abs().max() or 1)))
 
 
 def _size(values: Tensor) -> str:

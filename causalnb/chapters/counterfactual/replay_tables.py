@@ -241,7 +241,7 @@ def of_pictures(found: Found) -> Lines:
             (
                 name.upper(),
                 str(least.n),
-                f"{least.value:.0f} to {largest.value:.0f}",
+                " to ".join(dict.fromkeys(f"{end.value:.0f}" for end in (least, largest))),
                 f"{mean.value:.1f}",
                 f"{odd.value:.1%}",
             )
