@@ -60,7 +60,7 @@ class Vectors:
     prototypes: Prototypes
 
 
-def examples(net: Net, labels: tuple[int, ...]) -> Images:
+def first_right(net: Net, labels: tuple[int, ...]) -> Images:
     """The first test image of each of these classes that the network gets right."""
     with torch.no_grad():
         right = net.model(net.test.images).argmax(1) == net.test.labels

@@ -11,7 +11,7 @@ from causalnb import UserError
 from causalnb.chapters.counterfactual.replay import sources, vectors
 from causalnb.chapters.counterfactual.replay.vectors import Key, parse
 
-DATA = Path(__file__).parents[2] / "data"
+DATA = Path(__file__).parents[3] / "data"
 spec = importlib.util.spec_from_file_location("make_published", DATA / "make_published.py")
 make = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(make)
