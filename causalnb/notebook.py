@@ -194,15 +194,17 @@ class Run:
         self,
         figure: Figure,
         choices: Mapping[str, Sequence[str]],
-        tiles: Mapping[tuple[str, ...], fragments.Tile],
+        tiles: Mapping[tuple[str, ...], Any],
         *,
         alt: str,
         caption: str,
     ) -> None:
-        """Show the image and map of any combination of choices; `figure` stands instead of them in Jupyter,
-        without script and on paper.
+        """Show what belongs to any combination of choices, a `fragments.Tile` each, or a `fragments.Bars`;
+        `figure` stands instead of them in Jupyter, without script and on paper.
         """
-        self.html(fragments.explorer(choices, tiles, self._drawn(figure, alt), caption, alt))
+        as_bars = any(isinstance(one, fragments.Bars) for one in tiles.values())
+        explorer = fragments.bars if as_bars else fragments.explorer
+        self.html(explorer(choices, tiles, self._drawn(figure, alt), caption, alt))
 
     def _drawn(self, figure: Figure, alt: str) -> str:
         self._figures += 1

@@ -146,3 +146,61 @@ def test_what_a_reader_chooses_and_is_told_is_escaped():
     assert 'role="group" aria-label="S &#34;&lt;u&gt;&#34; &amp; &lt;falls&gt;"' in source
     assert '<div class="cn-static"><svg></svg></div>' in source
     assert "<figcaption><b>A &lt;u&gt;message&lt;/u&gt;.</b> More.</figcaption>" in source
+
+
+# Bars ----------------------------------------------------------------------------------------------------
+
+
+def bars_at_random(choices, n=6, seed=0):
+    source = torch.Generator().manual_seed(seed)
+    return {
+        names: fragments.Bars(
+            torch.rand((1, 3, 2), generator=source),
+            place * torch.randn(n, generator=source),
+            torch.randn(n, generator=source),
+            f"shows {names}",
+        )
+        for place, names in enumerate(product(*choices.values()))
+    }
+
+
+def test_every_combination_finds_its_image_its_values_and_those_below_them():
+    tiles = bars_at_random(CHOICES)
+    shown = held(fragments.bars(CHOICES, tiles, "", "A message.", "Alt"))
+    images, values, over = (torch.tensor(list(b64decode(part))) for part in shown["parts"])
+    for (which, own, below, (size, other, said)), names in zip(
+        shown["tiles"], product(*CHOICES.values()), strict=True
+    ):
+        one = tiles[names]
+        pixels = images.reshape(-1, 3, 2, 3)[which].float() / 255
+        assert (pixels - one.image.movedim(0, -1)).abs().max() <= 0.5001 / 255
+        for stored, vector in (
+            (values.reshape(-1, 6)[own], one.values),
+            (over.reshape(-1, 6)[below], one.over),
+        ):
+            largest = vector.abs().max() or 1
+            assert ((stored - 128) / 127 - vector / largest).abs().max() <= 0.5001 / 127
+        assert (size, other) == (f"{one.values.abs().max():.2g}", f"{one.over.abs().max():.2g}")
+        assert said == f"shows {names}"
+
+
+def test_bars_without_any_value_are_flat_and_colours_stay():
+    tiles = {("x",): fragments.Bars(torch.rand(3, 2, 2), torch.zeros(4), torch.ones(4), "none")}
+    shown = held(fragments.bars({"image": ["x"]}, tiles, "", "A message.", "Alt"))
+    images, values, over = (list(b64decode(part)) for part in shown["parts"])
+    assert values == [128] * 4 and over == [255] * 4 and len(images) == 12
+    assert shown["tiles"] == [[0, 0, 0, ["0", "1", "none"]]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tiles: tiles.pop(("a 2", "PGD")),
+        lambda tiles: tiles.update({("a 2", "PGD"): bars_at_random(CHOICES, n=7)["a 2", "PGD"]}),
+    ],
+)
+def test_bars_that_do_not_fill_the_choices_are_refused(change):
+    tiles = bars_at_random(CHOICES)
+    change(tiles)
+    with pytest.raises(ValueError, match="one for every combination and alike"):
+        fragments.bars(CHOICES, tiles, "", "A message.", "Alt")

@@ -102,19 +102,43 @@
 
   /* Maps by choice. The script element holds {layers: [{levels: base64, two of 0 to 15 a byte, colours: [r, g, b] of each}] for the image and its map,
      tiles: [which image, which map, texts] for every combination of options, those of the last choice next to each other}. */
+  function maps(figure, { layers }) {
+    const levels = layers.map((one) => [...atob(one.levels)].flatMap((c) => [c.charCodeAt(0) >> 4, c.charCodeAt(0) & 15]));
+    const canvases = all("canvas", figure), n = canvases[0].width * canvases[0].height;
+    return (tile) => canvases.forEach((canvas, k) => paint(canvas, (p) => layers[k].colours[levels[k][tile[k] * n + p]]));
+  }
+
+  function paint(canvas, colour) {
+    const context = canvas.getContext("2d"), picture = context.createImageData(canvas.width, canvas.height);
+    for (let p = 0; p < canvas.width * canvas.height; p++) picture.data.set([...colour(p), 255], 4 * p);
+    context.putImageData(picture, 0, 0);
+  }
+
+  /* An image and its values as bars over another vector's. {parts: [images, three bytes a pixel; values; the others, a byte each, 128 for 0], in base64,
+     tiles: [which image, which values, which others, texts]}. */
+  function bars(figure, { parts }) {
+    const [images, ours, theirs] = parts.map((one) => Uint8Array.from(atob(one), (c) => c.charCodeAt(0)));
+    const canvas = figure.querySelector("canvas"), n = canvas.width * canvas.height, svg = figure.querySelector("svg"), m = svg.viewBox.baseVal.width;
+    const [below, up, down] = all("path", svg), stroke = (x, value, inset) => `M${x + inset} 0V${128 - value}H${x + 1 - inset}V0Z`;
+    return ([image, which, whose]) => {
+      paint(canvas, (p) => images.subarray(3 * (image * n + p), 3 * (image * n + p) + 3));
+      const draw = (path, values, inset, shown) => path.setAttribute("d", [...values].map((v, x) => (shown(v) ? stroke(x, v, inset) : "")).join(""));
+      const own = ours.subarray(which * m, (which + 1) * m);
+      draw(below, theirs.subarray(whose * m, (whose + 1) * m), 0, (v) => v !== 128);
+      draw(up, own, 0.2, (v) => v > 128);
+      draw(down, own, 0.2, (v) => v < 128);
+    };
+  }
+
   function live() {
-    for (const figure of all("[data-live=maps]")) {
-      const { layers, tiles } = JSON.parse(figure.querySelector("script").textContent);
-      const levels = layers.map((one) => [...atob(one.levels)].flatMap((c) => [c.charCodeAt(0) >> 4, c.charCodeAt(0) & 15]));
-      const selects = all("select", figure), canvases = all("canvas", figure), places = all(".cn-scale span, output", figure);
+    const kinds = { maps, bars };
+    for (const figure of all("[data-live]")) {
+      const shown = JSON.parse(figure.querySelector("script").textContent), drawn = kinds[figure.dataset.live](figure, shown);
+      const selects = all("select", figure), places = all(".cn-live span, output", figure);
       const draw = () => {
-        const tile = tiles[selects.reduce((at, one) => at * one.length + one.selectedIndex, 0)];
-        canvases.forEach((canvas, k) => {
-          const context = canvas.getContext("2d"), picture = context.createImageData(canvas.width, canvas.height), n = canvas.width * canvas.height;
-          for (let p = 0; p < n; p++) picture.data.set([...layers[k].colours[levels[k][tile[k] * n + p]], 255], 4 * p);
-          context.putImageData(picture, 0, 0);
-        });
-        places.forEach((place, k) => { place.textContent = tile[2][k]; });
+        const tile = shown.tiles[selects.reduce((at, one) => at * one.length + one.selectedIndex, 0)];
+        drawn(tile);
+        places.forEach((place, k) => { place.textContent = tile[tile.length - 1][k]; });
       };
       figure.addEventListener("input", draw);
       figure.querySelector(".cn-live").hidden = false;

@@ -17,7 +17,7 @@ from causalnb.fragments.judged import (
     strokes,
     verdicts,
 )
-from causalnb.fragments.live import Tile, explorer
+from causalnb.fragments.live import Bars, Tile, bars, explorer
 from causalnb.fragments.overviews import KINDS, Part, matrix, rows, run_box
 from causalnb.fragments.wording import component, device, duration, note
 
@@ -68,10 +68,12 @@ Lines = list[Sequence[str]]  # of a table of texts
 
 __all__ = [
     "KINDS",
+    "Bars",
     "Lines",
     "Part",
     "Tile",
     "bar",
+    "bars",
     "beside",
     "card",
     "check",

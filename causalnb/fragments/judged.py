@@ -11,7 +11,18 @@ from typing import Any
 from markupsafe import Markup
 
 from causalnb.fragments import wording as ui
-from causalnb.ledger import WORDS, ClaimRule, Ledger, Limits, Row, TableRule, Verdict, read_printed, wild
+from causalnb.ledger import (
+    WORDS,
+    ClaimRule,
+    Ledger,
+    Limits,
+    ReadingVerdict,
+    Row,
+    TableRule,
+    Verdict,
+    read_printed,
+    wild,
+)
 from causalnb.record import Record
 from causalnb.statistics import Estimate, Interval
 
@@ -47,7 +58,8 @@ def strokes(points: Sequence[float]) -> str:
 
 def strip_of(one: Verdict) -> str:
     """The strip of a row that has a printed number and a tolerance, else nothing."""
-    drawn = [(reading.tol, *_scaled(one.row, reading.estimate)) for reading in one.readings if reading.tol]
+    readings = one.readings if (bounded := _bounded(one)) is None else [bounded]
+    drawn = [(reading.tol, *_scaled(one.row, reading.estimate)) for reading in readings if reading.tol]
     if not drawn:
         return ""
     printed, (tol, point, low, high) = read_printed(one.row.printed)[0], drawn[0]
@@ -72,17 +84,24 @@ def ours(one: Verdict) -> tuple[str, str]:
     points, decimals = _points(one), decimals_of(one.row)
     if not points:
         return ("not run" if one.word == "not run" else "no value"), ""
-    if len(points) > 1:
+    bounded = _bounded(one)
+    if len(points) > 1 and bounded is None:
         inside = f"{sum(r.word == 'reproduced' for r in one.readings)} of {len(points)}"
         beside = one.word in ("transferred", "not run")
         return f"{len(points)} values" if beside else inside, ui.ends(
             points[0], points[-1], decimals if points[-1] < 10 else None
         )
-    first = one.readings[0].estimate
+    first = (bounded or one.readings[0]).estimate
     if first.method == "logic":
         return "holds" if first.value else "fails", ""
     point, low, high = _scaled(one.row, first)
     return ui.value(point, decimals), "" if first.low is None else ui.ends(low, high, decimals)
+
+
+def _bounded(one: Verdict) -> ReadingVerdict | None:
+    """Of a printed count its reading with bounds, which holds what every other one can be."""
+    bounded = (reading for reading in one.readings if reading.estimate.method == "bounds")
+    return next(bounded, None) if one.row.kind == "cell" else None
 
 
 def decimals_of(row: Row) -> int | None:

@@ -1,5 +1,5 @@
-"""An image and its map of effects as a reader chooses them, packed so small that they stand in the page
-itself; cn.js draws them.
+"""An image and its map of effects, or its vector as bars, as a reader chooses them, packed so small that they
+stand in the page itself; cn.js draws them.
 """
 
 from base64 import b64encode
@@ -68,6 +68,63 @@ def explorer(
     }
     key = f"live-{crc32(repr((choices, shown, caption)).encode()):08x}"
     return component("explorer")(key, choices, shown, shapes.pop(), EFFECT_STOPS, static, caption, alt)
+
+
+@dataclass(frozen=True)
+class Bars:
+    """What one combination shows: an image [channels, height, width] of one or three channels in [0, 1],
+    signed values [n] as bars over those of another vector [n], and a plain sentence said under them.
+    """
+
+    image: Tensor
+    values: Tensor
+    over: Tensor
+    said: str
+
+
+def bars(
+    choices: Mapping[str, Sequence[str]],
+    tiles: Mapping[tuple[str, ...], Bars],
+    static: str,
+    caption: str,
+    alt: str,
+) -> str:
+    """As `explorer`, for an image and two vectors, each drawn over its own largest size: of 127 levels to
+    either side.
+    """
+    every = list(product(*choices.values()))
+    shapes = {(one.image.shape, one.values.shape, one.over.shape) for one in tiles.values()}
+    if set(every) != set(tiles) or len(shapes) != 1:
+        raise ValueError(f"bars are one for every combination and alike: {set(every) ^ set(tiles) or shapes}")
+    chosen = [tiles[one] for one in every]
+    parts = [
+        _bytes([255 * one.image.expand(3, -1, -1).movedim(0, -1) for one in chosen]),
+        _bytes([128 + 127 * one.values / (one.values.abs().max() or 1) for one in chosen]),
+        _bytes([128 + 127 * one.over / (one.over.abs().max() or 1) for one in chosen]),
+    ]
+    texts = [[_size(one.values), _size(one.over), one.said] for one in chosen]
+    which = zip(*(each for _, each in parts), texts, strict=True)
+    shown = {"parts": [stored for stored, _ in parts], "tiles": list(which)}
+    key = f"live-{crc32(repr((choices, shown, caption)).encode()):08x}"
+    down = max(_below(each) for one in chosen for each in (one.values, one.over))
+    size = (*chosen[0].image.shape, len(chosen[0].values), 1 + round(127 * down))
+    return component("bars_explorer")(key, choices, shown, size, static, caption, alt)
+
+
+def _below(values: Tensor) -> float:
+    """How far the lowest bar reaches down, of the largest size."""
+    return max(0.0, -float(values.min() / (values.abs().max() or 1)))
+
+
+def _size(values: Tensor) -> str:
+    return f"{float(values.abs().max()):.2g}"
+
+
+def _bytes(arrays: Sequence[Tensor]) -> tuple[str, list[int]]:
+    """The different ones among arrays of levels 0 to 255, a byte a level, in base64; and which each is."""
+    each = [bytes(one.round().int().flatten().tolist()) for one in arrays]
+    different = list(dict.fromkeys(each))
+    return b64encode(b"".join(different)).decode(), [different.index(one) for one in each]
 
 
 def _packed(pictures: Sequence[Tensor]) -> tuple[str, list[int]]:

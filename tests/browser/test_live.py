@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from causalnb import figstyle
-from causalnb.fragments import Tile
+from causalnb.fragments import Bars, Tile
 from causalnb.notebook import begin
 
 STATIC = Path(__file__).parents[2] / "book" / "_static"
@@ -140,3 +140,52 @@ def test_the_page_asks_for_nothing_but_its_own_script_and_style(visit, address):
         f"{folder}/cn.css",
     }
     assert visit.said == []
+
+
+# Bars ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def of_bars(tmp_path, monkeypatch):
+    run, sources = begin("counterfactual"), []
+    monkeypatch.setattr(run, "html", sources.append)
+    with figstyle.style():
+        figure = Figure(figsize=(5, 2))
+        figure.subplots().imshow(numpy.eye(8))
+    choices = {"image": ["a 7", "a 2"], "scale": ["float32", "log-odds"]}
+    tiles = {
+        names: Bars(
+            torch.full((1, 4, 4), place / 3),
+            torch.tensor([place, -1.0, 0.0]),
+            torch.tensor([1.0, 0.5, -1.0]),
+            f"number {place}",
+        )
+        for place, names in enumerate(product(*choices.values()))
+    }
+    run.explore(figure, choices, tiles, alt="An image and bars", caption="A message. And more.")
+    for name in ("cn.js", "cn.css"):
+        shutil.copy(STATIC / name, tmp_path)
+    (tmp_path / "page.html").write_text(PAGE.format(*sources), encoding="utf-8")
+    return (tmp_path / "page.html").as_uri()
+
+
+def test_a_choice_changes_the_picture_the_bars_and_what_is_said(visit, of_bars):
+    page = visit(of_bars)
+    below, up, down = (one.get_attribute("d") for one in page.locator("svg[viewBox^='0 -127'] path").all())
+    assert (below.count("M"), up, down.count("M")) == (3, "", 1)
+    page.get_by_label("image", exact=True).select_option("a 2")
+    page.get_by_label("scale", exact=True).select_option("log-odds")
+    up = page.locator("svg[viewBox^='0 -127'] path").nth(1).get_attribute("d")
+    assert up == "M0.2 0V-127H0.8V0Z" and page.locator("output").inner_text() == "number 3"
+    assert page.locator("canvas").evaluate(PIXELS)[:3] == [255] * 3
+    assert "up to 3" in page.locator(".cn-bars p").inner_text() and visit.said == []
+
+
+@pytest.mark.parametrize("width", [1280, 390, 320])
+def test_bars_fill_their_column_and_nothing_is_wider_than_the_page(visit, of_bars, width):
+    page = visit(of_bars, width)
+    picture, bars = page.locator("canvas").bounding_box(), page.locator(".cn-bars svg").bounding_box()
+    assert picture["y"] == bars["y"] and picture["x"] + picture["width"] < bars["x"] and bars["width"] > 150
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    for select in page.locator("select").all():
+        assert select.bounding_box()["x"] + select.bounding_box()["width"] <= width

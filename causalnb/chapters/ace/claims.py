@@ -7,7 +7,7 @@ Columns are named "KIND CLAIM ATTACK KEY": the key is of a map ("R3m.probability
 variation says its scale ("T8.raw"), what is not there is left empty. `named` makes measurement ids of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +29,7 @@ TABLE = {
 BEYOND = ("T6", "T8.raw", "T8.scaled")  # claims whose change beyond noise is counted
 CHANGED = 0.1  # a pixel that an attack moved by more is one that it changed (T12)
 RESTORED = 0.1  # share of the pixels that go back to clean (T9)
+PART = 200  # images that are reduced at a time: what is large for a moment pins the heap
 THRESHOLDS = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1)  # of a map's largest effect: what counts as positive
 
 
@@ -60,12 +61,34 @@ class Seen:
     maps: Maps
     numbers: dict[str, Columns]
 
+    def __getitem__(self, rows: slice) -> "Seen":
+        """Some of the images; without the maps that end before them."""
+        maps = {key: values[rows] for key, values in self.maps.items() if len(values[rows])}
+        numbers = {key: {claim: x[rows] for claim, x in self.numbers[key].items()} for key in maps}
+        return Seen(self.images[rows], maps, numbers)
+
 
 def see(images: Tensor, maps: Maps, clean: Tensor) -> Seen:
     """The set with its numbers; clean: the same images clean, where the object shows."""
-    return Seen(
-        images, maps, {key: _numbers(values, *_object(clean, values)) for key, values in maps.items()}
-    )
+    numbers = {
+        key: joined(_numbers(values[rows], *_object(clean[rows], values[rows])) for rows in parts(values))
+        for key, values in maps.items()
+    }
+    return Seen(images, maps, numbers)
+
+
+def parts(of: Tensor) -> list[slice]:
+    """The rows of n images, `PART` at a time."""
+    return [slice(start, start + PART) for start in range(0, len(of), PART)]
+
+
+def joined(columns: Iterable[Columns]) -> Columns:
+    """The columns of all images from those of parts of them, in order."""
+    found: dict[str, list[Tensor]] = {}
+    for part in columns:
+        for name, values in part.items():
+            found.setdefault(name, []).append(values)
+    return {name: torch.cat(values) for name, values in found.items()}
 
 
 def _numbers(maps: Tensor, on: Tensor, off: Tensor) -> Columns:
@@ -197,25 +220,30 @@ def _against_clean(clean: Seen, after: Seen, key: str) -> Columns:
     }
 
 
+def drawn(images: Tensor, *, seed: int) -> Tensor:
+    """A number for each pixel of images, [n, pixels]: the placebo's ranking in `undone`."""
+    draws = torch.Generator().manual_seed(seed)
+    return torch.rand(len(images), images.shape[-2:].numel(), generator=draws)
+
+
 @torch.no_grad()
 def undone(
     model: nn.Module,
     sets: Mapping[str, Seen],
     labels: Tensor,
     found: Mapping[str, Tensor],
-    *,
-    seed: int,
+    drawn: Tensor,
 ) -> Columns:
     """T9: of the attacks that succeeded, how many fail again once the tenth of the pixels with the greatest
     effects is clean; how many once a tenth drawn at random is; T9b, the difference.
 
     found     attack -> [n] bool; without a success there is nothing to undo and no entry
+    drawn     [n, pixels], by which a tenth is drawn
     """
     undone: Columns = {}
     device = next(model.parameters()).device
     before = sets["clean"].images
     size = before.shape[-2:]
-    drawn = torch.rand(len(labels), size.numel(), generator=torch.Generator().manual_seed(seed))
     for attack in ATTACKS:
         broken = found[attack].nonzero()[:, 0]
         clean, attacked = before[broken], sets[attack].images[broken]

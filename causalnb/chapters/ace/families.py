@@ -148,22 +148,30 @@ def columns(
     resolved   keys of which S over a threshold comes back ("resolved SHARE SET KEY")
     """
     sets, noisy = (_seen(family, model, some, images["clean"], labels) for some in (images, noise))
-    labels = labels.cpu()
-    found = claims.cells(sets)
+    labels, drawn = labels.cpu(), claims.drawn(images["clean"], seed=seed)
     shown = [which for which in sets if which in ("clean", *claims.ATTACKS)]
-    for key, clean in sets["clean"].maps.items():
-        found |= {f"map first {which} {key}": sets[which].maps[key][0] for which in shown}
-        if key in kept:
-            found[f"maps whole clean {key}"] = clean
-        if key in features:
-            asked = {which: sets[which] for which in shown}
-            asked |= {f"noise-{name}": one for name, one in noisy.items()}
-            for which, one in asked.items():
-                found[f"features detector {which} {key}"] = detector.features(one.maps[key])
-        if key in resolved:
-            found |= claims.resolved(sets, key)
-    if claimed:
-        found |= claims.columns(sets, noisy) | claims.undone(model, sets, labels, broken, seed=seed)
+    clean = sets["clean"].maps
+    found = {f"map first {which} {key}": sets[which].maps[key][0] for key in clean for which in shown}
+    found |= {f"maps whole clean {key}": values for key, values in clean.items() if key in kept}
+
+    def of(rows: slice) -> Columns:
+        some, by_noise = ({which: one[rows] for which, one in each.items()} for each in (sets, noisy))
+        made = claims.cells(some)
+        for key in some["clean"].maps:
+            if key in features:
+                asked = {which: some[which] for which in shown}
+                asked |= {f"noise-{name}": one for name, one in by_noise.items()}
+                for which, one in asked.items():
+                    made[f"features detector {which} {key}"] = detector.features(one.maps[key])
+            if key in resolved:
+                made |= claims.resolved(some, key)
+        if claimed:
+            succeeded = {attack: one[rows] for attack, one in broken.items()}
+            made |= claims.columns(some, by_noise)
+            made |= claims.undone(model, some, labels[rows], succeeded, drawn[rows])
+        return made
+
+    found |= claims.joined(map(of, claims.parts(labels)))
     return {name: values.cpu() for name, values in found.items()}
 
 

@@ -125,7 +125,7 @@ def test_every_column_decides_a_row_of_the_ledger_and_every_claim_finds_its_plac
         held(images, dict.fromkeys(claims.ATTACKS, {KEY: ranked(0, 0)})),
         labels,
         dict.fromkeys(claims.ATTACKS, torch.tensor([True, True])),
-        seed=0,
+        claims.drawn(images["clean"], seed=0),
     )
     columns = found | drawn | undone
     ids = claims.named("mnist", columns, "claim", "noise", "chance", "drawn", "beyond")
@@ -239,7 +239,8 @@ def fails_again(model, images, labels, maps, found, seed=0):
     attack and the map.
     """
     each = {"claim T9": {}, "chance T9": {}, "claim T9b": {}}
-    for name, values in claims.undone(model, held(images, maps), labels, found, seed=seed).items():
+    drawn = claims.drawn(images["clean"], seed=seed)
+    for name, values in claims.undone(model, held(images, maps), labels, found, drawn).items():
         kind, claim, rest = name.split(" ", 2)
         each[f"{kind} {claim}"][rest] = values
     return tuple(each.values())
@@ -294,4 +295,5 @@ def test_a_block_goes_back_as_a_whole():
 def test_where_no_attack_succeeded_there_is_nothing_to_undo():
     model, images, labels, found = toy(2, broken=[False, False])
     maps = dict.fromkeys(claims.ATTACKS, {KEY: ranked(0, 0)})
-    assert claims.undone(model, held(images, maps), labels, found, seed=0) == {}
+    drawn = claims.drawn(images["clean"], seed=0)
+    assert claims.undone(model, held(images, maps), labels, found, drawn) == {}

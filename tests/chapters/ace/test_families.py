@@ -53,7 +53,8 @@ def case():
     return images, noise, torch.tensor([0, 1, 2, 0, 1, 2]), broken
 
 
-def test_columns_are_what_the_maps_held_at_once_give(network, case):
+@pytest.mark.parametrize("part", [200, 4])
+def test_columns_are_what_the_maps_held_at_once_give(network, case, part, monkeypatch):
     images, noise, labels, broken = case
     sets, noisy = (
         {
@@ -63,12 +64,23 @@ def test_columns_are_what_the_maps_held_at_once_give(network, case):
         for some in (images, noise)
     )
     wanted = claims.cells(sets) | claims.columns(sets, noisy)
-    wanted |= claims.undone(network, sets, labels, broken, seed=3)
+    drawn = claims.drawn(images["clean"], seed=3)
+    wanted |= claims.undone(network, sets, labels, broken, drawn)
+    monkeypatch.setattr(claims, "PART", part)
     found = families.columns(Scaled(), network, *case, seed=3)
     firsts = {f"map first {which} {key}" for which in ("clean", *claims.ATTACKS) for key in (KEY, OTHER)}
     assert set(found) == set(wanted) | firsts
     assert all(torch.equal(found[name].nan_to_num(), one.nan_to_num()) for name, one in wanted.items())
     assert torch.equal(found[f"map first pgd {KEY}"], sets["pgd"].maps[KEY][0])
+
+
+def test_a_family_with_a_limit_has_columns_of_its_first_images_alone(network, case, monkeypatch):
+    monkeypatch.setattr(claims, "PART", 2)
+    family = families.Integrated(3)
+    found = families.columns(family, network, *case, seed=0)
+    assert {len(values) for name, values in found.items() if name.startswith("claim T6 ")} == {3}
+    broken = int(case[3]["pgd"][:3].sum())
+    assert {len(values) for name, values in found.items() if name.startswith("claim T9 pgd")} == {broken}
 
 
 def test_whole_maps_and_features_come_only_of_the_keys_asked_for(network, case):

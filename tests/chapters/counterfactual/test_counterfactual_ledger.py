@@ -9,6 +9,7 @@ import yaml
 from causalnb import ledger
 from causalnb.chapters.counterfactual import checks, errata
 from causalnb.chapters.counterfactual.replay import measurements
+from causalnb.fragments import judged
 from causalnb.ledger import judge, printed_cells, read_printed
 from causalnb.record import Measurement, Record
 from causalnb.statistics import bounds, exact, logic
@@ -121,6 +122,15 @@ def test_a_count_of_part_of_the_images_is_judged_by_both_readings(book, row, k, 
         assert "input not published" in found.reason and "would decide it" not in found.reason
 
 
+def test_a_count_with_bounds_is_shown_with_them(book):
+    id = "t2.causadv.pgd_t"
+    found = words(book, {f"{id}.published": exact(0.23, n=60), f"{id}.interval": bounds(23, 60, 100)})[
+        "t2.pgd_t"
+    ]
+    assert [str(part) for part in judged.ours(found)] == ["0.23", ".23, .63"]
+    assert "hi" in judged.strip_of(found) and "many" not in judged.strip_of(found)
+
+
 def test_what_only_our_network_measures_stands_beside_the_printed_cells(book):
     made = Record.model_construct(
         measurements={
@@ -191,8 +201,8 @@ def test_the_tables_by_themselves(printed, book):
     assert wide["t9.pgd_u"].level == pytest.approx(1 - 0.05 / 4)
     assert wide["t9.pgd_u"].low < found["t9.pgd_u"].low
     assert wide["t9.pgd_u"].value == found["t9.pgd_u"].value
-    judged = words(book, wide)
-    assert judged["claim.T9.fgsm_t"].word == "undecided" and judged["claim.T9.pgd_u"].word == "reproduced"
+    found = words(book, wide)
+    assert found["claim.T9.fgsm_t"].word == "undecided" and found["claim.T9.pgd_u"].word == "reproduced"
 
 
 @pytest.mark.parametrize(

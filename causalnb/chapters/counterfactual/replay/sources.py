@@ -151,3 +151,16 @@ def _fetched(source: Source) -> bytes:
             f"failed ({error}). Put the {len(SOURCES)} files of {REPOSITORY} at commit {COMMIT[:8]} there."
         ) from None
     return content
+
+
+def reached(*, fetch: bool) -> bool:
+    """Whether all files are there; where some are missing and `fetch` says so, after fetching them."""
+    if at_hand() or not fetch:
+        return at_hand()
+    try:
+        for name in SOURCES:
+            text(name)
+    except UserError as error:
+        console.say(str(error))
+        return False
+    return True

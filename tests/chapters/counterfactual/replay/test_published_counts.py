@@ -2,48 +2,10 @@
 
 import pytest
 import torch
+from written import cifar, made
 
 from causalnb import data
-from causalnb.chapters.counterfactual.replay import classes, counts, measurements, pictures, ties
-from causalnb.chapters.counterfactual.replay.vectors import Vectors
-
-
-def made(ci, keys, *, repeated=None, again=()):
-    ci = torch.as_tensor(ci, dtype=torch.float32)
-    earlier = (
-        torch.empty(0, ci.shape[1]) if repeated is None else torch.as_tensor(repeated, dtype=torch.float32)
-    )
-    first = torch.zeros(len(ci), dtype=torch.bool)
-    return Vectors(
-        "x", tuple(keys), ci, ci.argsort(dim=1, descending=True), first, earlier, torch.tensor(again).long()
-    )
-
-
-@pytest.fixture
-def files(monkeypatch):
-    """Published vectors by name, as if they had been read."""
-    given = {}
-    for module in (counts, ties, classes, measurements):
-        monkeypatch.setattr(module, "load", given.__getitem__)
-    return given
-
-
-PROTOTYPES = torch.eye(10, 40)
-PROTOTYPES[:, 10:25], PROTOTYPES[:, 25:] = 0.5, -0.5
-
-
-def cifar(rows, labels, source=0):
-    keys = [f"{source}__{n}.png_as_{label}" for n, label in enumerate(labels)]
-    return made(torch.stack(rows), keys)
-
-
-@pytest.fixture
-def attacked(files):
-    """Two images like the prototype that they are predicted as, one that is the opposite of another, one that is constant."""
-    rows, labels = [PROTOTYPES[3], 2 * PROTOTYPES[1] + 0.1, -PROTOTYPES[2], torch.zeros(40)], [3, 1, 4, 0]
-    files.update({f"cifar.{attack}": cifar(rows, labels) for attack in counts.ATTACKS})
-    files["cifar.prototypes"] = made(PROTOTYPES, [str(k) for k in range(10)])
-    return files
+from causalnb.chapters.counterfactual.replay import classes, counts, pictures, ties
 
 
 def of(found, id):
@@ -166,21 +128,6 @@ def test_ties_are_counted_against_the_spread_of_ci(files):
 
 
 # Classes -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def imagenet(files):
-    """Clean images of classes 100 and 101, and attacked ones of 0 and 1, which went there."""
-    g = torch.Generator().manual_seed(0)
-    own = {100: torch.randn(40, generator=g), 101: torch.randn(40, generator=g)}
-    noisy = lambda kind, n: [own[kind] + 0.1 * torch.randn(40, generator=g) for _ in range(n)]  # noqa: E731
-    clean = [*noisy(100, 4), *noisy(101, 4), torch.zeros(40), torch.randn(40, generator=g)]
-    keys = [f"{c}__ILSVRC2012_val_{n}.JPEG" for n, c in enumerate([100] * 4 + [101] * 4 + [101, 149])]
-    files["imagenet.clean"] = made(torch.stack(clean), keys)
-    went, strayed = noisy(100, 3), noisy(100, 2)
-    names = [f"{c}__ILSVRC2012_val_{n}.JPEG" for n, c in enumerate([0, 0, 0, 1, 1])]
-    files["imagenet.pgd_t"] = made(torch.stack([*went, *strayed]), names)
-    return files
 
 
 def test_attacked_images_are_compared_with_clean_ones_of_their_target(imagenet):

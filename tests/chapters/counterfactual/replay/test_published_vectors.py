@@ -11,7 +11,7 @@ from causalnb import UserError
 from causalnb.chapters.counterfactual.replay import sources, vectors
 from causalnb.chapters.counterfactual.replay.vectors import Key, parse
 
-DATA = Path(__file__).parents[2] / "data"
+DATA = Path(__file__).parents[3] / "data"
 spec = importlib.util.spec_from_file_location("make_published", DATA / "make_published.py")
 make = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(make)
@@ -160,6 +160,20 @@ def test_without_file_and_network_the_sentence_says_where_it_was_looked_for(smal
         UserError, match=r"looked for small.txt in .*causadv-published, and fetching it failed"
     ):
         sources.text("small")
+
+
+def test_files_are_reached_by_fetching_only_where_that_is_asked_for(small, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(urllib.request, "urlopen", lambda url, timeout: asked.append(url) or BytesIO(small))
+    assert not sources.reached(fetch=False) and asked == []
+    assert sources.reached(fetch=True) and len(asked) == 1
+    assert sources.reached(fetch=False)
+
+
+def test_files_that_cannot_be_fetched_are_not_reached_and_that_is_said(small, monkeypatch, capsys):
+    monkeypatch.setattr(urllib.request, "urlopen", offline)
+    assert not sources.reached(fetch=True)
+    assert "are not at hand" in capsys.readouterr().err
 
 
 def test_there_are_sixteen_files_each_with_a_whole_checksum_and_a_name_of_its_own():
