@@ -29,6 +29,7 @@ from causalnb.statistics import Estimate, Interval
 # Strips end at three tolerances to either side; what lies farther is drawn here, as an arrow.
 EDGE = 2.9
 FEW = 6  # readings in sight
+SOME = 3  # claims that are worth a fold
 
 counted, errata = map(ui.component, ("counted", "errata"))
 
@@ -230,7 +231,8 @@ def grid(verdicts: Sequence[Verdict], record: Record | None) -> str:
 
 def claims(verdicts: Sequence[Verdict], record: Record | None) -> str:
     """Claims in the paper's words; rows whose statements differ only in the names before a colon are parts of
-    one statement, and a placebo stands beside its claim alone.
+    one statement, and a placebo stands beside its claim alone. What no measurement decides is folded, where
+    there is some of it.
     """
     quotes: dict[tuple[str, str], dict[str, list[Verdict]]] = {}
     beside = {one.row.placebo for one in verdicts}
@@ -238,7 +240,15 @@ def claims(verdicts: Sequence[Verdict], record: Record | None) -> str:
     for one in verdicts:
         told = one.row.statement.partition(": ")[2] or one.row.id
         quotes.setdefault((one.row.quote, one.row.location), {}).setdefault(told, []).append(one)
-    return ui.component("claims")(quotes, verdicts, record)
+    unasked = {
+        words: parts
+        for words, parts in quotes.items()
+        if all(one.row.rule.type == "fixed" for some in parts.values() for one in some)
+    }
+    if len(unasked) < SOME or len(unasked) == len(quotes):
+        unasked = {}
+    asked = {words: parts for words, parts in quotes.items() if words not in unasked}
+    return ui.component("claims")(asked, unasked, verdicts, record)
 
 
 def placebos(verdicts: Iterable[Verdict]) -> list[Verdict]:
