@@ -24,16 +24,15 @@ class Parameters(Base):
             "n_fitted": 500,
             "n_attacked": 40,
             "n_strong": 20,
-            "scale": 3.0,
+            "scale": 4.0,
             "grid": "4,8,16,24",
-            "steps": 10,
-            "author_steps": 20,
+            "steps": 20,
             "epochs": 8,
             "second_epochs": 0,
             "n_matched": 20,
-            "matching_restarts": 1,
+            "matching_restarts": 2,
             "n_adaptive": 12,
-            "adaptive_steps": 20,
+            "adaptive_steps": 25,
             "n_weights": 2,
             "adaptive_eps": "8",
             "n_targets": 2,
@@ -50,7 +49,6 @@ class Parameters(Base):
             "scale": 1.0,
             "grid": "1,2,4,8,16,24",
             "steps": 40,
-            "author_steps": 100,
             "epochs": 35,
             "second_epochs": 35,
             "n_matched": 200,
@@ -99,9 +97,8 @@ class Parameters(Base):
     grid: str = parameter(
         None, "budgets of the attacks, of 255, separated by commas; 4, 8, 16 and 24 must be among them"
     )
-    steps: int = parameter(None, "steps of PGD, each a tenth of the budget", ge=5, le=1000)
-    author_steps: int = parameter(
-        None, "steps of 0.1/255 of BIM in its library's default, which the author took", ge=10, le=1000
+    steps: int = parameter(
+        None, "steps of PGD, each a tenth of the budget, or more where few would not cross it", ge=5, le=1000
     )
     epochs: int = parameter(None, "training epochs of the network", ge=1, le=300)
     second_epochs: int = parameter(

@@ -1,0 +1,125 @@
+"""A network that shows, beside its logits, what enters the layer that first mixes the asked filters: all that
+this chapter's detectors see of an image, but for those that look at other images.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from causalnb import UserError
+from causalnb.chapters.counterfactual.filters import Filters, Information, vectors_of
+from causalnb.chapters.counterfactual.readings import margins
+from causalnb.chapters.counterfactual.routes import Removed, of_entering
+from causalnb.chapters.counterfactual.seams import read, without
+
+BATCH = 200
+
+
+class Head(nn.Module):
+    """A network in evaluation mode with one more output.
+
+    It gives [n, classes + d]: logits, then the features: what enters the first linear layer behind `layer`.
+    Each filter's share of the features stands together, so that d is a multiple of their number; with a head
+    of means it is that number.
+    """
+
+    nothing: Tensor
+
+    def __init__(self, model: nn.Module, layer: str, images: Tensor) -> None:
+        """images [n, ...]: one of those to come, by which shapes are known."""
+        super().__init__()
+        asked = Filters(model, layer)
+        if asked.block is None:
+            raise UserError(
+                f"Behind {layer} no linear layer is the first to mix its filters, so that detectors have no "
+                "features to look at: name the last convolution's output."
+            )
+        self.model, self.block = model, asked.block
+        with torch.no_grad():
+            a = asked.seam.activations(images[:1])
+            with read(model, self.block.name) as seen:
+                self.classes = asked.seam.logits(torch.zeros_like(a), images[:1]).shape[1]
+            self.filters = a.shape[1]
+            self.register_buffer("nothing", seen[0])
+            self._refuse_wrong(a, asked, images[:1])
+
+    def _refuse_wrong(self, a: Tensor, asked: Filters, images: Tensor) -> None:
+        """Compare three filters with the network run without them, as every route is."""
+        some = a[0].abs().flatten(1).sum(1).topk(min(3, self.filters)).indices
+        truth = asked.seam.logits(without(a[0], some), images.expand(len(some), *images.shape[1:]))
+        apart = (self.removed(self(images)).without[0, some] - truth).abs().max().item()
+        if apart > 1e-4 * max(1.0, truth.abs().max().item()):
+            raise UserError(
+                f"Without three filters of {asked.seam.layer} the logits are {apart:.1e} from the network's, "
+                "so that its features do not say what the filters do: name another layer."
+            )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits and features [n, classes + d]."""
+        with read(self.model, self.block.name) as seen:
+            logits = self.model(images)
+        return torch.cat([logits, seen[-1]], dim=1)
+
+    @torch.no_grad()
+    def of(self, images: Tensor) -> Tensor:
+        """The same of many images, on the CPU."""
+        device = self.nothing.device
+        return torch.cat([self(some.to(device)).cpu() for some in images.split(BATCH)])
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """[n, classes]."""
+        return outputs[:, : self.classes]
+
+    def features(self, outputs: Tensor) -> Tensor:
+        """[n, d]."""
+        return outputs[:, self.classes :]
+
+    def removed(self, outputs: Tensor) -> Removed:
+        """Logits with all filters and without each; differentiable."""
+        whole, entering = self.logits(outputs), self.features(outputs)
+        return of_entering(self.block, whole, entering, self.nothing, filters=self.filters)
+
+    def without_each(self, outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-odds of the predicted class [n] and how far they fall without each filter [n, filters], with a
+        gradient; and the class.
+        """
+        found = self.removed(outputs)
+        classes = found.whole.argmax(-1)
+        before = margins(found.whole, classes)
+        return before, before[:, None] - margins(found.without, classes[:, None]), classes
+
+    @torch.no_grad()
+    def information(self, outputs: Tensor) -> Information:
+        """Counterfactual information of every filter."""
+        ci, odds, classes, margin, silent = vectors_of(self.removed(outputs))
+        route = f"from what enters {self.block.name}"
+        return Information(ci, odds, classes, margin, silent, route)
+
+    def responses(self, outputs: Tensor) -> Tensor:
+        """Each filter's mean response g [n, filters]."""
+        return (self.features(outputs) - self.nothing).unflatten(1, (self.filters, -1)).mean(2)
+
+    def votes(self, outputs: Tensor) -> Tensor:
+        """How much each filter adds to each logit, [n, filters, classes]: with a linear head g x W."""
+        found = self.removed(outputs)
+        return found.whole[:, None] - found.without
+
+    def sensitivity(self, outputs: Tensor) -> Tensor:
+        """Gradient x activation [n, filters]: what the log-odds of the predicted class fall by without each
+        filter, to first order.
+
+        For P instead of its log-odds it is the same times P (1 - P), a number of the image: correlations are
+        the same.
+        """
+        with torch.enable_grad():
+            entering = self.features(outputs).detach().clone().requires_grad_()
+            logits = self.block.linear(entering)
+            logits = logits if self.block.after is None else self.block.after(logits)
+            odds = margins(logits, logits.argmax(1))
+            gradient = torch.autograd.grad(odds.sum(), entering)[0]
+        product = (entering.detach() - self.nothing) * gradient
+        return product.unflatten(1, (self.filters, -1)).sum(2).double()
+
+
+def outputs(model: nn.Module, layer: str, images: Tensor) -> Tensor:
+    """Logits and features of many images [n, classes + d], on the CPU; for the store."""
+    return Head(model, layer, images.to(next(model.parameters()).device)).of(images)
