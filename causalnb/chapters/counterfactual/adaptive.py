@@ -127,7 +127,8 @@ def evade(
               found are left out
     """
     head = Head(model, layer, images[:1])
-    watched, chased = rounding(head), Chase(head, known, targets, limits)
+    watched, at = rounding(head), detectors.prototypes_of(head, known)
+    chased = Chase(head, known, at, targets, limits)
     n, weights, factor = len(images), torch.full((len(images),), FIRST, device=images.device), FACTOR
     none = torch.zeros(n, dtype=torch.bool, device=images.device)
     made = Evaded(eight_bits(images), none, none, none, weights)
@@ -166,10 +167,14 @@ def _climbed(chase: "Chase", weights: Tensor, outputs: Tensor, rows: Tensor) -> 
 
 @dataclass(frozen=True)
 class Chase:
-    """What is minimised against detectors, for images that are pushed to `targets` [n]."""
+    """What is minimised against detectors, for images that are pushed to `targets` [n].
+
+    at    the prototypes, by kind of vector
+    """
 
     head: Head
     known: References
+    at: Mapping[str, Prototypes]
     targets: Tensor
     limits: Limits
 
@@ -186,7 +191,7 @@ class Chase:
     @torch.no_grad()
     def detected(self, outputs: Tensor, rows: Tensor) -> Tensor:
         """Which images [n] have a score above its limit: the scores themselves, of the class predicted."""
-        found = score_named(self.head, self.known, outputs, tuple(self.limits))
+        found = score_named(self.head, self.known, self.at, outputs, tuple(self.limits))
         return torch.stack([found[name] > limit for name, limit in self.limits.items()]).any(0)
 
 
@@ -195,35 +200,35 @@ def replace_rows(chase: Chase, rows: Tensor) -> Chase:
     return replace(chase, targets=chase.targets[rows])
 
 
-def score_named(head: Head, known: References, outputs: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
+def score_named(
+    head: Head,
+    known: References,
+    at: Mapping[str, Prototypes],
+    outputs: Tensor,
+    names: tuple[str, ...],
+) -> dict[str, Tensor]:
     """The scores of these names [n] alone, as `detectors.of_outputs` gives them, and the planted one."""
     made: dict[str, Tensor] = {}
-    if set(names) & {"S1", "S2.rho", "S3.0", "S4.10_30"}:
+    if set(names) & set(detectors.STRATEGIES.values()):
         found = head.information(outputs)
-        at = _at(head, known, "ci")
         n, m = PAIRS[-1]
         made |= {
             "S1": -causal(found.ci).double(),
-            "S2.rho": correlation(found.ci, found.classes, at).score,
+            "S2.rho": correlation(found.ci, found.classes, at["ci"]).score,
             "S3.0": -zeros(found.ci).double(),
         }
         if m <= head.filters:
-            made["S4.10_30"] = -common(found.ci, found.classes, at, n=n, m=m).count.double()
+            made["S4.10_30"] = -common(found.ci, found.classes, at["ci"], n=n, m=m).count.double()
     if "rho.g" in names:
         classes = head.logits(outputs).argmax(1)
-        made["rho.g"] = correlation(
-            head.responses(outputs).double(), classes, _at(head, known, "rho.g")
-        ).score
-    made |= {"softmax": detectors.of_confidence(head.logits(outputs))["softmax"]}
+        made["rho.g"] = correlation(head.responses(outputs).double(), classes, at["rho.g"]).score
+    if "softmax" in names:
+        made["softmax"] = detectors.of_confidence(head.logits(outputs))["softmax"]
     if "mahalanobis" in names:
         made["mahalanobis"] = detectors.nearest_mean(known, head.features(outputs))
     if PLANTED in names:
         made[PLANTED] = planted(known, head.features(outputs))
-    return {name: made[name] for name in names}
-
-
-def _at(head: Head, known: References, kind: str) -> Prototypes:
-    return detectors.prototypes_of(head, known)[kind]
+    return made
 
 
 def planted(known: References, features: Tensor) -> Tensor:
@@ -270,7 +275,7 @@ class View:
 
     def prototype(self, kind: str) -> Tensor:
         """Of the target class, [n, filters]."""
-        return _at(self.chase.head, self.chase.known, kind).of(self.targets)
+        return self.chase.at[kind].of(self.targets)
 
 
 def _causal(view: View, limit: float) -> Tensor:
