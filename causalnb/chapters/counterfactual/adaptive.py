@@ -124,7 +124,7 @@ def evade(
     limits    the largest score that is not flagged, by the names of `SURROGATES`
     rounds    PGD runs, each with another weight of the detectors for each image: greater where it was fooled
               and detected, smaller where it was not fooled, the factor's root after each; images that are
-              found are left out
+              found are left out. Plain PGD goes first, so that no result is worse than its
     """
     head = Head(model, layer, images[:1])
     watched, at = rounding(head), detectors.prototypes_of(head, known)
@@ -132,7 +132,7 @@ def evade(
     n, weights, factor = len(images), torch.full((len(images),), FIRST, device=images.device), FACTOR
     none = torch.zeros(n, dtype=torch.bool, device=images.device)
     made = Evaded(eight_bits(images), none, none, none, weights)
-    for number in range(rounds):
+    for number in range(1 + rounds):
         left = (~made.found & (made.correct | (number == 0))).nonzero().flatten()
         if not len(left):
             break
@@ -144,20 +144,21 @@ def evade(
             eps=eps,
             steps=steps,
             seed=seed + number,
-            loss=partial(_climbed, chasing, made.weights[left]),
+            loss=partial(_climbed, chasing, made.weights[left]) if number else None,
             detected=chasing.detected,
             classes=head.classes,
         )
         candidates = eight_bits(found.candidates)
         fooled = found.correct & (head.logits(head.of(candidates).to(images)).argmax(1) != labels[left])
+        weights = made.weights[left] * torch.where(fooled, factor, 1 / factor)
         made = Evaded(
             made.images.index_copy(0, left, candidates),
             made.found.index_copy(0, left, found.found),
             made.correct.index_copy(0, left, found.correct),
             made.fooled.index_copy(0, left, made.fooled[left] | fooled | found.found),
-            made.weights.index_copy(0, left, made.weights[left] * torch.where(fooled, factor, 1 / factor)),
+            made.weights.index_copy(0, left, weights) if number else made.weights,
         )
-        factor **= 0.5
+        factor = factor**0.5 if number else factor
     return made
 
 

@@ -2,7 +2,7 @@
 store. Estimates are measurements.py's, the attacker who knows is adaptive.py's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,9 +127,9 @@ def seen(
     return Seen(outputs, scores)
 
 
-def shown(run: Run, has: Detectives) -> dict[Condition, Shown]:
-    """Every attack, and what the detectors see of its images."""
-    every = attacked.conditions(run.p)
+def shown(run: Run, has: Detectives, every: Sequence[Condition] | None = None) -> dict[Condition, Shown]:
+    """Every attack, or these, and what the detectors see of its images."""
+    every = attacked.conditions(run.p) if every is None else every
     found = attacked.attack_all(run, has.net, every)
     return {one: show(run, has, result, of=one) for one, result in found.items()}
 

@@ -106,7 +106,7 @@ def aimed_calls(run: Run, has: Detectives) -> list[Call]:
 def _matching(run: Run, has: Detectives, images: Images, guides: Tensor, eps: float, which: str) -> Call:
     net, device = has.net, run.device
     given = (images.images.to(device), images.labels.to(device), guides.to(device))
-    asked = {"eps": run.p.eps(eps), "steps": run.p.adaptive_steps, "seed": run.p.seed}
+    asked: dict[str, Any] = {"eps": run.p.eps(eps), "steps": run.p.adaptive_steps, "seed": run.p.seed}
     made = partial(adaptive.matched, net.model, net.layer, *given, **asked)
     return f"features matched, {which}, {eps:g} on {net.name}", made
 
