@@ -126,7 +126,7 @@ def evade(
               and detected, smaller where it was not fooled, the factor's root after each; images that are
               found are left out. Plain PGD goes first, so that no result is worse than its
     """
-    head = Head(model, layer, images[:1])
+    head, known = Head(model, layer, images[:1]), known.to(images.device)
     watched, at = rounding(head), detectors.prototypes_of(head, known)
     chased = Chase(head, known, at, targets, limits)
     n, weights, factor = len(images), torch.full((len(images),), FIRST, device=images.device), FACTOR

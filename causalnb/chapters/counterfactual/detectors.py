@@ -7,7 +7,7 @@ scores are functions of a head's outputs alone (`of_outputs`); two ask the netwo
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from causalnb.chapters.counterfactual import readings
 from causalnb.chapters.counterfactual.filters import Information
 from causalnb.chapters.counterfactual.heads import Head
 from causalnb.chapters.counterfactual.prototypes import Prototypes
+from causalnb.chapters.counterfactual.routes import Removed
 from causalnb.chapters.counterfactual.strategies import causal, correlation, scores, zeros
 
 STRATEGIES = {
@@ -53,6 +54,11 @@ class References:
     kept: Tensor
     labels: Tensor
     width: float
+
+    def to(self, device: torch.device) -> "References":
+        """The same on another device."""
+        moved = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "width"}
+        return References(**{name: one.to(device) for name, one in moved.items()}, width=self.width)
 
 
 def fit(head: Head, outputs: Tensor, labels: Tensor) -> References:
@@ -109,27 +115,23 @@ def of_outputs(head: Head, known: References, outputs: Tensor) -> Scores:
     "rho.gW", "rho.gW.runner", "rho.gradient": strategy 2 on the filters' responses, on what they add to the
     predicted class's logit, to its lead over the runner-up, and on gradient x activation.
     """
-    found = head.information(outputs)
-    at = prototypes_of(head, known)
-    single = readings.subtracted(*_float32(head, outputs))
+    with torch.no_grad():
+        removed = head.removed(outputs)
+    found, at = head.information(outputs, removed), prototypes_of(head, known)
+    single = readings.subtracted(removed.whole, removed.without)
     odds = scores(found.log_odds, found.classes, at["odds"])
     made = scores(found.ci, found.classes, at["ci"])
     made |= {"float32.S1": -causal(single).double(), "float32.S3.0": -zeros(single).double()}
     made |= {f"odds.{name}": one for name, one in odds.items() if name in STRATEGIES.values()}
-    for name, one in vectors(head, outputs, found).items():
+    for name, one in vectors(head, outputs, removed, found).items():
         if name in ABLATIONS:
             made[name] = correlation(one, found.classes, at[name]).score
     return made | of_confidence(head.logits(outputs)) | of_features(head, known, outputs)
 
 
-def _float32(head: Head, outputs: Tensor) -> tuple[Tensor, Tensor]:
-    made = head.removed(outputs)
-    return made.whole.detach(), made.without.detach()
-
-
-def vectors(head: Head, outputs: Tensor, found: Information) -> dict[str, Tensor]:
+def vectors(head: Head, outputs: Tensor, removed: Removed, found: Information) -> dict[str, Tensor]:
     """A number for each filter and image, by what it is: [n, filters] each."""
-    votes, top = head.votes(outputs).detach(), head.logits(outputs).topk(2, dim=1).indices
+    votes, top = removed.whole[:, None] - removed.without, head.logits(outputs).topk(2, dim=1).indices
     own, other = (
         votes.gather(2, top[:, None, k, None].expand(-1, votes.shape[1], 1))[..., 0] for k in (0, 1)
     )
@@ -145,7 +147,9 @@ def vectors(head: Head, outputs: Tensor, found: Information) -> dict[str, Tensor
 
 def prototypes_of(head: Head, known: References) -> dict[str, Prototypes]:
     """The classes' prototypes, in every kind of vector."""
-    made = vectors(head, known.prototypes, head.information(known.prototypes))
+    with torch.no_grad():
+        removed = head.removed(known.prototypes)
+    made = vectors(head, known.prototypes, removed, head.information(known.prototypes, removed))
     return {name: Prototypes(one, known.classes, known.images) for name, one in made.items()}
 
 
@@ -182,7 +186,7 @@ def sparsity(known: References, features: Tensor, classes: Tensor) -> Tensor:
     """Minus the log of a Gaussian kernel's mean over the training images of the class, [n]; a class without
     any is as far as can be.
     """
-    found = torch.full((len(features),), torch.inf, dtype=torch.float64)
+    found = torch.full((len(features),), torch.inf, dtype=torch.float64, device=features.device)
     for one in classes.unique():
         kept, some = known.kept[known.labels == one].double(), classes == one
         if len(kept):

@@ -71,15 +71,15 @@ class Detectives:
 
 def detectives(run: Run, net: Net) -> Detectives:
     """The detectors of a network."""
-    example = net.test.images[:1].to(run.device)
-    head, few = Head(net.model, net.layer, example), eight_bits(net.fitted.images[:SHIFTED])
-    fitted = memo(run.store, f"outputs on {net.name}", heads.outputs, net.model, net.layer, net.fitted.images)
-    of = (net.model, net.layer, example)
-    known = memo(run.store, f"detectors on {net.name}", references, *of, fitted, net.fitted.labels)
+    example, few = net.test.images[:1], eight_bits(net.fitted.images[:SHIFTED])
+    head, of = heads.on_cpu(net.model, net.layer, example), (net.model, net.layer)
+    given = net.fitted.images.to(run.device)
+    fitted = memo(run.store, f"outputs on {net.name}", heads.outputs, *of, given).cpu()
+    known = memo(run.store, f"detectors on {net.name}", references, *of, example, fitted, net.fitted.labels)
     moved = memo(
         run.store, f"shifts on {net.name}", detectors.shifts, net.model, few.to(run.device), **noise_of(run)
     )
-    odds = detectors.fit_odds(moved, head.logits(fitted)[: len(few)].argmax(1))
+    odds = detectors.fit_odds(moved.cpu(), head.logits(fitted)[: len(few)].argmax(1))
     held_out, test = (look(run, net, known, some.images, odds=odds) for some in (net.held_out, net.test))
     for seen in (test, held_out):
         seen.scores[detectors.UNION] = detectors.union(held_out.scores, seen.scores)
@@ -94,7 +94,7 @@ def noise_of(run: Run) -> dict[str, Any]:
 
 def references(model: nn.Module, layer: str, example: Tensor, outputs: Tensor, labels: Tensor) -> References:
     """What detectors know, from a head's outputs on clean training images; for the store."""
-    return detectors.fit(Head(model, layer, example), outputs, labels)
+    return detectors.fit(heads.on_cpu(model, layer, example), outputs, labels)
 
 
 def look(
@@ -104,8 +104,9 @@ def look(
     given.
     """
     asked = (net.model, net.layer, known, eight_bits(images.cpu()).to(run.device))
-    noise = noise_of(run) if odds else {}
-    return memo(run.store, f"scores{what} on {net.name}", seen, *asked, odds=odds, noise=noise)
+    noise, name = noise_of(run) if odds else {}, f"scores{what} on {net.name}"
+    made: Seen = memo(run.store, name, seen, *asked, odds=odds, noise=noise)
+    return Seen(made.outputs.cpu(), {key: one.cpu() for key, one in made.scores.items()})
 
 
 def seen(
@@ -118,8 +119,8 @@ def seen(
     noise: dict[str, Any],
 ) -> Seen:
     """The scores of images as they are; for the store."""
-    head = Head(model, layer, images[:1])
-    outputs = head.of(images)
+    head = heads.on_cpu(model, layer, images[:1])
+    outputs = heads.outputs(model, layer, images)
     scores = detectors.of_outputs(head, known, outputs) | {"squeezing": detectors.squeezed(model, images)}
     if odds is not None:
         moved = detectors.shifts(model, images, **noise)
@@ -140,7 +141,7 @@ def show(run: Run, has: Detectives, result: AttackResult, *, of: Condition | Non
     what = f" of {name or (of.name if of else result.name)}"
     made = look(run, has.net, has.known, result.candidates, odds=odds, what=what)
     made.scores[detectors.UNION] = detectors.union(has.held_out.scores, made.scores)
-    n = len(result.found)
+    n = len(result.found)  # the first of the attacked images
     correct, labels = has.correct[:n], has.net.attacked.labels[:n]
     predicted = has.head.logits(made.outputs).argmax(1)
     misled, wanted = correct & (predicted != labels), result.criterion.targets

@@ -2,6 +2,8 @@
 this chapter's detectors see of an image, but for those that look at other images.
 """
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -78,30 +80,16 @@ class Head(nn.Module):
         whole, entering = self.logits(outputs), self.features(outputs)
         return of_entering(self.block, whole, entering, self.nothing, filters=self.filters)
 
-    def without_each(self, outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-odds of the predicted class [n] and how far they fall without each filter [n, filters], with a
-        gradient; and the class.
-        """
-        found = self.removed(outputs)
-        classes = found.whole.argmax(-1)
-        before = margins(found.whole, classes)
-        return before, before[:, None] - margins(found.without, classes[:, None]), classes
-
     @torch.no_grad()
-    def information(self, outputs: Tensor) -> Information:
-        """Counterfactual information of every filter."""
-        ci, odds, classes, margin, silent = vectors_of(self.removed(outputs))
+    def information(self, outputs: Tensor, removed: Removed | None = None) -> Information:
+        """Counterfactual information of every filter; of logits without each, where they are there."""
+        ci, odds, classes, margin, silent = vectors_of(removed or self.removed(outputs))
         route = f"from what enters {self.block.name}"
         return Information(ci, odds, classes, margin, silent, route)
 
     def responses(self, outputs: Tensor) -> Tensor:
         """Each filter's mean response g [n, filters]."""
         return (self.features(outputs) - self.nothing).unflatten(1, (self.filters, -1)).mean(2)
-
-    def votes(self, outputs: Tensor) -> Tensor:
-        """How much each filter adds to each logit, [n, filters, classes]: with a linear head g x W."""
-        found = self.removed(outputs)
-        return found.whole[:, None] - found.without
 
     def sensitivity(self, outputs: Tensor) -> Tensor:
         """Gradient x activation [n, filters]: what the log-odds of the predicted class fall by without each
@@ -120,6 +108,11 @@ class Head(nn.Module):
         return product.unflatten(1, (self.filters, -1)).sum(2).double()
 
 
+def on_cpu(model: nn.Module, layer: str, images: Tensor) -> Head:
+    """A head whose network is a copy on the CPU, where scores are computed."""
+    return Head(copy.deepcopy(model).cpu(), layer, images.cpu())
+
+
 def outputs(model: nn.Module, layer: str, images: Tensor) -> Tensor:
-    """Logits and features of many images [n, classes + d], on the CPU; for the store."""
-    return Head(model, layer, images.to(next(model.parameters()).device)).of(images)
+    """Logits and features of many images [n, classes + d], computed where they lie; for the store."""
+    return Head(model, layer, images[:1]).of(images)

@@ -324,7 +324,7 @@ def heat(run: Run, has: Detectives, images: Tensor) -> Tensor:
     images, made = detectors.eight_bits(images), []
     at = detectors.prototypes_of(has.head, has.known)["ci"]
     for some in images.split(200):
-        outputs = has.head.of(some.to(run.device))
+        outputs = has.head.of(some)
         with torch.no_grad():
             a = asked.activations(some.to(run.device)).cpu()
         made.append(heat_maps(a, at.of(has.head.logits(outputs).argmax(1)) > 0))
