@@ -25,6 +25,7 @@ from causalnb.statistics import (
     resampled,
     sample_digest,
     standard_errors,
+    wilson,
 )
 
 Floats = NDArray[np.float64]
@@ -69,7 +70,7 @@ def auc(
     else:
         error = math.sqrt(_delong([own], paired)[0, 0])
         clear = n > 1 and error > NOTHING
-        low, high = (value - z * error, value + z * error) if clear else _wilson(value, n, z)
+        low, high = (value - z * error, value + z * error) if clear else wilson(value, n, z)
     draws = sample_digest(np.concatenate(own))
     return Estimate(
         value, max(0.0, low), min(1.0, high), level, f"{method} auc", n, tuple(seeds), None, draws
@@ -143,7 +144,7 @@ def auc_in_strata(
     value = float(weights @ [_placements(*pair)[2] for pair in parts])
     error = math.sqrt(float(weights**2 @ [_delong([pair], False)[0, 0] for pair in parts]))
     half, n = standard_errors(level) * error, sum(min(map(len, pair)) for pair in parts)
-    ends = (value - half, value + half) if error > NOTHING else _wilson(value, n, standard_errors(level))
+    ends = (value - half, value + half) if error > NOTHING else wilson(value, n, standard_errors(level))
     draws = sample_digest(np.concatenate([a, b]))
     return Estimate(
         value,
@@ -192,11 +193,6 @@ def _covariance(placements: Floats) -> Floats:
     """Of the means of placements [detectors, n]; 0 of a single one."""
     n = placements.shape[1]
     return np.atleast_2d(np.cov(placements)) / n if n > 1 else np.zeros((len(placements),) * 2)
-
-
-def _wilson(share: float, n: int, z: float) -> tuple[float, float]:
-    centre, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
-    return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
 
 
 def _bootstrapped(clean: Floats, suspicious: Floats, paired: bool, level: float, seed: int) -> Floats:
@@ -263,8 +259,13 @@ def threshold_at(rate: float, held_out: ArrayLike) -> Threshold:
     scores = np.sort(_scores(held_out, [0.0], paired=False)[0])[::-1]
     if not 0 <= rate < 1:
         raise ValueError(f"a false-positive rate is at least 0 and below 1, got {rate}")
-    value = float(scores[min(math.floor(rate * len(scores) * (1 + 1e-12)), len(scores) - 1)])
+    value = _lowest(scores, rate)
     return Threshold(value, rate, proportion(int((scores > value).sum()), len(scores)))
+
+
+def _lowest(descending: Floats, rate: float) -> float:
+    """The lowest of the scores [n] that at most that share of them exceeds."""
+    return float(descending[min(math.floor(rate * len(descending) * (1 + 1e-12)), len(descending) - 1)])
 
 
 @dataclass(frozen=True)
@@ -315,7 +316,7 @@ def flagged_anew(
     clean, found = (_scores(one, [0.0], paired=False)[0] for one in (held_out, scores))
     rng, drawn = np.random.default_rng(seed), np.empty(resamples)
     for k in range(resamples):
-        value = threshold_at(rate, rng.choice(clean, len(clean))).value
+        value = _lowest(np.sort(rng.choice(clean, len(clean)))[::-1], rate)
         drawn[k] = (rng.choice(found, len(found)) > value).mean()
     point = float((found > threshold_at(rate, clean).value).mean())
     low, high = percentile_ends(drawn[None], level)[:, 0].tolist()

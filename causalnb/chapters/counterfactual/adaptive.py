@@ -309,15 +309,16 @@ def _alive(view: View, limit: float) -> Tensor:
 
 def _strangers(view: View, limit: float) -> Tensor:
     """S4: of the image's n most causal filters at least k stand among the prototype's m, where the k-th of
-    those is above the (n - k + 1)-th of the others.
+    those is causal and above the (n - k + 1)-th of the others.
     """
-    (n, m), needed = PAIRS[-1], int(-limit)
+    n, m = PAIRS[-1]
+    needed = min(n, int(-limit))
     if needed <= 0:
         return view.before * 0
     top = view.prototype("ci").topk(m, dim=1).indices
     inside = view.odds.gather(1, top).topk(needed, dim=1).values[:, -1]
     others = view.odds.scatter(1, top, -torch.inf).topk(n - needed + 1, dim=1).values[:, -1]
-    return ((others - inside) / view.step / 10 + SOFT).clamp_min(0)
+    return ((others.clamp_min(0) - inside) / view.step / 10 + SOFT).clamp_min(0)
 
 
 def _far(view: View, limit: float) -> Tensor:

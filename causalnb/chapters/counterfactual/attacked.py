@@ -50,9 +50,10 @@ class Condition:
 
 
 def conditions(p: Parameters) -> list[Condition]:
-    """Every attack of the tables at every budget, and the author's."""
+    """Every attack of the tables at every budget, and the author's where the parameters ask for them."""
     grid = [Condition(name, eps) for eps in p.budgets for name in SETS if name in UNTARGETED or eps >= SPARSE]
-    return grid + [Condition(f"bim_{way}", LARGEST, author) for author in AUTHORS for way in "tu"]
+    his = [Condition(f"bim_{way}", LARGEST, author) for author in AUTHORS for way in "tu"]
+    return grid + his * p.authors
 
 
 def settings(p: Parameters, of: Condition) -> tuple[str, dict[str, Any]]:

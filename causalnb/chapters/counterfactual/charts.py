@@ -139,14 +139,15 @@ def successes(found: Found, data: str, budgets: Sequence[float]) -> Lines:
     """
     lines: Lines = []
     for name in (*SETS, *(f"author.{way}_{kind}" for way in ("ten", "hundred") for kind in "tu")):
-        cells = []
+        cells: list[str] = []
         for eps in budgets:
             id = f"{data}.{name}.{eps:g}"
             one, target = found.get(f"success.{id}"), found.get(f"reached.{id}")
             cells.append(
                 "–" if one is None else f"{one.value:.2f}" + (f" / {target.value:.2f}" if target else "")
             )
-        lines.append((called(name), *cells))
+        if set(cells) != {"–"}:
+            lines.append((called(name), *cells))
     return lines
 
 

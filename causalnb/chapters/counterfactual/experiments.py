@@ -72,7 +72,8 @@ class Detectives:
 def detectives(run: Run, net: Net) -> Detectives:
     """The detectors of a network."""
     example, few = net.test.images[:1], eight_bits(net.fitted.images[:SHIFTED])
-    head, of = heads.on_cpu(net.model, net.layer, example), (net.model, net.layer)
+    of = (net.model, net.layer)
+    head = heads.on_cpu(*of, example, check=True)
     given = net.fitted.images.to(run.device)
     fitted = memo(run.store, f"outputs on {net.name}", heads.outputs, *of, given).cpu()
     known = memo(run.store, f"detectors on {net.name}", references, *of, example, fitted, net.fitted.labels)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from causalnb import UserError
-from causalnb.chapters.counterfactual.filters import Filters, Information, vectors_of
+from causalnb.chapters.counterfactual.filters import Information, vectors_of
 from causalnb.chapters.counterfactual.readings import margins
-from causalnb.chapters.counterfactual.routes import Removed, of_entering
-from causalnb.chapters.counterfactual.seams import read, without
+from causalnb.chapters.counterfactual.routes import Removed, block_of, of_entering, whole_without
+from causalnb.chapters.counterfactual.seams import changed, read
 
 BATCH = 200
 
@@ -26,33 +26,41 @@ class Head(nn.Module):
 
     nothing: Tensor
 
-    def __init__(self, model: nn.Module, layer: str, images: Tensor) -> None:
-        """images [n, ...]: one of those to come, by which shapes are known."""
+    def __init__(self, model: nn.Module, layer: str, images: Tensor, *, check: bool = False) -> None:
+        """images [n, ...]: one of those to come, by which shapes are known.
+
+        check    compare the logits without three filters with those of the network run without them
+        """
         super().__init__()
-        asked = Filters(model, layer)
-        if asked.block is None:
+        block = block_of(model, layer)
+        if block is None:
             raise UserError(
                 f"Behind {layer} no linear layer is the first to mix its filters, so that detectors have no "
                 "features to look at: name the last convolution's output."
             )
-        self.model, self.block = model, asked.block
-        with torch.no_grad():
-            a = asked.seam.activations(images[:1])
-            with read(model, self.block.name) as seen:
-                self.classes = asked.seam.logits(torch.zeros_like(a), images[:1]).shape[1]
-            self.filters = a.shape[1]
-            self.register_buffer("nothing", seen[0])
-            self._refuse_wrong(a, asked, images[:1])
+        self.model, self.block = model, block
+        seen: list[Tensor] = []
 
-    def _refuse_wrong(self, a: Tensor, asked: Filters, images: Tensor) -> None:
-        """Compare three filters with the network run without them, as every route is."""
+        def silenced(a: Tensor) -> Tensor:
+            seen.append(a)
+            return torch.zeros_like(a)
+
+        with torch.no_grad(), changed(model, layer, silenced), read(model, block.name) as entering:
+            self.classes = model(images[:1]).shape[1]
+        self.filters = seen[0].shape[1]
+        self.register_buffer("nothing", entering[0])
+        if check:
+            self._refuse_wrong(layer, seen[0], images[:1])
+
+    @torch.no_grad()
+    def _refuse_wrong(self, layer: str, a: Tensor, images: Tensor) -> None:
         some = a[0].abs().flatten(1).sum(1).topk(min(3, self.filters)).indices
-        truth = asked.seam.logits(without(a[0], some), images.expand(len(some), *images.shape[1:]))
+        truth = torch.cat([whole_without(self.model, layer, images, one) for one in some])
         apart = (self.removed(self(images)).without[0, some] - truth).abs().max().item()
         if apart > 1e-4 * max(1.0, truth.abs().max().item()):
             raise UserError(
-                f"Without three filters of {asked.seam.layer} the logits are {apart:.1e} from the network's, "
-                "so that its features do not say what the filters do: name another layer."
+                f"Without three filters of {layer} the logits are {apart:.1e} from the network's, so that "
+                "its features do not say what the filters do: name another layer."
             )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -108,9 +116,9 @@ class Head(nn.Module):
         return product.unflatten(1, (self.filters, -1)).sum(2).double()
 
 
-def on_cpu(model: nn.Module, layer: str, images: Tensor) -> Head:
+def on_cpu(model: nn.Module, layer: str, images: Tensor, *, check: bool = False) -> Head:
     """A head whose network is a copy on the CPU, where scores are computed."""
-    return Head(copy.deepcopy(model).cpu(), layer, images.cpu())
+    return Head(copy.deepcopy(model).cpu(), layer, images.cpu(), check=check)
 
 
 def outputs(model: nn.Module, layer: str, images: Tensor) -> Tensor:

@@ -27,7 +27,8 @@ class Parameters(Base):
             "scale": 4.0,
             "grid": "4,8,16,24",
             "steps": 10,
-            "epochs": 8,
+            "authors": False,
+            "epochs": 6,
             "second_epochs": 0,
             "n_matched": 30,
             "matching_restarts": 2,
@@ -49,6 +50,7 @@ class Parameters(Base):
             "scale": 1.0,
             "grid": "1,2,4,8,16,24",
             "steps": 40,
+            "authors": True,
             "epochs": 35,
             "second_epochs": 35,
             "n_matched": 200,
@@ -99,6 +101,9 @@ class Parameters(Base):
     )
     steps: int = parameter(
         None, "steps of PGD, each a tenth of the budget, or more where few would not cross it", ge=5, le=1000
+    )
+    authors: bool = parameter(
+        None, "whether the author's budgets at 24 are tried too, 10 steps of 1 and 100 of 0.1"
     )
     epochs: int = parameter(None, "training epochs of the network", ge=1, le=300)
     second_epochs: int = parameter(

@@ -54,18 +54,19 @@ def exact(whole: Tensor, logits: Tensor, silent: Tensor) -> Removed:
 
 def by_whole(seam: Seam, a: Tensor, images: Tensor) -> Removed:
     """The paper's way: 1 + filters passes of the whole network."""
-    logits = [whole_without(seam, images, one) for one in torch.arange(a.shape[1], device=a.device)]
+    every = torch.arange(a.shape[1], device=a.device)
+    logits = [whole_without(seam.model, seam.layer, images, one) for one in every]
     return exact(seam.model(images), torch.stack(logits, dim=1), silent_in(a))
 
 
-def whole_without(seam: Seam, images: Tensor, one: Tensor) -> Tensor:
+def whole_without(model: nn.Module, layer: str, images: Tensor, one: Tensor) -> Tensor:
     """[n, classes] of the whole network without one filter."""
 
     def masked(a: Tensor) -> Tensor:
         return a.index_fill(1, one[None], 0)
 
-    with changed(seam.model, seam.layer, masked):
-        logits: Tensor = seam.model(images)
+    with changed(model, layer, masked):
+        logits: Tensor = model(images)
     return logits
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from causalnb import UserError, models
 from causalnb.chapters.counterfactual import checks, readings, routes
-from causalnb.chapters.counterfactual.filters import Filters, vectors_of, ci
+from causalnb.chapters.counterfactual.filters import Filters, ci, vectors_of
 from causalnb.chapters.counterfactual.seams import seam
 
 
