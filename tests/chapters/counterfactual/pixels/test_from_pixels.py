@@ -152,8 +152,8 @@ def test_the_largest_of_several_shares_lies_at_or_above_each():
 
 def test_extremes_of_columns():
     table = [[0.0, 1.0, 0.5]] * 20
-    assert extreme(table, "range").interval == (1.0, 1.0, 1.0)
-    assert extreme(table, "least").interval == (0.0, 0.0, 0.0)
+    assert extreme(table, "range").interval == pytest.approx((1.0, 1.0, 1.0))
+    assert extreme(table, "least").interval == pytest.approx((0.0, 0.0, 0.0))
 
 
 # What is shown -------------------------------------------------------------------------------------------
