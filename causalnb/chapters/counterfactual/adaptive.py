@@ -249,7 +249,7 @@ class View:
     """What surrogates see of n images that are pushed to a class each.
 
     odds    [n, filters], how far the target's log-odds fall without each filter; before [n], with all
-    step    the width of smooth steps, in log-odds
+    step    [n], the width of smooth steps, in log-odds
     """
 
     chase: Chase
@@ -257,7 +257,7 @@ class View:
     targets: Tensor
     odds: Tensor
     before: Tensor
-    step: float
+    step: Tensor
 
     @classmethod
     def of(cls, chase: Chase, outputs: Tensor, targets: Tensor) -> "View":
@@ -266,7 +266,7 @@ class View:
         before = margins(found.whole, targets)
         odds = before[:, None] - margins(found.without, targets[:, None])
         sizes = odds.detach().abs()
-        step = SOFT * float(sizes[sizes > 0].median()) if (sizes > 0).any() else 1.0
+        step = SOFT * sizes.where(sizes > 0, torch.nan).nanmedian(1).values.nan_to_num(1.0)
         return cls(chase, outputs, targets, odds, before, step)
 
     @property
@@ -281,7 +281,7 @@ class View:
 
 def _causal(view: View, limit: float) -> Tensor:
     """S1: as many filters as are needed, smoothly counted, a safe distance above 0."""
-    counted = ((view.odds - 4 * view.step) / view.step).sigmoid().sum(1)
+    counted = (view.odds / view.step[:, None] - 4).sigmoid().sum(1)
     return (-limit - counted).clamp_min(0) / max(1.0, -limit)
 
 

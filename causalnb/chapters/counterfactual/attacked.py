@@ -27,7 +27,6 @@ SPARSE = 4.0  # targeted attacks run from this budget on
 BIM_STEPS = 10
 AUTHORS = {"ten": (10, 1.0), "hundred": (100, 0.1)}  # steps, and their length of 255, at a budget of 24
 STRONG = ("ddn", "fab-t", "apgd-t")
-PLACEBOS = ("noise", "blur")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from causalnb.attacks import AttackResult
-from causalnb.chapters.counterfactual import adaptive, attacked, detectors, experiments
+from causalnb.chapters.counterfactual import adaptive, attacked, experiments
 from causalnb.chapters.counterfactual.adaptive import PLANTED, Evaded
 from causalnb.chapters.counterfactual.attacked import PAPERS
 from causalnb.chapters.counterfactual.detectors import STRATEGIES, UNION
@@ -150,10 +150,3 @@ def undetected(shown: Sequence[Shown], threshold: Threshold, name: str) -> Tenso
         for one in shown
     ]
     return torch.stack(each).any(0)
-
-
-def flagged_by_union(has: Detectives, outputs: Tensor) -> Tensor:
-    """Which images [n] the union flags, from what the head shows."""
-    scores = detectors.of_outputs(has.head, has.known, outputs)
-    value = detectors.union(has.held_out.scores, scores)
-    return value > threshold_at(FALSE_ALARMS[0], has.held_out.scores[UNION].numpy()).value

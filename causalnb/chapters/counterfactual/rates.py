@@ -2,7 +2,7 @@
 that other clean images fixed; for every strategy, their union, what they are compared with and the ablations.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from causalnb import detection
 from causalnb.chapters.counterfactual.attacked import LARGEST, PAPERS, Condition
-from causalnb.chapters.counterfactual.detectors import ABLATIONS, BASELINES, STRATEGIES, UNION
+from causalnb.chapters.counterfactual.detectors import ABLATIONS, STRATEGIES, UNION
 from causalnb.chapters.counterfactual.experiments import Detectives, Seen, Shown
 from causalnb.chapters.counterfactual.knowing import FALSE_ALARMS, thresholds
 from causalnb.chapters.counterfactual.measurements import Found, share
@@ -195,14 +195,3 @@ def everything(
     return (
         made | escapes(run, has, found) | placebos(run, has, harmless) | at_equal_confidence(run, has, found)
     )
-
-
-def groups(names: Iterable[str]) -> dict[str, list[str]]:
-    """Detectors by what they are, for tables."""
-    titles = {
-        "strategies": (*STRATEGIES.values(), UNION),
-        "compared with": BASELINES,
-        "without counterfactuals": ABLATIONS,
-    }
-    left = list(names)
-    return {title: [name for name in members if name in left] for title, members in titles.items()}
