@@ -58,7 +58,9 @@ def difference(model: nn.Module, *, every: int = 32) -> float:
     exact, one = copy.deepcopy(model).double(), images(1).double()
     filters = Filters(exact, LAYER)
     some = torch.arange(0, FILTERS, every)
-    slow = torch.stack([routes.whole_without(filters.seam, one, filter) for filter in some], dim=1)
+    slow = torch.stack(
+        [routes.whole_without(filters.seam.model, filters.seam.layer, one, filter) for filter in some], dim=1
+    )
     ours = filters(one).ci[:, some]
     return float((ours - information(*log_odds(exact(one), slow))).abs().max())
 

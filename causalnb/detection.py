@@ -25,6 +25,7 @@ from causalnb.statistics import (
     resampled,
     sample_digest,
     standard_errors,
+    wilson,
 )
 
 Floats = NDArray[np.float64]
@@ -69,7 +70,7 @@ def auc(
     else:
         error = math.sqrt(_delong([own], paired)[0, 0])
         clear = n > 1 and error > NOTHING
-        low, high = (value - z * error, value + z * error) if clear else _wilson(value, n, z)
+        low, high = (value - z * error, value + z * error) if clear else wilson(value, n, z)
     draws = sample_digest(np.concatenate(own))
     return Estimate(
         value, max(0.0, low), min(1.0, high), level, f"{method} auc", n, tuple(seeds), None, draws
@@ -115,6 +116,49 @@ def auc_parts(clean: ArrayLike, suspicious: ArrayLike) -> Floats:
     return above + below - area
 
 
+def auc_in_strata(
+    clean: ArrayLike,
+    suspicious: ArrayLike,
+    strata: tuple[ArrayLike, ArrayLike],
+    *,
+    level: float = 0.95,
+    seeds: tuple[int, ...] = (),
+) -> Estimate | None:
+    """The share of pairs in which a suspicious score is above a clean one, among pairs of one stratum alone:
+    the strata's AUCs weighted by their pairs, with DeLong's errors. What the stratum tells can then not be
+    what the score detects.
+
+    strata   whole numbers [n0] and [n1]; one with fewer than two items of a kind is left out
+    returns  n counts the smaller side of each stratum; None where none is left
+
+    >>> auc_in_strata([0., 1., 5., 6.], [1., 2., 6., 7.], ([0, 0, 1, 1], [0, 0, 1, 1])).value
+    0.875
+    """
+    (a, b), (s, t) = _scores(clean, suspicious, False), (np.asarray(one) for one in strata)
+    parts = [(a[s == one], b[t == one]) for one in np.union1d(s, t)]
+    parts = [pair for pair in parts if min(map(len, pair)) > 1]
+    if not parts:
+        return None
+    weights = np.array([len(x) * len(y) for x, y in parts], dtype=np.float64)
+    weights /= weights.sum()
+    value = float(weights @ [_placements(*pair)[2] for pair in parts])
+    error = math.sqrt(float(weights**2 @ [_delong([pair], False)[0, 0] for pair in parts]))
+    half, n = standard_errors(level) * error, sum(min(map(len, pair)) for pair in parts)
+    ends = (value - half, value + half) if error > NOTHING else wilson(value, n, standard_errors(level))
+    draws = sample_digest(np.concatenate([a, b]))
+    return Estimate(
+        value,
+        max(0.0, ends[0]),
+        min(1.0, ends[1]),
+        level,
+        "delong auc in strata",
+        n,
+        tuple(seeds),
+        None,
+        draws,
+    )
+
+
 def _scores(clean: ArrayLike, suspicious: ArrayLike, paired: bool) -> tuple[Floats, Floats]:
     a, b = (np.asarray(x, dtype=np.float64) for x in (clean, suspicious))
     axes = a.ndim == b.ndim == 1 and a.size and b.size and not (paired and len(a) != len(b))
@@ -149,11 +193,6 @@ def _covariance(placements: Floats) -> Floats:
     """Of the means of placements [detectors, n]; 0 of a single one."""
     n = placements.shape[1]
     return np.atleast_2d(np.cov(placements)) / n if n > 1 else np.zeros((len(placements),) * 2)
-
-
-def _wilson(share: float, n: int, z: float) -> tuple[float, float]:
-    centre, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
-    return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
 
 
 def _bootstrapped(clean: Floats, suspicious: Floats, paired: bool, level: float, seed: int) -> Floats:
@@ -220,8 +259,13 @@ def threshold_at(rate: float, held_out: ArrayLike) -> Threshold:
     scores = np.sort(_scores(held_out, [0.0], paired=False)[0])[::-1]
     if not 0 <= rate < 1:
         raise ValueError(f"a false-positive rate is at least 0 and below 1, got {rate}")
-    value = float(scores[min(math.floor(rate * len(scores) * (1 + 1e-12)), len(scores) - 1)])
+    value = _lowest(scores, rate)
     return Threshold(value, rate, proportion(int((scores > value).sum()), len(scores)))
+
+
+def _lowest(descending: Floats, rate: float) -> float:
+    """The lowest of the scores [n] that at most that share of them exceeds."""
+    return float(descending[min(math.floor(rate * len(descending) * (1 + 1e-12)), len(descending) - 1)])
 
 
 @dataclass(frozen=True)
@@ -254,6 +298,31 @@ def flagged(
     hits = threshold.flags(scores)
     chosen = hits if among is None else hits[np.asarray(among, dtype=bool)]
     return Rate(proportion(int(chosen.sum()), len(chosen), level=level), of)
+
+
+def flagged_anew(
+    rate: float,
+    held_out: ArrayLike,
+    scores: ArrayLike,
+    *,
+    resamples: int,
+    level: float = 0.95,
+    seed: int = 0,
+    seeds: tuple[int, ...] = (),
+) -> Estimate:
+    """The share of scores [n] above the threshold for that false-positive rate, with the percentile interval
+    of a bootstrap over both the scores and the held-out clean images [m] that fix the threshold.
+    """
+    clean, found = (_scores(one, [0.0], paired=False)[0] for one in (held_out, scores))
+    rng, drawn = np.random.default_rng(seed), np.empty(resamples)
+    for k in range(resamples):
+        value = _lowest(np.sort(rng.choice(clean, len(clean)))[::-1], rate)
+        drawn[k] = (rng.choice(found, len(found)) > value).mean()
+    point = float((found > threshold_at(rate, clean).value).mean())
+    low, high = percentile_ends(drawn[None], level)[:, 0].tolist()
+    draws = sample_digest(np.concatenate([clean, found]))
+    ends = (min(low, point), max(high, point))
+    return Estimate(point, *ends, level, "bootstrap over both", len(found), tuple(seeds), draws=draws)
 
 
 # Detectors ------------------------------------------------------------------------------------------------

@@ -106,8 +106,7 @@ def logic(holds: bool, *, n: int | None = None) -> Estimate:
 
 
 def proportion(successes: int, n: int, *, level: float = 0.95, seeds: tuple[int, ...] = ()) -> Estimate:
-    """The share of successes among n, with Wilson's interval. Its sample is the two counts, so it has no
-    `draws`.
+    """The share of successes among n, with Wilson's interval. Its sample is the counts: it has no `draws`.
 
     >>> share = proportion(19, 20)
     >>> f"{share.value:.2f} [{share.low:.3f}, {share.high:.3f}]"
@@ -115,8 +114,15 @@ def proportion(successes: int, n: int, *, level: float = 0.95, seeds: tuple[int,
     """
     if not 0 <= successes <= n or n < 1:
         raise ValueError(f"{successes} successes among {n} are no proportion")
-    ends = stats.binomtest(int(successes), int(n)).proportion_ci(_level(level), method="wilson")
-    return Estimate(successes / n, float(ends.low), float(ends.high), level, "wilson", int(n), tuple(seeds))
+    low, high = wilson(successes / n, int(n), standard_errors(level))
+    return Estimate(successes / n, low, high, level, "wilson", int(n), tuple(seeds))
+
+
+def wilson(share: float, n: int, z: float) -> tuple[float, float]:
+    """Wilson's interval for a share of n, z standard errors to both sides; exact at shares of 0 and 1."""
+    centre, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+    low, high = ((centre + way * half) / (1 + z * z / n) for way in (-1, 1))
+    return 0.0 if share <= 0 else low, 1.0 if share >= 1 else high
 
 
 def bounds(k: int, n: int, of: int) -> Estimate:
@@ -139,9 +145,7 @@ def mean(values: ArrayLike, *, level: float = 0.95, seed: int = 0, seeds: tuple[
 
 
 def spread(values: ArrayLike, *, level: float = 0.95, seed: int = 0, seeds: tuple[int, ...] = ()) -> Estimate:
-    """The standard deviation (ddof = 1) of values [n], n >= 2, with the percentile interval of a bootstrap
-    over them.
-    """
+    """The standard deviation (ddof = 1) of values [n], n >= 2, with a percentile bootstrap over them."""
     return summaries({"": values}, statistic="sd", level=level, seed=seed, seeds=seeds)[""]
 
 

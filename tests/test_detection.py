@@ -15,10 +15,12 @@ from causalnb.detection import (
     Rate,
     auc,
     auc_difference,
+    auc_in_strata,
     auc_parts,
     cross_fitted,
     enough,
     flagged,
+    flagged_anew,
     roc,
     threshold_at,
 )
@@ -359,3 +361,33 @@ def test_there_is_enough_to_fit_on_where_two_folds_have_usable_items(places, hol
             ValueError, match=f"{len(places)} usable items leave a fold without any to fit on"
         ):
             cross_fitted(drawn()[:12], fitted_on, usable, {})
+
+
+# Strata, and thresholds drawn anew -----------------------------------------------------------------------
+
+
+def test_what_the_stratum_tells_is_no_area_among_its_own():
+    rng = np.random.default_rng(0)
+    strata = np.repeat([0, 1], 200), np.repeat([0, 1], [40, 360])
+    clean, suspicious = (one + 0.1 * rng.standard_normal(len(one)) for one in strata)
+    assert auc(clean, suspicious).value > 0.65
+    inside = auc_in_strata(clean, suspicious, strata)
+    assert inside.low < 0.5 < inside.high
+
+
+def test_one_stratum_is_the_area_itself():
+    rng = np.random.default_rng(1)
+    clean, suspicious = rng.standard_normal(50), 1 + rng.standard_normal(60)
+    one = auc_in_strata(clean, suspicious, (np.zeros(50), np.zeros(60)))
+    assert one.interval == pytest.approx(auc(clean, suspicious).interval)
+    assert auc_in_strata(clean, suspicious, (np.zeros(50), np.ones(60))) is None
+
+
+def test_a_rate_whose_threshold_is_drawn_too_is_less_sure():
+    rng = np.random.default_rng(2)
+    clean, suspicious = rng.standard_normal(60), 1.5 + rng.standard_normal(2000)
+    fixed = threshold_at(0.05, clean)
+    both = flagged_anew(0.05, clean, suspicious, resamples=400)
+    alone = flagged(fixed, suspicious, of="attacked images").share
+    assert both.value == pytest.approx(alone.value)
+    assert both.high - both.low > 2 * (alone.high - alone.low)

@@ -1,9 +1,10 @@
 """The contract of every attack: what goes in is checked, what comes out is judged by a fresh look at the
 model.
 
-Only images that the model gets right are attacked. A success is an image inside the box [0, 1] and the budget
-that the untouched model, asked again, misclassifies (or takes for the target). A failure is a value: exactly
-the clean image, `found` False, `distance` nan. How the single attacks search is foolbox_adapter.py's.
+Only images that the model gets right are attacked, unless every one is asked for. A success is an image
+inside the box [0, 1] and the budget that the untouched model, asked again, misclassifies (or takes for the
+target), and that no detector flags where one is given. A failure is a value: exactly the clean image, `found`
+False, `distance` nan. How the single attacks search is foolbox_adapter.py's.
 """
 
 import inspect
@@ -24,8 +25,9 @@ from causalnb.attacks.flags import probabilities
 from causalnb.attacks.foolbox_adapter import Case
 from causalnb.attacks.noise import NORMS as NOISE_NORMS
 from causalnb.attacks.noise import noise
+from causalnb.attacks.results import AttackResult
 from causalnb.attacks.stadv import stadv
-from causalnb.attacks.watch import ROWS, Criterion, WatchedModel, device_of, preserved_state
+from causalnb.attacks.watch import ROWS, Detected, Loss, WatchedModel, device_of, preserved_state
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Attack:
     remembers   whether the library keeps its own successes; for the others the last iterate that succeeded is
                 kept here
     batchwise   whether it draws for a whole batch at once, so that an image's result hangs on its neighbours
+    losses      whether it can climb a loss of the caller's
     """
 
     candidates: Callable[..., Tensor | tuple[Tensor, Tensor]]
@@ -46,6 +49,7 @@ class Attack:
     restarts: bool = False
     remembers: bool = False
     batchwise: bool = False
+    losses: bool = False
 
 
 def _placebo(case: Case, *, kind: str, perturbation: Tensor | None = None) -> Tensor:
@@ -75,9 +79,9 @@ def _transfer(case: Case, *, source: Callable[[Tensor], Tensor], by: str = "pgd"
 
 
 ATTACKS: dict[str, Attack] = {
-    "fgsm": Attack(foolbox_adapter.fgsm),
-    "bim": Attack(foolbox_adapter.bim, targeted=True),
-    "pgd": Attack(foolbox_adapter.pgd, targeted=True, restarts=True),
+    "fgsm": Attack(foolbox_adapter.fgsm, targeted=True, losses=True),
+    "bim": Attack(foolbox_adapter.bim, targeted=True, losses=True),
+    "pgd": Attack(foolbox_adapter.pgd, targeted=True, restarts=True, losses=True),
     "cw-linf": Attack(foolbox_adapter.cw_linf, targeted=True, restarts=True),
     "cw": Attack(foolbox_adapter.cw, norms=("l2",), targeted=True, minimum_norm=True),
     "ddn": Attack(foolbox_adapter.ddn, norms=("l2",), targeted=True, minimum_norm=True),
@@ -97,80 +101,6 @@ ATTACKS: dict[str, Attack] = {
 }
 
 
-@dataclass(frozen=True, repr=False)
-class AttackResult:
-    """What one attack did to n images, everything on the images' own device.
-
-    images      [n, ...] attacked where found, else exactly the clean image
-    found       [n] bool; correct: the clean prediction was right, so the image was attacked
-    predicted   [n] the class of `images`, by a fresh forward pass
-    distance    [n] float64 in `norm` and pixel units, nan where not found
-    queries     images that went forward and backward for the attack alone, without the judging
-    flags       sentences: what a reader must know before believing the numbers
-    """
-
-    name: str
-    norm: str
-    eps: float | None
-    settings: dict[str, Any]
-    images: Tensor
-    found: Tensor
-    correct: Tensor
-    predicted: Tensor
-    distance: Tensor
-    queries: tuple[int, int]
-    seconds: float
-    flags: tuple[str, ...]
-    clean: Tensor
-    criterion: Criterion
-
-    def __repr__(self) -> str:
-        """One line instead of every pixel."""
-        broken, attacked = self.success_among_correct
-        return (
-            f"AttackResult({self.name}, {self.norm}, eps={self.eps}: {broken} of {attacked} attacked "
-            f"images broken, flags={self.flags})"
-        )
-
-    @property
-    def success_among_correct(self) -> tuple[int, int]:
-        """Images broken, of those that were right and so were attacked."""
-        return int(self.found.sum()), int(self.correct.sum())
-
-    @property
-    def success_among_all(self) -> tuple[int, int]:
-        """Images that are wrong in the end (or taken for the target), clean errors among them, of all: the
-        count that libraries print.
-        """
-        already = (
-            ~self.correct
-            if self.criterion.targets is None
-            else ~self.correct & (self.predicted == self.criterion.targets)
-        )
-        return int((self.found | already).sum()), len(self.found)
-
-    @property
-    def robust_accuracy(self) -> tuple[int, int]:
-        """Images that are right before and after, of all."""
-        return int((self.correct & ~self.found).sum()), len(self.found)
-
-    def within(self, eps: float) -> "AttackResult":
-        """The same result judged at the budget `eps`: images beyond it become the clean image, not found."""
-        if self.eps is not None and eps > self.eps:
-            raise ValueError(f"this {self.name} searched within eps = {self.eps}: at {eps} it says nothing.")
-        kept = self.found & (self.distance <= eps + TOLERANCE)
-        images = torch.where(ball.aligned(kept, self.images), self.images, self.clean)
-        predicted = torch.where(self.found & ~kept, self.criterion.labels, self.predicted)
-        return replace(
-            self,
-            eps=eps,
-            images=images,
-            found=kept,
-            predicted=predicted,
-            distance=self.distance.where(kept, torch.nan),
-        )
-
-
 def run(
     name: str,
     model: Callable[[Tensor], Tensor],
@@ -185,6 +115,10 @@ def run(
     seed: int,
     chunk: int = 128,
     stop: bool = False,
+    every: bool = False,
+    loss: Loss | None = None,
+    detected: Detected | None = None,
+    classes: int | None = None,
     **settings: Any,
 ) -> AttackResult:
     """Attack each image that the model gets right.
@@ -203,6 +137,12 @@ def run(
     chunk     images in memory at a time
     stop      whether an image's search inside the ball ends with its first success. What is found is the same
               and costs less; the images are the first that cross the boundary, not the end of the path
+    every     whether images that the model gets wrong are tried too: they have candidates, and are no success
+    loss      climbed instead of the cross-entropy, image by image: (outputs, rows) -> [n], rows the places of
+              these images among those given here (fgsm, bim, pgd)
+    detected  (outputs, rows) -> [n], bool: which are flagged. A success is then fooled and undetected
+    classes   how many of the model's columns are logits; those behind them are for `loss` and `detected`
+              alone. None: all
 
     Refused: pixels outside [0, 1] by more than 1e-6, a budget larger than any perturbation there, outputs
     that are finite for no image, settings the attack does not have or that it needs and are not given. Images
@@ -222,13 +162,19 @@ def run(
     clean, finite = boxed(images)
     if eps is not None:
         ball.refuse_budget(eps, clean, norm)
-    criterion = criterion_of(clean, labels, targets)
+    if loss is not None and not attack.losses:
+        raise ValueError(f"{name} climbs no loss of yours: {_names('losses')} can.")
+    plain = criterion_of(clean, labels, targets)
+    places = torch.arange(len(clean), device=clean.device)
+    criterion = replace(plain, rows=places, detected=detected, classes=classes)
     start, device = time.perf_counter(), device_of(model, images)
     with preserved_state(model, device, int(seed)):
-        logits = logits_of(model, clean, device, chunk)
+        logits = logits_of(model, clean, device, chunk)[:, :classes]
         correct = right(logits, criterion, finite)
-        rows = correct.nonzero().flatten()
+        usable = finite & logits.isfinite().all(dim=1)
+        rows = (usable if every else correct).nonzero().flatten()
         whole = (
+            clean.clone(),
             clean.clone(),
             torch.zeros_like(correct),
             logits.argmax(dim=1),
@@ -244,19 +190,29 @@ def run(
                     norm,
                     math.inf if eps is None else eps,
                     int(seed),
+                    loss=loss,
                 )
                 for values, some in zip(
                     whole, _search(attack, case, stop, **_of(part, settings, device)), strict=True
                 ):
                     values[part] = some.to(clean.device)
-    attacked, found, predicted, distance = whole
-    asked = recorded(settings) | {"seed": int(seed), "chunk": chunk} | ({"stop": True} if stop else {})
+    attacked, candidates, found, predicted, distance = whole
+    if every:  # what was wrong before is no success
+        attacked, found, predicted = (
+            torch.where(ball.aligned(correct, some), some, other)
+            for some, other in ((attacked, clean), (found, correct), (predicted, logits.argmax(dim=1)))
+        )
+        distance = distance.where(correct, torch.nan)
+    asked = recorded(settings) | {"seed": int(seed), "chunk": chunk}
+    asked |= recorded({"loss": loss, "detected": detected} if loss or detected else {})
+    asked |= {key: True for key, value in (("stop", stop), ("every", every)) if value}
     return AttackResult(
         name=name,
         norm=norm,
         eps=eps,
         settings=asked,
         images=attacked,
+        candidates=candidates,
         found=found,
         correct=correct,
         predicted=predicted,
@@ -265,17 +221,18 @@ def run(
         seconds=time.perf_counter() - start,
         flags=(*_flags(attack, eps or 0.0, settings, logits, finite), *dict.fromkeys(watched.flags)),
         clean=clean,
-        criterion=criterion,
+        criterion=plain,
     )
 
 
 def _search(
     attack: Attack, case: Case, stop: bool, *, restarts: int = 1, **settings: Any
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Images, found, predicted, distance of one case: attack, pull into the ball, ask the model afresh,
-    repeat on what is left.
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Images, candidates, found, predicted, distance of one case: attack, pull into the ball, ask the model
+    afresh, repeat on what is left.
     """
-    images, found = case.images.clone(), torch.zeros_like(case.criterion.labels, dtype=torch.bool)
+    images, tried = case.images.clone(), case.images.clone()
+    found = torch.zeros_like(case.criterion.labels, dtype=torch.bool)
     predicted, distance = (
         case.criterion.labels.clone(),
         torch.full(found.shape, torch.nan, dtype=torch.float64, device=found.device),
@@ -291,22 +248,25 @@ def _search(
         candidates = attack.candidates(trial, **_of(left, settings, found.device))
         if isinstance(candidates, tuple):
             candidates, size = candidates
+            tried[left] = candidates
         else:
+            held = partial(ball.inside, trial.images, norm=case.norm, eps=radius)
+            tried[left] = held(candidates.detach().to(trial.images.dtype))
             if near or not (attack.minimum_norm or attack.remembers):
                 candidates = case.model.last_success(candidates)
-            candidates = ball.inside(
-                trial.images, candidates.detach().to(trial.images.dtype), case.norm, radius
-            )
+            candidates = held(candidates.detach().to(trial.images.dtype))
             size = ball.distance(trial.images, candidates, case.norm)
         with torch.no_grad():
-            logits = case.model.score(candidates)
-        hit = trial.criterion.reached(logits) & (size <= case.eps + TOLERANCE)
+            outputs = case.model.score(candidates)
+        hit = trial.criterion.reached(outputs) & (size <= case.eps + TOLERANCE)
         for values, some in zip(
-            (images, predicted, distance), (candidates, logits.argmax(dim=1), size), strict=True
+            (images, tried, predicted, distance),
+            (candidates, candidates, trial.criterion.logits(outputs).argmax(dim=1), size),
+            strict=True,
         ):
             values[left[hit]] = some[hit]
         found[left[hit]] = True
-    return images, found, predicted, distance
+    return images, tried, found, predicted, distance
 
 
 def _inside(case: Case, images: Tensor) -> Tensor:

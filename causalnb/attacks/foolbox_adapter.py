@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from causalnb.attacks import ball
-from causalnb.attacks.watch import Criterion, WatchedModel
+from causalnb.attacks.watch import Criterion, Loss, WatchedModel
 
 
 @dataclass(frozen=True)
 class Case:
-    """What an attack is given: images that the model gets right, their criterion, the budget (inf: any), and
-    what decides the draws.
+    """What an attack is given: images that the model gets right, their criterion, the budget (inf: any), what
+    decides the draws, and what is climbed instead of the cross-entropy.
     """
 
     model: WatchedModel
@@ -33,13 +33,14 @@ class Case:
     eps: float
     seed: int
     restart: int = 0
+    loss: Loss | None = None
 
 
 def fgsm(case: Case) -> Tensor:
-    """One step of length eps along the gradient (L2) or its sign (L-inf): Goodfellow et al. 2015."""
-    attacks = _foolbox().attacks
-    attack = {"linf": attacks.LinfFastGradientAttack, "l2": attacks.L2FastGradientAttack}[case.norm]()
-    return _run(attack, case, epsilon=case.eps)
+    """One step of length eps along the gradient (L2) or its sign (L-inf): Goodfellow et al. 2015; with
+    targets down the cross-entropy of the target.
+    """
+    return _ascent(case, case.images, case.eps, 1)
 
 
 def bim(case: Case, *, step: float, steps: int) -> Tensor:
@@ -153,7 +154,7 @@ def hsj(case: Case, *, steps: int, directions: int = 100, starts: int = 50) -> T
             start = _run(
                 foolbox.attacks.LinearSearchBlendedUniformNoiseAttack(directions=starts, steps=50), one
             )
-        reached = one.criterion.reached(one.model(start)).all()
+        reached = one.criterion.reached(one.model.outputs(start)).all()
         found.append(_run(attack, one, starting_points=start) if reached else one.images)
     return torch.cat(found)
 
@@ -171,7 +172,7 @@ def _decisions(case: Case, _: Any, images: Any, steps: int, delta: Any) -> Any:
     noise = noise.to(centre.device)
     asked = (centre + delta.raw * noise / ball.aligned(noise.flatten(1).norm(dim=1), noise)).clamp(0, 1)
     criterion = case.criterion.at(torch.zeros(steps, dtype=torch.long, device=centre.device))
-    signs = 2.0 * criterion.reached(case.model(asked)).to(centre.dtype) - 1
+    signs = 2.0 * criterion.reached(case.model.outputs(asked)).to(centre.dtype) - 1
     weights = signs if signs.mean().abs() == 1 else signs - signs.mean()
     gradient = (ball.aligned(weights, asked) * (asked - centre)).mean(dim=0, keepdim=True)
     return type(images)(gradient / gradient.norm().clamp(min=1e-12))
@@ -202,9 +203,20 @@ def _ascent(
     attack.get_random_start = lambda images, eps: type(images)(
         start
     )  # its own would come from torch's global generator
-    if loss is not None:
-        attack.get_loss_fn = loss
+    if loss or case.loss:
+        attack.get_loss_fn = loss or partial(_climbed, case)
     return _run(attack, case, epsilon=case.eps)
+
+
+def _climbed(case: Case, model: Any, classes: Any) -> Callable[[Any], Any]:
+    """The caller's loss as foolbox sums it; with targets foolbox goes down."""
+    sign = 1.0 if case.criterion.targets is None else -1.0
+
+    def loss(images: Any) -> Any:
+        assert case.loss is not None and case.criterion.rows is not None
+        return type(images)(sign * case.loss(case.model.outputs(images.raw), case.criterion.rows).sum())
+
+    return loss
 
 
 def _run(attack: Any, case: Case, **budget: Any) -> Tensor:

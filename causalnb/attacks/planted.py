@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from causalnb import UserError
 from causalnb.attacks import ball
 from causalnb.attacks.checked import TOLERANCE
-from causalnb.attacks.contract import AttackResult
 from causalnb.attacks.noise import noise
+from causalnb.attacks.results import AttackResult
 from causalnb.attacks.watch import device_of, preserved_state, score
 
 Attack = Callable[[nn.Module, Tensor, Tensor], AttackResult]

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from causalnb import UserError
 from causalnb.attacks import ball, flags
-from causalnb.attacks.contract import AttackResult, run
+from causalnb.attacks.contract import run
+from causalnb.attacks.results import AttackResult
 from causalnb.attacks.watch import Criterion, device_of, preserved_state, score
 from causalnb.statistics import Estimate, proportion
 from causalnb.store import Store, memo
@@ -196,7 +197,7 @@ def correct(
 def joined(results: Sequence[AttackResult]) -> AttackResult:
     """The results of one attack on several batches as that on all of them."""
     first = results[0]
-    names = ("images", "found", "correct", "predicted", "distance", "clean")
+    names = ("images", "candidates", "found", "correct", "predicted", "distance", "clean")
     cat: dict[str, Any] = {name: torch.cat([getattr(one, name) for one in results]) for name in names}
     targets = (
         None

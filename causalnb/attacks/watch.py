@@ -4,7 +4,7 @@ leaves no trace.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import torch
@@ -17,26 +17,51 @@ from causalnb.randomness import generators_at
 ROWS = 8
 
 
+# Both are given what the model gives [n, columns], and which of all images these are [n]; they give what is
+# climbed [n], and which are flagged [n].
+Loss = Callable[[Tensor, Tensor], Tensor]
+Detected = Callable[[Tensor, Tensor], Tensor]
+
+
 @dataclass(frozen=True)
 class Criterion:
-    """What counts as success for each image: any class but its label, or exactly its target."""
+    """What counts as success for each image: any class but its label, or exactly its target; and not
+    `detected`, where that is asked.
+
+    rows      [n], which of all images these are
+    classes   how many of the model's columns are logits; None: all
+    """
 
     labels: Tensor
     targets: Tensor | None = None
+    rows: Tensor | None = None
+    detected: Detected | None = None
+    classes: int | None = None
 
-    def reached(self, logits: Tensor) -> Tensor:
-        """[n] whether each row of logits is finite and reaches the criterion."""
-        predicted = logits.argmax(dim=1)
+    def logits(self, outputs: Tensor) -> Tensor:
+        """Of what the model gives, the columns that are logits."""
+        return outputs[:, : self.classes]
+
+    def reached(self, outputs: Tensor) -> Tensor:
+        """[n] whether each row of outputs is finite and reaches the criterion."""
+        predicted = self.logits(outputs).argmax(dim=1)
         hit = predicted != self.labels if self.targets is None else predicted == self.targets
-        return hit & logits.isfinite().all(dim=1)
+        hit = hit & outputs.isfinite().all(dim=1)
+        if self.detected is not None and self.rows is not None and hit.any():
+            hit[hit.clone()] &= ~self.detected(outputs[hit], self.rows[hit])
+        return hit
 
     def at(self, rows: Tensor) -> "Criterion":
         """The criterion of some of the images."""
-        return Criterion(self.labels[rows], None if self.targets is None else self.targets[rows])
+        return self._each(lambda one: one[rows])
 
     def to(self, device: torch.device) -> "Criterion":
         """The criterion on another device."""
-        return Criterion(self.labels.to(device), None if self.targets is None else self.targets.to(device))
+        return self._each(lambda one: one.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Criterion":
+        targets, rows = (None if one is None else change(one) for one in (self.targets, self.rows))
+        return replace(self, labels=change(self.labels), targets=targets, rows=rows)
 
 
 class WatchedModel(nn.Module):
@@ -85,6 +110,10 @@ class WatchedModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of the images, counted; iterates of the followed batch are looked at."""
+        return self.criterion.logits(self.outputs(images))
+
+    def outputs(self, images: Tensor) -> Tensor:
+        """The same with the columns behind the logits, for a loss or a detector."""
         next(self.ticks, None)
         if images.shape != self.kept.shape:
             return self._asked(images)

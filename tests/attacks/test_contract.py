@@ -237,6 +237,7 @@ def test_success_means_that_the_target_is_reached(small, name):
         "stadv": {"norm": "flow", "eps": 0.4},
         "hsj": {"eps": None, "step": None, "steps": 1, "directions": 20},
         "transfer": {"source": small.model},
+        "fgsm": {"eps": 1.5, "step": None, "steps": None},
     }.get(name, {})
     result = run(name, small.model, small.images, small.labels, targets=targets, seed=0, **settings)
     assert (
@@ -409,9 +410,14 @@ def test_outputs_that_are_probabilities_are_flagged(small):
         ("pgd", {"rate": 1}, "pgd has no setting 'rate': it has step, steps, restarts."),
         ("fgsm", {}, "fgsm has no setting 'step': it has none."),
         (
-            "fgsm",
-            {"step": None, "steps": None, "targets": torch.zeros(24)},
-            f"fgsm has no targets: {able('targeted')} can be sent to a class.",
+            "apgd-ce",
+            {"step": None, "targets": torch.zeros(24)},
+            f"apgd-ce has no targets: {able('targeted')} can be sent to a class.",
+        ),
+        (
+            "apgd-ce",
+            {"step": None, "loss": lambda outputs, rows: outputs[:, 0]},
+            f"apgd-ce climbs no loss of yours: {able('losses')} can.",
         ),
         (
             "pgd",

@@ -100,7 +100,7 @@ class Filters:
             raise ValueError("no images: counterfactual information is of at least one")
         parts = []
         for at, some in enumerate(images.split(batch)):
-            parts.append(_read(self.logits(some, check=not at), reading))
+            parts.append(vectors_of(self.logits(some, check=not at), reading))
         ci, odds, classes, margin, silent = (torch.cat(part) for part in zip(*parts, strict=True))
         return Information(
             ci, odds, classes, margin, silent, route=self.told(ci.shape[1]), notes=tuple(self.notes)
@@ -136,8 +136,8 @@ class Filters:
         return f"{'rank-1' if places == 1 else f'block rank-{places}'} into {self.block.name}"
 
 
-def _read(found: Removed, reading: Reading) -> tuple[Tensor, ...]:
-    """What `Information` holds of each image, in its order."""
+def vectors_of(found: Removed, reading: Reading = "text") -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """What `Information` holds of each image, in its order: ci, log_odds, classes, margin, silent."""
     before, after = log_odds(found.whole, found.without, reading=reading)
     after = torch.where(found.silent, before[:, None], after)  # sums of equal numbers can round differently
     ci, odds = information(before, after), before[:, None] - after

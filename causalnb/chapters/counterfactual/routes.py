@@ -54,18 +54,19 @@ def exact(whole: Tensor, logits: Tensor, silent: Tensor) -> Removed:
 
 def by_whole(seam: Seam, a: Tensor, images: Tensor) -> Removed:
     """The paper's way: 1 + filters passes of the whole network."""
-    logits = [whole_without(seam, images, one) for one in torch.arange(a.shape[1], device=a.device)]
+    every = torch.arange(a.shape[1], device=a.device)
+    logits = [whole_without(seam.model, seam.layer, images, one) for one in every]
     return exact(seam.model(images), torch.stack(logits, dim=1), silent_in(a))
 
 
-def whole_without(seam: Seam, images: Tensor, one: Tensor) -> Tensor:
+def whole_without(model: nn.Module, layer: str, images: Tensor, one: Tensor) -> Tensor:
     """[n, classes] of the whole network without one filter."""
 
     def masked(a: Tensor) -> Tensor:
         return a.index_fill(1, one[None], 0)
 
-    with changed(seam.model, seam.layer, masked):
-        logits: Tensor = seam.model(images)
+    with changed(model, layer, masked):
+        logits: Tensor = model(images)
     return logits
 
 
@@ -153,13 +154,28 @@ def by_block(seam: Seam, a: Tensor, images: Tensor, *, block: Block) -> Removed:
     with read(seam.model, block.name) as seen:
         whole = seam.logits(a, images)
         seam.logits(torch.zeros_like(a[few]), images[few])
-    adds = (seen[0] - seen[1]).unflatten(1, (a.shape[1], -1))
-    silent = silent_in(a) | (adds == 0).all(2)
+    return of_entering(block, whole, seen[0], seen[1], filters=a.shape[1], silent=silent_in(a))
+
+
+def of_entering(
+    block: Block,
+    whole: Tensor,
+    entering: Tensor,
+    nothing: Tensor,
+    *,
+    filters: int,
+    silent: Tensor | None = None,
+) -> Removed:
+    """The same from what enters the linear layer, of A [n, d] and of A = 0 [n or 1, d]; differentiable in the
+    first.
+    """
+    adds = (entering - nothing).unflatten(1, (filters, -1))
+    still = (adds == 0).all(2) if silent is None else silent | (adds == 0).all(2)
     weight = block.linear.weight.unflatten(1, adds.shape[1:])
     if block.after is None:
         gone = _added(adds.double(), weight.double())
-        return exact(whole.double(), whole.double()[:, None] - gone, silent)
-    return _through(block.after, block.linear(seen[0]), adds, weight, silent)
+        return exact(whole.double(), whole.double()[:, None] - gone, still)
+    return _through(block.after, block.linear(entering), adds, weight, still)
 
 
 def _added(adds: Tensor, weight: Tensor) -> Tensor:

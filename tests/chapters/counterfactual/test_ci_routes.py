@@ -6,7 +6,7 @@ from torch import nn
 
 from causalnb import UserError, models
 from causalnb.chapters.counterfactual import checks, readings, routes
-from causalnb.chapters.counterfactual.filters import Filters, _read, ci
+from causalnb.chapters.counterfactual.filters import Filters, ci, vectors_of
 from causalnb.chapters.counterfactual.seams import seam
 
 
@@ -78,7 +78,7 @@ def test_the_logits_without_a_silent_filter_are_those_with_it_whatever_rounding_
     found = routes.exact(whole, rounded, silent)
     assert torch.equal(found.without[silent], whole[:, None].expand(-1, 3, -1)[silent])
     assert torch.equal(found.without[~silent], rounded[~silent]) and torch.equal(found.silent, silent)
-    ci, odds, *_ = _read(routes.Removed(whole, rounded, silent), "text")
+    ci, odds, *_ = vectors_of(routes.Removed(whole, rounded, silent), "text")
     assert (ci[silent] == 0).all() and (odds[silent] == 0).all() and (odds[~silent] != 0).any()
 
 

@@ -1,0 +1,153 @@
+"""The networks of chapter 2, each trained once and kept in the store: VGG16 narrowed, with a linear head; one
+in the author's order and with his head; small ones for small images.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from causalnb import UserError, chapters, data, models, training
+from causalnb.chapters.counterfactual.parameters import Parameters
+from causalnb.data import Images
+from causalnb.training import Recipe
+
+Run = chapters.Run[Parameters]
+WIDTH, SECOND_WIDTH, FILTERS = 0.35, 0.25, 512
+LARGE, MIDDLE = 32, 16  # pixels a side from which on VGG16, and three poolings, have something to pool
+
+
+@dataclass(frozen=True)
+class Net:
+    """A network with its images.
+
+    layer      whose filters are asked: what leaves the last convolution block
+    fitted     training images; held_out and test: drawn from disjoint halves of the test set
+    attacked   the first of `test`
+    curve      [epochs], the accuracy on the whole test set after each epoch
+    accuracy   (right, of), of the rounded weights on the whole test set
+    """
+
+    name: str
+    model: nn.Module
+    layer: str
+    fitted: Images
+    held_out: Images
+    test: Images
+    attacked: Images
+    curve: Tensor
+    accuracy: tuple[int, int]
+
+
+def network(run: Run) -> Net:
+    """The chapter's network: `vgg16_cifar` at width 0.35 with 512 last filters for images of 32 pixels or
+    more, `cnn37` from 16 on, `gap_cnn` for others.
+    """
+    return _net(run, second=False)
+
+
+def second(run: Run) -> Net | None:
+    """A network in the author's order, convolution, ReLU, batch norm, and with his head: filters are what
+    leaves batch norm. None where the parameters ask for none, and on small images.
+    """
+    return _net(run, second=True) if run.p.second_epochs and _large(run.load(run.p.data)) else None
+
+
+def _net(run: Run, *, second: bool) -> Net:
+    p, name = run.p, run.p.data
+    train, test = run.load(name, "train"), run.load(name, "test")
+    what, model, layer = _untrained(train, p.seed, second)
+    recipe = recipe_for(train, epochs=p.second_epochs if second else p.epochs, seed=p.seed)
+    stages = [(training.cross_entropy, recipe)]
+    title = f"{what} on {name}"
+    made = training.train_or_load(run.store, title, model, stages, train, test=test, device=run.device)
+    kept = rounded(made.model)
+    right = training.predict(kept, test.images).argmax(1) == test.labels
+    held_out, shown = halves(test, seed=p.image_seed)
+    return Net(
+        name=name,
+        model=kept,
+        layer=layer,
+        fitted=data.draw(train, min(p.n_fitted, len(train)), seed=p.image_seed),
+        held_out=_first(held_out, p.n_held_out),
+        test=_first(shown, p.n_images),
+        attacked=_first(shown, min(p.n_attacked, p.n_images)),
+        curve=made.curve,
+        accuracy=(int(right.sum()), len(right)),
+    )
+
+
+def _untrained(train: Images, seed: int, second: bool) -> tuple[str, nn.Module, str]:
+    """What it is called, the network with its first weights, and the layer whose filters are asked."""
+    channels, size = train.images.shape[1], train.images.shape[-1]
+    options: dict[str, Any] = {
+        "classes": len(train.classes),
+        "channels": channels,
+        "size": size,
+        "seed": seed,
+    }
+    if not _large(train):
+        small = size < MIDDLE
+        what, make, layer = (
+            ("gap_cnn", models.gap_cnn, "relu3") if small else ("cnn37", models.cnn37, "relu4")
+        )
+        return what, make(**options), layer
+    if second:
+        model = models.vgg16_cifar(width=SECOND_WIDTH, last=FILTERS, order="relu-bn", **options)
+        return f"vgg16_cifar ({SECOND_WIDTH:g}, relu-bn)", model, "bn13"
+    return f"vgg16_cifar ({WIDTH:g})", models.vgg16_cifar(width=WIDTH, last=FILTERS, **options), "relu13"
+
+
+def _large(images: Images) -> bool:
+    return images.images.shape[-1] >= LARGE
+
+
+def recipe_for(train: Images, *, epochs: int, seed: int) -> Recipe:
+    """One cycle of SGD with crops and flips for natural images; Adam on small ones, which have a right way
+    up.
+    """
+    if not _large(train):
+        return Recipe(optimiser="adam", rate=1e-2, schedule="one-cycle", epochs=epochs, batch=50, seed=seed)
+    return Recipe(
+        optimiser="sgd",
+        rate=0.1,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=5e-4,
+        decay_on="weights",
+        schedule="one-cycle",
+        warm_up=0.2,
+        epochs=epochs,
+        batch=128,
+        augmentation="crop-flip",
+        channels_last=True,
+        seed=seed,
+    )
+
+
+@torch.no_grad()
+def rounded(model: nn.Module) -> nn.Module:
+    """The same model, in evaluation mode, its convolutions and linear layers with weights that half precision
+    holds: the book carries them so, and every number is of these. Batch norm keeps float32.
+    """
+    for weights in model.parameters():
+        if weights.ndim > 1:
+            weights.copy_(weights.half().float())
+    return model.eval()
+
+
+def halves(test: Images, *, seed: int) -> tuple[Images, Images]:
+    """Two disjoint halves of a set, balanced over the classes, each in a drawn order."""
+    order = data.draw(test, len(test), seed=seed)
+    middle = len(test) // 2
+    return order.take(slice(middle)), order.take(slice(middle, None))
+
+
+def _first(images: Images, n: int) -> Images:
+    if len(images) < 10:
+        raise UserError(
+            f"{images.name} has {2 * len(images)} test images, and this chapter needs 20 or more: half of "
+            "them fix thresholds."
+        )
+    return images.take(slice(n))
