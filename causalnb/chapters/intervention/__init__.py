@@ -1,0 +1,1 @@
+"""Chapter 3: adversarial intervention (Coppola & Lee 2024)."""
