@@ -19,8 +19,8 @@ PREDICTION = "prediction of one more training"
 def over_resamples(
     values: ArrayLike, resampled: ArrayLike, *, seeds: Sequence[int], n: int, level: float = 0.95
 ) -> Estimate:
-    """`over_seeds` of a statistic that is no mean over images: its variance over images is that of the resampled
-    statistic's mean over the trainings, which all saw the same resamples of the n images.
+    """`over_seeds` of a statistic that is no mean over images: its variance over images is that of the mean
+    over the trainings of the resampled statistic; all of them saw the same resamples of the n images.
 
     values      [k], the statistic of each training
     resampled   [k, resamples], of the same training on resampled images

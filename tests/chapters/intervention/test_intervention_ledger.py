@@ -119,15 +119,30 @@ def test_imagenette_is_decided_at_the_full_profile_alone(rows):
 def test_every_claim_c1_to_c21_has_a_row(rows):
     told = {re.match(r"claim\.(C\d+)", id)[1] for id in rows if id.startswith("claim.C")}
     assert told == {f"C{n}" for n in range(1, 22)}
-    parts = {"C6.accuracy", "C6.logits", "C7a", "C7b", "C7b.negligible", "C7c", "C13a", "C13b", "C17a", "C17b"}
-    parts |= {f"C9.{data}" for data in DATA} | {f"C12.{how}.{data}" for how in ("positive", "strong") for data in DATA}
+    parts = {
+        "C6.accuracy",
+        "C6.logits",
+        "C7a",
+        "C7b",
+        "C7b.negligible",
+        "C7c",
+        "C13a",
+        "C13b",
+        "C17a",
+        "C17b",
+    }
+    parts |= {f"C9.{data}" for data in DATA} | {
+        f"C12.{how}.{data}" for how in ("positive", "strong") for data in DATA
+    }
     parts |= {f"C19{part}.{pair}" for part in "abc" for pair in ("apgd_cw", "apgd_hsj", "cw_hsj")}
     assert {f"claim.{part}" for part in parts} <= set(rows)
 
 
 def test_every_figure_has_its_row(rows):
     found = {id.split(".")[1] for id in rows if id.startswith("figure.")}
-    assert {one.rstrip("abc") for one in found} == {str(n) for n in range(1, 7)} | {f"A{n}" for n in range(1, 10)}
+    assert {one.rstrip("abc") for one in found} == {str(n) for n in range(1, 7)} | {
+        f"A{n}" for n in range(1, 10)
+    }
 
 
 def test_existence_claims_need_all_trainings_to_agree(book):
@@ -148,7 +163,19 @@ def test_existence_claims_need_all_trainings_to_agree(book):
 
 
 def test_claims_of_which_one_network_decides_nothing_ask_for_three(rows):
-    for id in ("C1", "C2", "C3", "C4", "C5", "C6.accuracy", "C7a", "C7b", "C7c", "C8", "C12.positive.cifar10"):
+    for id in (
+        "C1",
+        "C2",
+        "C3",
+        "C4",
+        "C5",
+        "C6.accuracy",
+        "C7a",
+        "C7b",
+        "C7c",
+        "C8",
+        "C12.positive.cifar10",
+    ):
         assert rows[f"claim.{id}"].rule.trainings == 3, id
 
 
