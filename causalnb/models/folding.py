@@ -2,7 +2,7 @@
 steps.
 """
 
-from typing import Any
+from typing import Any, cast
 
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -28,7 +28,8 @@ def folded(model: nn.Module) -> tuple[nn.Module, int]:
     made = copied(model)
     pairs = _pairs(made)
     for convolution, norm in pairs:
-        _put(made, convolution, fuse_conv_bn_eval(made.get_submodule(convolution), made.get_submodule(norm)))
+        both = made.get_submodule(convolution), made.get_submodule(norm)
+        _put(made, convolution, fuse_conv_bn_eval(*cast(tuple[nn.Conv2d, nn.BatchNorm2d], both)))
         _put(made, norm, nn.Identity())
     return made.eval(), len(pairs)
 

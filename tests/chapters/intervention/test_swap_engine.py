@@ -4,30 +4,13 @@ import doctest
 
 import pytest
 import torch
+from swapping import alive, pair
 from torch import nn
 
 from causalnb import UserError, models
-from causalnb.chapters.intervention import effects as effects_
-from causalnb.chapters.intervention import sampled, sets, swap, values
+from causalnb.chapters.intervention import engine as engine_
+from causalnb.chapters.intervention import metrics, permutation, sets, values
 from causalnb.vision import import_torchvision
-
-
-def alive(model, seed=0):
-    """In float64 and evaluation mode, batch norms with drawn statistics as after a training."""
-    g = torch.Generator().manual_seed(seed)
-    for part in model.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            part.weight.data.uniform_(0.5, 1.5, generator=g)
-            part.bias.data.uniform_(-0.3, 0.3, generator=g)
-            part.running_mean.uniform_(-0.2, 0.2, generator=g)
-            part.running_var.uniform_(0.5, 1.5, generator=g)
-    return model.double().eval()
-
-
-def pair(channels, size, n=2, seed=0):
-    g = torch.Generator().manual_seed(seed)
-    clean = torch.rand(n, channels, size, size, generator=g, dtype=torch.float64)
-    return clean, (clean + 0.1 * torch.randn(clean.shape, generator=g, dtype=torch.float64)).clamp(0, 1)
 
 
 def some(channels, seed=0):
@@ -74,10 +57,10 @@ def test_the_fast_way_is_the_papers_way(name):
     make, layer, shape, seam, seconds = CASES[name]
     model = alive(make())
     clean, attacked = pair(*shape)
-    engine = swap.Engine(model, layer)
+    engine = engine_.Engine(model, layer)
     chosen = some(engine.width(clean))
     found = torch.stack([one.logits for one in engine(clean, attacked, chosen)])
-    slow = swap.by_the_text(model, layer, clean, attacked, chosen)
+    slow = engine_.by_the_text(model, layer, clean, attacked, chosen)
     assert (found - slow).abs().max() < 1e-12 * max(1, float(slow.abs().max()))
     assert (slow[:, 0] - slow[:, 1]).abs().max() > 1e-6, "the attack changes nothing: the test says nothing"
     assert engine.seam == seam and len(engine.seconds) == seconds
@@ -85,7 +68,7 @@ def test_the_fast_way_is_the_papers_way(name):
 
 
 def test_the_examples_are_true():
-    for module in (swap, effects_):
+    for module in (engine_, metrics):
         assert doctest.testmod(module).failed == 0
 
 
@@ -93,7 +76,7 @@ def test_the_model_stays_as_it_is():
     model = alive(models.resnet20())
     before = {name: value.clone() for name, value in model.state_dict().items()}
     names = [name for name, _ in model.named_modules()]
-    swap.swap(model, "conv1", *pair(3, 16))
+    engine_.swap(model, "conv1", *pair(3, 16))
     assert [name for name, _ in model.named_modules()] == names
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(value.requires_grad for value in model.parameters())
@@ -102,29 +85,29 @@ def test_the_model_stays_as_it_is():
 def test_each_image_may_have_sets_of_its_own():
     model, (clean, attacked) = alive(models.cnn37(size=8)), pair(1, 8, n=3)
     own = torch.stack([sets.drawn(16, 4, 6, seed=seed) for seed in range(3)])
-    found = swap.swap(model, "conv1", clean, attacked, own)
+    found = engine_.swap(model, "conv1", clean, attacked, own)
     for row in range(3):
-        slow = swap.by_the_text(model, "conv1", clean[row : row + 1], attacked[row : row + 1], own[row])
+        slow = engine_.by_the_text(model, "conv1", clean[row : row + 1], attacked[row : row + 1], own[row])
         assert (found[row] - slow[0]).abs().max() < 1e-13
 
 
 def test_a_fast_way_that_gives_other_numbers_is_noticed_and_left():
     model, (clean, attacked) = alive(models.resnet20()), pair(3, 16)
-    engine = swap.Engine(model, "conv1")
+    engine = engine_.Engine(model, "conv1")
     engine.own.fc.weight.data *= 2
     found = torch.stack([one.logits for one in engine(clean, attacked, some(16))])
     assert engine.notes == ["the fast way gave other numbers"] and engine.seconds == []
-    assert (found - swap.by_the_text(model, "conv1", clean, attacked, some(16))).abs().max() < 1e-12
+    assert (found - engine_.by_the_text(model, "conv1", clean, attacked, some(16))).abs().max() < 1e-12
 
 
 def test_a_model_in_training_mode_is_refused():
     with pytest.raises(UserError, match="training mode"):
-        swap.Engine(models.resnet20(), "conv1")
+        engine_.Engine(models.resnet20(), "conv1")
 
 
 def test_a_layer_past_which_values_flow_is_refused_in_a_sentence():
     with pytest.raises(UserError, match="stage1.0.conv1 cannot be cut"):
-        swap.Engine(models.resnet20().eval(), "stage1.0.conv1")
+        engine_.Engine(models.resnet20().eval(), "stage1.0.conv1")
 
 
 # Effects -------------------------------------------------------------------------------------------------
@@ -135,12 +118,12 @@ def measured(n=6, chosen=None):
     with torch.no_grad():
         labels = model(clean).argmax(1)
     chosen = sets.up_to(16, 2) if chosen is None else chosen
-    return model, clean, attacked, effects_.effects(model, "conv1", clean, attacked, labels, chosen)
+    return model, clean, attacked, metrics.effects(model, "conv1", clean, attacked, labels, chosen)
 
 
 def test_effects_are_their_definitions():
     model, clean, attacked, found = measured()
-    slow = swap.by_the_text(model, "conv1", clean, attacked, found.sets)
+    slow = engine_.by_the_text(model, "conv1", clean, attacked, found.sets)
     with torch.no_grad():
         z = model(clean)
     norms = (slow - z[:, None]).norm(dim=2)
@@ -153,7 +136,7 @@ def test_effects_are_their_definitions():
 
 def test_an_image_that_was_wrong_before_makes_aea_negative_where_a_swap_mends_it():
     _, clean, attacked, found = measured()
-    one = effects_.Effects(
+    one = metrics.Effects(
         found.sets,
         16,
         found.norms,
@@ -168,7 +151,7 @@ def test_an_image_that_was_wrong_before_makes_aea_negative_where_a_swap_mends_it
 
 def test_groups_of_images_join_to_all():
     *_, found = measured()
-    again = effects_.joined([found.take(slice(2)), found.take(slice(2, None))])
+    again = metrics.joined([found.take(slice(2)), found.take(slice(2, None))])
     assert torch.equal(again.norms, found.norms) and torch.equal(again.labels, found.labels)
     assert found.of(1).norms.shape == (6, 16)
 
@@ -188,7 +171,7 @@ def test_all_orders_give_the_exact_averages_and_shapley_values():
 
     v, exact = lattice(n=2, channels=4)
     orders = torch.tensor(list(permutations(range(4)))).expand(2, -1, -1)
-    found = sampled.sampled(v.gather(1, sampled.orders_to_sets(orders)), orders)
+    found = permutation.sampled(v.gather(1, permutation.orders_to_sets(orders)), orders)
     assert (found.phi - values.shapley(exact)).abs().max() < 1e-14
     assert (found.mean - exact.mean).abs().max() < 1e-14
     assert (found.channel() - exact.channel.mean(0)).abs().max() < 1e-14
@@ -197,9 +180,9 @@ def test_all_orders_give_the_exact_averages_and_shapley_values():
 def test_sizes_1_h_less_1_and_h_are_exact_and_shapley_values_sum_to_all_whatever_is_drawn():
     v, exact = lattice()
     orders = sets.permutations(6, 5, 1, seed=0)
-    chosen = sampled.orders_to_sets(orders)
+    chosen = permutation.orders_to_sets(orders)
     assert chosen.shape == (5, 2 * 6 + 1 + 2 * 3)
-    found = sampled.sampled(v.gather(1, chosen), orders)
+    found = permutation.sampled(v.gather(1, chosen), orders)
     for size in (1, 5, 6):
         assert (found.channel()[size - 1] - exact.at(size).mean(0)).abs().max() < 1e-14
         assert (found.mean[:, size - 1] - exact.mean[:, size - 1]).abs().max() < 1e-14
@@ -209,7 +192,7 @@ def test_sizes_1_h_less_1_and_h_are_exact_and_shapley_values_sum_to_all_whatever
 def test_the_truth_lies_within_the_stated_errors():
     v, exact = lattice(n=400, channels=7, seed=1)
     orders = sets.permutations(7, 400, 2, seed=2)
-    found = sampled.sampled(v.gather(1, sampled.orders_to_sets(orders)), orders)
+    found = permutation.sampled(v.gather(1, permutation.orders_to_sets(orders)), orders)
     truth, middle = exact.channel.mean(0), slice(1, -2)
     apart = (found.channel() - truth)[middle] / found.errors[middle]
     assert apart.abs().max() < 4.5 and 0.3 < apart.std() < 1.7
@@ -221,16 +204,16 @@ def test_the_truth_lies_within_the_stated_errors():
 def test_resampled_images_are_weights():
     v, _ = lattice()
     orders = sets.permutations(6, 5, 2, seed=0)
-    found = sampled.sampled(v.gather(1, sampled.orders_to_sets(orders)), orders)
+    found = permutation.sampled(v.gather(1, permutation.orders_to_sets(orders)), orders)
     picked = torch.tensor([[2.0, 0, 1, 1, 1]])
     rows = torch.tensor([0, 0, 2, 3, 4])
-    again = sampled.Sampled(found.phi[rows], found.total[rows], found.count[rows], found.mean[rows])
+    again = permutation.Sampled(found.phi[rows], found.total[rows], found.count[rows], found.mean[rows])
     assert torch.allclose(found.channel(picked)[0], again.channel())
 
 
 def test_sixty_four_channels_go_by_permutations():
     orders = sets.permutations(64, 2, 1, seed=0)
-    chosen = sampled.orders_to_sets(orders)
+    chosen = permutation.orders_to_sets(orders)
     weights = torch.arange(64).double()
-    found = sampled.sampled(sets.members(chosen, 64).double() @ weights, orders)
+    found = permutation.sampled(sets.members(chosen, 64).double() @ weights, orders)
     assert (found.phi - weights).abs().max() < 1e-11

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from causalnb.chapters.intervention import sets as sets_
 from causalnb.chapters.intervention import values
-from causalnb.chapters.intervention.swap import Engine
+from causalnb.chapters.intervention.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Effects:
     """What m sets of swapped channels do to each of n images.
 
     sets       [m], or [n, m] where each image has its own; channels: H
-    norms      [n, m] float32, |z - z^Phi| in l2, whose mean over images is AEL (Eq. 6)
-    margins    [n, m] float32, logit of the label less the largest other one, swapped
+    norms      [n, m] of the model's own precision, |z - z^Phi| in l2, whose mean over images is AEL (Eq. 6)
+    margins    [n, m], logit of the label less the largest other one, swapped
     wrong      [n, m] bool, whether the swapped image is classified wrongly
     clean      [n, classes] logits z; attacked: of the attacked image, z'
     labels     [n]
@@ -83,7 +83,7 @@ class Effects:
 def effects(
     model: nn.Module, layer: str, clean: Tensor, attacked: Tensor, labels: Tensor, sets: Tensor
 ) -> Effects:
-    """The effects of swapping each set of channels of a layer; arguments as in `swap.swap`.
+    """The effects of swapping each set of channels of a layer; arguments as in `engine.swap`.
 
     >>> from causalnb import models
     >>> images = torch.rand(4, 1, 8, 8)
@@ -100,10 +100,10 @@ def effects(
         others[:, label] = -torch.inf
         margins = one.logits[:, label] - others.amax(1)
         wrong = one.logits.argmax(1) != label
-        row = (norms.float(), margins.float(), wrong, one.clean, one.attacked)
+        row = (norms, margins, wrong, one.clean, one.attacked)
         parts.append(tuple(value.cpu() for value in row))
-    stacked = (torch.stack(column) for column in zip(*parts, strict=True))
-    return Effects(sets.cpu(), engine.width(clean), *stacked, labels.cpu())
+    norms, margins, wrong, own, other = (torch.stack(column) for column in zip(*parts, strict=True))
+    return Effects(sets.cpu(), engine.width(clean), norms, margins, wrong, own, other, labels.cpu())
 
 
 def joined(parts: Sequence[Effects]) -> Effects:
@@ -112,4 +112,4 @@ def joined(parts: Sequence[Effects]) -> Effects:
     names = ("norms", "margins", "wrong", "clean", "attacked", "labels")
     own = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
     sets = first.sets if first.sets.ndim == 1 else torch.cat([part.sets for part in parts])
-    return replace(first, **own, sets=sets)
+    return replace(first, sets=sets, **own)  # type: ignore[arg-type]

@@ -118,7 +118,7 @@ class Engine:
         self.own = own.requires_grad_(False)
         for part in self.own.modules():
             if isinstance(part, nn.Conv2d):
-                part.to(memory_format=torch.channels_last)
+                part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last)
         self.head, self.tail = models.cut(self.own, self.seam)
         self.searched = plain
 
