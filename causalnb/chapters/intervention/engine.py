@@ -32,10 +32,11 @@ def by_the_text(model: nn.Module, layer: str, clean: Tensor, attacked: Tensor, s
     >>> z.shape
     torch.Size([5, 2, 2])
     """
-    head, tail = models.cut(model, layer)
+    with torch.enable_grad():  # without which a network is not traced
+        head, tail = models.cut(model, layer)
     with torch.no_grad():
         h, h_attacked = head(clean), head(attacked)
-        inside = sets_.members(sets, h.shape[1]).view(-1, h.shape[1], *[1] * (h.ndim - 2))
+        inside = sets_.members(sets.to(h.device), h.shape[1]).view(-1, h.shape[1], *[1] * (h.ndim - 2))
         return torch.stack([tail(torch.where(one, h_attacked, h)) for one in inside], dim=1)
 
 
@@ -99,6 +100,7 @@ class Engine:
     notes         why a way was not taken
     """
 
+    @torch.enable_grad()
     def __init__(self, model: nn.Module, layer: str, *, plain: bool = False) -> None:
         """`plain`: cut and cached, nothing else. Refused: a model in training mode, whose batch norm would
         mix the sets; a layer at which it cannot be cut.
@@ -157,7 +159,7 @@ class Engine:
             one.give_own()
         ends = self.tail(features)
         parts = []
-        for inside in sets_.members(sets, len(a)).split(self._batch(a, products)):
+        for inside in sets_.members(sets.to(a.device), len(a)).split(self._batch(a, products)):
             for one in products:
                 one.give(inside)
             parts.append(self.tail(_mixed(a, b, inside) if self.reads else _empty(a, len(inside))))
