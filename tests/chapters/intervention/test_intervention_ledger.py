@@ -10,7 +10,7 @@ import yaml
 from causalnb import ledger
 from causalnb.ledger import judge, printed_cells
 from causalnb.record import Measurement, Record
-from causalnb.statistics import Estimate, exact, logic, proportion
+from causalnb.statistics import Estimate, exact, logic, prediction_half_width, proportion
 from causalnb.trainings import every
 
 TABLE_1 = {  # columns MNIST-37, CIFAR-10, Imagenette
@@ -97,6 +97,17 @@ def test_at_a_printed_zero_the_tolerance_is_the_wilson_end_of_their_images(rows)
         assert rows[id].tolerance("any") == pytest.approx(math.hypot(0.005, end), rel=1e-3)
     assert rows["t1.apgd.imagenette"].tolerance("any") == 0.5
     assert rows["t1.clean.imagenette"].tolerance("any") == 0.005
+
+
+def test_the_spread_of_trainings_is_that_of_the_network_trained_to_the_end():
+    text = (files("causalnb") / "chapters" / "intervention" / "ledger.yaml").read_text(encoding="utf-8")
+    spread = {"t1.clean.mnist37.cnn37": {"sd": 0.001, "k": 8}}
+    row = {one.id: one for one in ledger.parse("intervention", text, spread).rows}["t1.clean.mnist37"]
+    sampling = 196 * math.sqrt(0.9892 * 0.0108 / 2038)
+    both = math.hypot(0.005, sampling, 100 * prediction_half_width(0.001, 8))
+    for reading in ("t1.clean.mnist37.cnn37", "t1.clean.mnist37.cnn37.early"):
+        assert row.tolerance(reading) == pytest.approx(both) and not row.spreads_too_far(reading)
+    assert row.cap == pytest.approx(math.hypot(0.005, sampling), rel=1e-4)
 
 
 def test_four_of_63_images_left_by_apgd_are_not_the_printed_zero(book):
@@ -198,7 +209,7 @@ def test_a_claim_whose_noise_does_the_same_is_not_specific(book):
         ("r.cifar10.apgd_cw.7.all", {"figure.A9"}),
         ("r.cifar10.cw_noise.3.all", {"noise.C11.cw_noise"}),
         ("norm.cifar10.apgd.240.all", {"claim.C12.positive.cifar10", "figure.6b"}),
-        ("t1.clean.mnist37.early", {"t1.clean.mnist37"}),
+        ("t1.clean.mnist37.cnn37.early", {"t1.clean.mnist37"}),
         ("t1.clean.cifar10", {"t1.clean.cifar10"}),
         ("check.I1", {"check.I1", "figure.1"}),
         ("check.I8", {"check.I8", "claim.confounding"}),
