@@ -163,6 +163,40 @@ def less(one: Statistic, other: Statistic) -> Statistic:
     return lambda weights: one(weights) - other(weights)
 
 
+def excess(one: Tensor, other: Tensor, noise: Tensor, *, level: float = 0.95, seed: int = 0) -> Estimate:
+    """By how much two attacks agree more with each other than either does with noise: R(one, other) less the
+    greater of R(one, noise) and R(other, noise), over channels.
+
+    one, other, noise   [n, channels] effects of single channels; images and channels are resampled together,
+                        as another layer would have other channels
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def of(means: tuple[Tensor, ...]) -> Tensor:
+        a, b, c = means
+        return pearson(a, b) - torch.maximum(pearson(a, c), pearson(b, c))
+
+    def statistic(weights: Tensor) -> Tensor:
+        means = [weights @ x.double() for x in (one, other, noise)]
+        shape = (len(weights), one.shape[1])
+        if len(weights) == 1 and bool((weights == weights[:, :1]).all()):  # the point: all channels once
+            return of((means[0], means[1], means[2]))
+        drawn_channels = torch.randint(one.shape[1], shape, generator=generator)
+        a, b, c = (x.gather(1, drawn_channels) for x in means)
+        return of((a, b, c))
+
+    return estimate(statistic, len(one), level=level, seed=seed, within=(-2, 2))
+
+
+def split_half(one: Tensor, other: Tensor, *, seed: int = 0) -> float:
+    """R of one perturbation's mean effects on half of the images with the other's on the other half, the mean
+    of both ways: what the same images have in common by chance does not enter. [n, m] each.
+    """
+    first = halves(len(one), seed=seed)
+    ways = [(one[half].double().mean(0), other[~half].double().mean(0)) for half in (first, ~first)]
+    return float(sum(pearson(a, b) for a, b in ways) / 2)
+
+
 # Halves --------------------------------------------------------------------------------------------------
 
 

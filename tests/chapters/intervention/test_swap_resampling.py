@@ -106,6 +106,26 @@ def test_relative_differences():
     assert resampling.relative_difference(torch.ones(3, 5))(whole(3)).item() == 0
 
 
+def test_the_excess_over_noise_is_positive_only_where_attacks_share_what_noise_lacks():
+    gain, shared = torch.rand(16, generator=G), 3 * torch.rand(16, generator=G)
+    noise = gain + 0.1 * torch.randn(80, 16, generator=G)
+    one, other = (gain + shared + 0.1 * torch.randn(80, 16, generator=G) for _ in range(2))
+    found = resampling.excess(one, other, noise)
+    a, b, c = (x.double().mean(0) for x in (one, other, noise))
+    r = [stats.pearsonr(x, y).statistic for x, y in ((a, b), (a, c), (b, c))]
+    assert found.value == pytest.approx(r[0] - max(r[1:])) and found.low > 0
+    alike = [gain + 0.1 * torch.randn(80, 16, generator=G) for _ in range(3)]
+    assert resampling.excess(*alike).low < 0 < resampling.excess(*alike).high
+
+
+def test_halves_share_no_chance():
+    """Noise of an image that both perturbations carry makes R on the same images, and none on halves."""
+    common = torch.randn(200, 16, generator=G)
+    one, other = (common + 0.1 * torch.randn(200, 16, generator=G) for _ in range(2))
+    assert resampling.correlation(one, other)(whole(200)).item() > 0.9
+    assert abs(resampling.split_half(one, other)) < 0.6
+
+
 def test_what_is_chosen_on_noise_gains_nothing_on_other_images():
     noise = torch.randn(4000, 500, generator=G)
     chosen_there = noise.mean(0).max().item()
