@@ -176,3 +176,22 @@ def test_a_batch_norm_that_reads_a_shared_convolution_is_not_folded():
     assert folded(Two().eval())[1] == 0 and folded(shared())[1] == 0
     with pytest.raises(ValueError, match="evaluation mode"):
         folded(Two())
+
+
+def test_a_relu_works_in_place_only_where_nothing_else_reads_its_input():
+    class Reads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.twice, self.once = nn.Conv2d(1, 2, 1), nn.ReLU(), nn.ReLU()
+
+        def forward(self, x):
+            x = self.conv(x)
+            return self.once(x + self.twice(x))
+
+    model = Reads().eval()
+    made, images = folded(model)[0], torch.randn(2, 1, 3, 3)
+    assert (made.twice.inplace, made.once.inplace, model.once.inplace) == (False, True, False)
+    assert torch.equal(made(images), model(images))
+    assert all(
+        part.inplace for part in folded(models.resnet20().eval())[0].modules() if isinstance(part, nn.ReLU)
+    )
