@@ -179,12 +179,16 @@ def over_seeds(values: ArrayLike, *, seeds: Sequence[int], level: float = 0.95, 
             "over seeds: values [k, n] of at least two seeds on at least two images, and the k seeds; got "
             f"shape {table.shape} and {len(set(seeds))} seeds"
         )
-    (k, n), centre = table.shape, float(_sample(table.ravel()).mean())
-    error = math.sqrt(table.mean(axis=1).var(ddof=1) / k + table.mean(axis=0).var(ddof=1) / n)
-    half, draws = standard_errors(level, k - 1) * error, sample_digest(table)
-    return Estimate(
-        centre, centre - half, centre + half, level, STUDENT, n, tuple(seeds), draws=draws, unit=unit
-    )
+    _sample(table.ravel())
+    found = student(table.mean(axis=1), float(table.mean(axis=0).var(ddof=1)) / table.shape[1], seeds, level)
+    return replace(found, n=table.shape[1], draws=sample_digest(table), unit=unit)
+
+
+def student(each: Floats, of_images: float, seeds: Sequence[int], level: float) -> Estimate:
+    """The mean of trainings with Student's interval, on the variance over them and that over images."""
+    k, centre = len(each), float(each.mean())
+    half = standard_errors(level, k - 1) * math.sqrt(each.var(ddof=1) / k + of_images)
+    return Estimate(centre, centre - half, centre + half, level, STUDENT, seeds=tuple(seeds))
 
 
 def simultaneous_level(m: int, *, misses: int = 1) -> float:

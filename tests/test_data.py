@@ -237,7 +237,12 @@ def test_an_unknown_name_is_met_with_the_nearest_and_all_names(tmp_path):
 def test_describe_tells_what_is_there(root):
     rows = {row["name"]: row for row in data.describe()}
     assert tuple(rows) == data.NAMES
-    assert [name for name, row in rows.items() if row["present"]] == ["digits", "digits8", "shapes"]
+    assert [name for name, row in rows.items() if row["present"]] == [
+        "digits",
+        "digits8",
+        "digits37",
+        "shapes",
+    ]
     assert all(row["megabytes"] > 0 for row in rows.values() if not row["present"])
 
 

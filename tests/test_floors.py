@@ -28,6 +28,7 @@ FLOORS = {
     "places": 2,
     "record": 1,
     "processes": 1,
+    "trainings": 1,
     "statistics": 0,
     "parameters": 0,
     "figstyle": 0,

@@ -138,6 +138,9 @@ def test_a_count_of_part_of_the_images_is_open_for_want_of_the_rest_and_no_sampl
     assert ("input not published" in found.reason) == (word == "cannot judge")
 
 
+WILSON = 100 * 1.96**2 / (2016 + 1.96**2)  # its end at 0 of 2,016
+
+
 def cell(tol, printed='"0.751"', unit=""):
     return CELL.replace("{of: mean, n: 10000, spread: 0.164, seeds: null, why: w}", tol).replace(
         '"0.751"', f'{printed}, unit: "{unit}"'
@@ -161,6 +164,8 @@ def cell(tol, printed='"0.751"', unit=""):
             math.hypot(0.05, 196 * math.sqrt(0.713 * 0.287 / 512)),
         ),
         ("{of: proportion, n: null, seeds: null, why: w}", "'95.23%'", "%", 0.005),
+        ("{of: proportion, n: 2016, seeds: null, why: w}", "0.00%", "%", math.hypot(0.005, WILSON)),
+        ("{of: proportion, n: 2016, seeds: null, why: w}", "100%", "%", math.hypot(0.5, WILSON)),
         (
             "{of: proportion, n: null, seeds: {sd: 0.01, k: 3}, why: w}",
             "'95.23%'",

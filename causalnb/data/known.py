@@ -124,6 +124,12 @@ _MNIST = Known("handwritten digits, 28 x 28", "CC BY-SA 3.0", _DIGITS, _read_idx
 KNOWN = {
     "digits": replace(_DIGITS8, what="handwritten digits, 8 x 8 enlarged to 28 x 28", view=_enlarged),
     "digits8": _DIGITS8,
+    "digits37": replace(
+        _DIGITS8,
+        what="the 3 and 7 of digits8 as classes 0 and 1",
+        classes=("3", "7"),
+        view=_threes_and_sevens,
+    ),
     "shapes": Known(
         "drawn shapes, 28 x 28, with a corner patch that follows the class (rho .9)",
         "this book's",

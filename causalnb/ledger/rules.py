@@ -158,6 +158,7 @@ class FixedRule(_Frozen):
         "not delivered by the paper",
         "impossible as printed",
         "a control failed",
+        "a description",
     ]
     detail: str
 
@@ -190,15 +191,17 @@ class Tolerance(_Frozen):
 
     def sampling(self, printed: float, whole: float, level: float = 0.95) -> float:
         """The half-width of the printed value at a level if n were drawn anew; in its unit, of which `whole`
-        makes 1.
+        makes 1. At a printed 0 or 100 %, where counts have no spread, Wilson's other end: z^2 / (n + z^2).
         """
+        z = 1.96 * widening(0.95, level)
+        if self.of == "proportion" and self.n and not 0 < printed < whole:
+            return whole * z * z / (self.n + z * z)
         error = {
             "mean": self.spread or 0.0,
             "sd": printed / math.sqrt(2),
             "proportion": math.sqrt(max(printed * (whole - printed), 0.0)),
         }[self.of]
-        wide = 1.96 * widening(0.95, level)
-        return wide * error / math.sqrt(self.n - (self.of == "sd")) if self.n else 0.0
+        return z * error / math.sqrt(self.n - (self.of == "sd")) if self.n else 0.0
 
 
 def read_printed(printed: str) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from causalnb.ledger.rules import EDGE, CellRule, ClaimRule, FixedRule, TableRul
 from causalnb.ledger.tables import TableReading, fits_permuted, ranked
 from causalnb.record import Measurement, Record
 from causalnb.statistics import Estimate
+from causalnb.trainings import EVERY
 
 Word = Literal["reproduced", "not reproduced", "undecided", "cannot judge", "transferred", "not run"]
 WORDS: tuple[Word, ...] = get_args(Word)
@@ -274,6 +275,8 @@ def _reading(row: Row, id: str, of: Estimate, controls: Mapping[str, Verdict]) -
     holds, wide = _decide(row, tol, of)
     if holds is None and of.method == "bounds":
         return judged("cannot judge", reason="input not published: what is missing would decide")
+    if holds is None and of.method == EVERY:
+        return judged("undecided", reason="depends on the training: some hold, or may hold, and others not")
     if holds is None:
         needed = of.n * wide * wide if of.n and wide else math.inf
         enough = math.ceil(needed) if needed < LARGEST else None

@@ -65,6 +65,42 @@ def first_mixing(model: nn.Module, layer: str) -> Mixing | None:
     return _first(traced.whole, traced.graph, model.get_submodule(layer))
 
 
+def apart_until(model: nn.Module, layer: str) -> str:
+    """The last layer behind `layer`, in the order in which they run, up to which every step treats each
+    channel alone and nothing flows past; `layer` itself where it is none.
+
+    What one channel is there depends on that channel of `layer` alone, so that swapping channels at either is
+    the same. A model in evaluation mode; a batch norm without running statistics mixes images and ends the
+    walk. A layer that is called twice is passed, and is no answer.
+
+    >>> from causalnb.models import cnn37, resnet20
+    >>> apart_until(cnn37(), "conv1"), apart_until(resnet20(), "conv1"), apart_until(resnet20(), "stage1.0")
+    ('pool1', 'relu1', 'stage1.0')
+    """
+    try:
+        with undone(model):
+            traced = trace(model, to_trace(model), layer)
+    except Uncuttable:
+        return layer
+    whole, found = traced.whole, model.get_submodule(layer)
+    called = [_module(whole, node) for node in traced.graph.nodes]
+    calls = [node for node in traced.graph.nodes if _module(whole, node) is found]
+    last, node = layer, calls[0] if len(calls) == 1 else None
+    while node is not None and len(node.users) == 1:
+        [node] = node.users
+        module = _module(whole, node)
+        steps = list(_steps(whole, node)) if node.op != "output" else []
+        if not steps or not all(_apart(step) and not _mixes_images(step) for _, step in steps):
+            break
+        if module is not None and called.count(module) == 1:
+            last = str(node.target).removeprefix("model.")
+    return last
+
+
+def _mixes_images(step: nn.Module | fx.Node) -> bool:
+    return isinstance(step, nn.modules.batchnorm._BatchNorm) and step.running_mean is None
+
+
 def _first(whole: Whole, graph: fx.Graph, layer: nn.Module) -> Mixing | None:
     calls = [node for node in graph.nodes if _module(whole, node) is layer]
     if len(calls) != 1:

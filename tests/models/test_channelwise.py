@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from causalnb import models
-from causalnb.models.channelwise import first_mixing
+from causalnb.models.channelwise import apart_until, first_mixing
+from causalnb.models.folding import folded
 from causalnb.vision import import_torchvision
 
 
@@ -111,3 +112,86 @@ def test_a_step_that_the_trace_cannot_follow_is_not_seen():
             return self.fc(features if features.sum() > 0 else -features)
 
     assert first_mixing(Choosing().eval(), "conv") is None
+
+
+# How far a swap of channels can be moved ------------------------------------------------------------------
+
+
+def shared(seed=0):
+    """A chain whose ReLU is called twice, with a norm over several channels at its end."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.act, self.norm = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.GroupNorm(2, 4)
+            self.own = nn.BatchNorm2d(4, track_running_stats=False)
+
+        def forward(self, x):
+            return self.norm(self.own(self.act(self.act(self.conv(x)))))
+
+    return Net().eval()
+
+
+@pytest.mark.parametrize(
+    ("make", "layer", "seam"),
+    [
+        (models.cnn37, "conv1", "pool1"),
+        (models.cnn37, "conv4", "relu4"),
+        (models.resnet20, "conv1", "relu1"),
+        (models.resnet20, "bn1", "relu1"),
+        (models.resnet20, "stage1.0", "stage1.0"),
+        (models.vgg16_cifar, "conv2", "pool1"),
+        (models.lenet, "conv1", "conv1"),
+        (shared, "conv", "conv"),
+    ],
+)
+def test_a_swap_can_be_moved_behind_what_treats_channels_alone_and_no_further(make, layer, seam):
+    assert apart_until(make(), layer) == seam
+
+
+@pytest.mark.parametrize("name", ["resnet20", "vgg16_cifar", "resnet18"])
+def test_folded_batch_norms_give_the_same_logits_and_leave_the_model(name):
+    model = models.build(name, classes=3, channels=3, size=32, **({"width": 0.1} if name[0] == "v" else {}))
+    model = model.double().train()
+    images = torch.rand(4, 3, 32, 32, dtype=torch.float64)
+    with torch.no_grad():
+        model(images)
+    before, made = model.eval().state_dict(), folded(model)
+    convolutions = sum(isinstance(part, nn.Conv2d) for part in model.modules())
+    assert made[1] == convolutions and sum(isinstance(p, nn.BatchNorm2d) for p in made[0].modules()) == 0
+    assert (made[0](images) - model(images)).abs().max() < 1e-12
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_a_batch_norm_that_reads_a_shared_convolution_is_not_folded():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.left, self.right = nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.BatchNorm2d(2)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return self.left(x) + self.right(x)
+
+    assert folded(Two().eval())[1] == 0 and folded(shared())[1] == 0
+    with pytest.raises(ValueError, match="evaluation mode"):
+        folded(Two())
+
+
+def test_a_relu_works_in_place_only_where_nothing_else_reads_its_input():
+    class Reads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.twice, self.once = nn.Conv2d(1, 2, 1), nn.ReLU(), nn.ReLU()
+
+        def forward(self, x):
+            x = self.conv(x)
+            return self.once(x + self.twice(x))
+
+    model = Reads().eval()
+    made, images = folded(model)[0], torch.randn(2, 1, 3, 3)
+    assert (made.twice.inplace, made.once.inplace, model.once.inplace) == (False, True, False)
+    assert torch.equal(made(images), model(images))
+    assert all(
+        part.inplace for part in folded(models.resnet20().eval())[0].modules() if isinstance(part, nn.ReLU)
+    )
