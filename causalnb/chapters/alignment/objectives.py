@@ -42,8 +42,18 @@ class Ball:
         start: Tensor | None = None,
     ) -> Tensor:
         """Where the paths of a batch end."""
-        walk = {"norm": self.norm, "eps": self.eps, "step": self.step, "steps": self.steps, "seed": seed}
-        return ascend(model, images, labels, **walk, objective=objective, start=start)  # type: ignore[arg-type]
+        return ascend(
+            model,
+            images,
+            labels,
+            norm=self.norm,
+            eps=self.eps,
+            step=self.step,
+            steps=self.steps,
+            seed=seed,
+            objective=objective,
+            start=start,
+        )
 
     def away(self, model: nn.Module, images: Tensor, labels: Tensor, seed: int) -> Tensor:
         """TRADES' paths: away from the clean prediction, from near the image."""

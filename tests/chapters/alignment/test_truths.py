@@ -8,7 +8,7 @@ import torch
 from scipy.special import expit
 
 from causalnb import ledger
-from causalnb.chapters.alignment import checks, linear, printed
+from causalnb.chapters.alignment import checks, derived, linear, printed
 from causalnb.chapters.alignment import closed_forms as forms
 
 MU, SD = forms.STRONG_AND_WEAK
@@ -268,26 +268,26 @@ def test_each_step_of_ours_holds(id):
 
 def test_which_statements_of_the_paper_hold():
     fail = {"association.marginal", "factor", "eq4"}
-    assert {id for id, check in checks.DERIVED.items() if not check().holds} == fail
+    assert {id for id, check in derived.DERIVED.items() if not check().holds} == fail
 
 
-@pytest.mark.parametrize("id", checks.ERRATA)
+@pytest.mark.parametrize("id", derived.ERRATA)
 def test_no_erratum_holds_as_printed(id):
-    assert not checks.ERRATA[id]().holds
+    assert not derived.ERRATA[id]().holds
 
 
 def test_every_check_has_its_row_and_no_row_waits_for_none():
     rows = ledger.load("alignment").rows
     asked = {pattern for row in rows for pattern in row.decided_by.measurements}
     cells = {row.id: row.printed for row in rows if row.kind == "cell"}
-    made = {f"check.{id}" for id in checks.CHECKS} | {f"derive.{id}" for id in checks.DERIVED}
-    made |= {f"erratum.{id}" for id in checks.ERRATA} | {one.id for one in printed.by_print(cells)}
+    made = {f"check.{id}" for id in checks.CHECKS} | {f"derive.{id}" for id in derived.DERIVED}
+    made |= {f"erratum.{id}" for id in derived.ERRATA} | {one.id for one in printed.by_print(cells)}
     logical = tuple(f"{kind}." for kind in ("check", "derive", "erratum", "print"))
     assert {pattern for pattern in asked if pattern.startswith(logical)} == made
 
 
 def test_sums_of_eq_10():
-    assert [checks.total_of_eq_10(sigma) for sigma in (0.0, 0.5, 1.0, 2.0)] == [
+    assert [derived.total_of_eq_10(sigma) for sigma in (0.0, 0.5, 1.0, 2.0)] == [
         six(1),
         six(0.731686),
         six(0.209019),
@@ -296,11 +296,11 @@ def test_sums_of_eq_10():
 
 
 def test_behind_a_relu_zero_covariance_is_not_independence():
-    assert checks.relu_correlation() == pytest.approx(0.5696, abs=5e-5)
+    assert derived.relu_correlation() == pytest.approx(0.5696, abs=5e-5)
     r = torch.randn(1_000_000, 2, generator=torch.Generator().manual_seed(0)).relu()
     c, s = r[:, 0] - r[:, 1], r[:, 0] + r[:, 1]
     found = torch.corrcoef(torch.stack([c**2, s**2]))[0, 1].item()
-    assert found == pytest.approx(checks.relu_correlation(), abs=0.01)
+    assert found == pytest.approx(derived.relu_correlation(), abs=0.01)
     assert abs(torch.cov(torch.stack([c, s]))[0, 1].item()) < 0.01
 
 

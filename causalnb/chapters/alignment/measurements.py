@@ -1,0 +1,135 @@
+"""What the runs of chapter 4 come to, as estimates by the ids of the ledger: over seeds and images, in
+points.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from causalnb import chapters
+from causalnb.chapters.alignment.arms import ARMS
+from causalnb.chapters.alignment.experiments import Compared
+from causalnb.chapters.alignment.parameters import Parameters
+from causalnb.record import MeasurementId
+from causalnb.statistics import Estimate, Estimates, Floats, over_seeds, proportion
+
+Run = chapters.Run[Parameters]
+TABLES = {"mnist": "t1", "mnist14": "t1", "cifar10": "t2", "cifar16": "t2"}
+READINGS = {  # arms that are a reading of the method -> the method's arm, and the reading
+    "m": ("m", "text"),
+    "m-i": ("m", "text-i"),
+    "m-s1": ("m", "text-s1"),
+    "m-nonlinear": ("m", "nonlinear"),
+    "m-code": ("m", "code"),
+    "t": ("t", "text"),
+    "t-nonlinear": ("t", "nonlinear"),
+    "t-code": ("t", "code"),
+}
+PLAIN = ("at", "trades")
+CONTROLS = ("hh", "aux", "content", "random")
+GAINS = ("m", "t", "m-i", "m-s1", "m-nonlinear", "m-code", "labels")
+COLUMNS = ("fgsm", "pgd", "cw", "apgd")
+
+
+def accuracies(found: Compared, *, checkpoint: str = "last") -> Estimates:
+    """The accuracy of every arm that a table has, in each of its columns; one seed by Wilson, several over
+    them.
+    """
+    made: Estimates = {}
+    for arm in found.scores:
+        if arm not in PLAIN and arm not in READINGS:
+            continue
+        own, reading = READINGS.get(arm, (arm, ""))
+        for column in ("nat", "fgsm", "pgd", "cw"):
+            id = MeasurementId.of(
+                TABLES.get(found.name, "t0"),
+                data=found.name,
+                arm=own,
+                checkpoint=checkpoint,
+                column=column,
+                reading=reading,
+            )
+            made[id] = _share(found, found.right(arm, column))
+    return made
+
+
+def _share(found: Compared, right: Floats) -> Estimate:
+    seeds = found.seeds[: len(right)]
+    if len(right) == 1:
+        return proportion(int(right.sum()), right.shape[1], seeds=seeds)
+    return over_seeds(right, seeds=seeds)
+
+
+def difference(
+    run: Run, found: Compared, id: MeasurementId, arm: str, base: str, column: str
+) -> Estimate | None:
+    """Points by which an arm is above another in a column, over the seeds and images that both have; None for
+    fewer than two seeds.
+    """
+    a, b = (found.right(one, column) for one in (arm, base))
+    k = min(len(a), len(b))
+    if k < 2:
+        return None
+    return over_seeds(100 * (a[:k] - b[:k]), seeds=found.seeds[:k], level=run.level(id), unit="points")
+
+
+def comparisons(run: Run, found: Compared) -> Estimates:
+    """Gains over the baselines in every column, M less each control, M less Madry at equal compute, and
+    whether Madry's training learned at all.
+    """
+    asked = [
+        (MeasurementId.of("gain", data=found.name, arm=arm, attack=column), arm, ARMS[arm].base, column)
+        for arm in GAINS
+        for column in COLUMNS
+    ]
+    asked += [
+        (MeasurementId.of("over", data=found.name, control=control, attack="pgd"), "m", control, "pgd")
+        for control in CONTROLS
+    ]
+    asked.append((MeasurementId.of("compute", data=found.name, attack="pgd"), "m", "at-longer", "pgd"))
+    made: Estimates = {}
+    for id, arm, base, column in asked:
+        if arm in found.scores and base in found.scores:
+            estimate = difference(run, found, id, arm, base, column)
+            made |= {id: estimate} if estimate else {}
+    if len(found.scores["at"]) > 1:
+        id = MeasurementId.of("control", what="learned", data=found.name)
+        made[id] = over_seeds(found.right("at", "pgd"), seeds=found.seeds, level=run.level(id))
+    return made
+
+
+def at_equal_accuracy(clean: Floats, robust: Floats, curve: Mapping[float, Floats]) -> Floats:
+    """[seeds, n] outcomes under attack of the mixture of two neighbours on a frontier that has the clean
+    accuracy of `clean`, seed by seed, less nothing where it lies between them; the nearer end where it lies
+    beyond.
+
+    clean, robust   [seeds, n] of the arm that is compared; curve: weight -> [2, seeds, n], clean and robust
+    returns         the arm's outcomes less the mixture's
+
+    >>> ends = {0.0: np.array([[[1.0, 0.0]], [[1.0, 1.0]]]), 1.0: np.array([[[1.0, 1.0]], [[0.0, 0.0]]])}
+    >>> at_equal_accuracy(np.array([[1.0, 0.5]]), np.array([[1.0, 1.0]]), ends)
+    array([[0.5, 0.5]])
+    """
+    off = np.empty_like(robust)
+    for seed in range(len(robust)):
+        points = sorted((one[0, seed].mean(), weight) for weight, one in curve.items())
+        levels = np.array([level for level, _ in points])
+        weights = [weight for _, weight in points]
+        at = clean[seed].mean()
+        upper = int(np.clip(np.searchsorted(levels, at), 1, len(levels) - 1))
+        gap = levels[upper] - levels[upper - 1]
+        share = float(np.clip((at - levels[upper - 1]) / gap, 0, 1)) if gap > 0 else 0.0
+        below, above = (curve[weights[place]][1, seed] for place in (upper - 1, upper))
+        off[seed] = robust[seed] - ((1 - share) * below + share * above)
+    return off
+
+
+def frontiers(run: Run, found: Compared, curves: Mapping[str, Mapping[float, Floats]]) -> Estimates:
+    """M under PGD less each frontier at M's clean accuracy, in points."""
+    made: Estimates = {}
+    clean, robust = found.right("m", "nat"), found.right("m", "pgd")
+    for by, curve in curves.items():
+        id = MeasurementId.of("frontier", data=found.name, by=by, attack="pgd")
+        off = at_equal_accuracy(clean, robust, curve)
+        made[id] = over_seeds(100 * off, seeds=found.seeds, level=run.level(id), unit="points")
+    return made
