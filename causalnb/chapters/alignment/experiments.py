@@ -5,6 +5,7 @@ A training with its evaluation is one entry of the store, `trained_and_scored`, 
 cores.
 """
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,7 @@ from causalnb import attacks, data, processes, record, training
 from causalnb.attacks.suites import Step, evaluate
 from causalnb.chapters.alignment.arms import ARMS
 from causalnb.chapters.alignment.networks import Run, Setting, setting
+from causalnb.chapters.alignment.objectives import CausalAdv
 from causalnb.data import Images
 from causalnb.statistics import Floats
 from causalnb.store import Store, key_of, memo
@@ -71,12 +73,13 @@ class Attacks:
 @dataclass(frozen=True)
 class Scores:
     """Of one trained network: which test images it gets right in each column, eight a byte, their numbers,
-    and its weights.
+    its weights, and the state of its loss: style head and covariance, where it has them.
     """
 
     bits: dict[str, Tensor]
     n: dict[str, int]
     weights: dict[str, Tensor]
+    state: dict[str, Tensor]
 
     def right(self, column: str) -> Floats:
         """[n] 1 where an image is right in a column, else 0."""
@@ -103,13 +106,15 @@ def trained_and_scored(
     work: Path | None = None,
 ) -> Scores:
     """Train a network and put every test image to every attack; `work` is where a killed training goes on."""
-    made = training.trained(model, stages=[(loss, recipe)], data=train, test=None, device=device, work=work)
-    found = scored(model.to(device).eval(), test.images.to(device), test.labels.to(device), against)
-    weights = {
-        name.removeprefix("weights."): one for name, one in made.items() if name.startswith("weights.")
-    }
+    own = copy.deepcopy(loss) if isinstance(loss, nn.Module) else loss
+    checkpoint = work / "training" if work else None
+    training.fit(model, train, own, recipe, device=device, checkpoint=checkpoint)
+    found = scored(model.eval(), test.images.to(device), test.labels.to(device), against)
     return Scores(
-        {name: packed(one) for name, one in found.items()}, {n: len(one) for n, one in found.items()}, weights
+        {name: packed(one) for name, one in found.items()},
+        {name: len(one) for name, one in found.items()},
+        dict(model.state_dict()),
+        dict(own.state_dict()) if isinstance(own, nn.Module) else {},
     )
 
 
@@ -325,3 +330,12 @@ def network(run: Run, name: str, one: Scores) -> nn.Module:
     model = setting(run, name).model(run.load(name, "train"), run.p.seed)
     model.load_state_dict(one.weights)
     return model.to(run.device).eval()
+
+
+def style_loss(run: Run, name: str, arm: str, model: nn.Module, one: Scores) -> CausalAdv:
+    """The loss of a trained network again, with its style head."""
+    how = setting(run, name)
+    loss = ARMS[arm].loss(model, how.ball, epochs=how.recipe.epochs, seed=run.p.seed)
+    assert isinstance(loss, CausalAdv)
+    loss.load_state_dict(one.state)
+    return loss.to(run.device).eval()

@@ -2,16 +2,19 @@
 points.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from causalnb import chapters
+from causalnb.attacks.planted import Control
 from causalnb.chapters.alignment.arms import ARMS
 from causalnb.chapters.alignment.experiments import Compared
+from causalnb.chapters.alignment.linear import Turned
 from causalnb.chapters.alignment.parameters import Parameters
 from causalnb.record import MeasurementId
-from causalnb.statistics import Estimate, Estimates, Floats, over_seeds, proportion
+from causalnb.statistics import Estimate, Estimates, Floats, logic, over_seeds, proportion
 
 Run = chapters.Run[Parameters]
 TABLES = {"mnist": "t1", "mnist14": "t1", "cifar10": "t2", "cifar16": "t2"}
@@ -133,3 +136,59 @@ def frontiers(run: Run, found: Compared, curves: Mapping[str, Mapping[float, Flo
         off = at_equal_accuracy(clean, robust, curve)
         made[id] = over_seeds(100 * off, seeds=found.seeds, level=run.level(id), unit="points")
     return made
+
+
+def planted(found: Compared, control: Control) -> Estimates:
+    """Whether the attack breaks what is planted, and random search does not."""
+    return {
+        MeasurementId.of("control", what="planted", data=found.name): logic(
+            control.passed, n=control.attack[1]
+        )
+    }
+
+
+def losses_under(run: Run, found: Compared, id: MeasurementId, before: Floats, after: Floats) -> Estimates:
+    """Points of accuracy that a second attack takes beyond a first, over seeds; nothing for one seed."""
+    if len(before) < 2:
+        return {}
+    values = 100 * (before - after)
+    return {id: over_seeds(values, seeds=found.seeds[: len(values)], level=run.level(id), unit="points")}
+
+
+def shown(run: Run, found: Compared, kind: str, before: Floats, after: Floats) -> Estimates:
+    """By an attack on the style head too ("adaptive") or with more steps ("pgd500")."""
+    id = MeasurementId.of("shown", data=found.name, kind=kind)
+    return losses_under(run, found, id, before, after)
+
+
+def transfers(run: Run, found: Compared, right: Mapping[str, Floats], twin: tuple[int, int]) -> Estimates:
+    """M's accuracy under images of other networks less that under its own, and how many fool the source's
+    twin.
+    """
+    made: Estimates = {}
+    for source, one in right.items():
+        id = MeasurementId.of("obf", data=found.name, source=source)
+        made |= losses_under(run, found, id, one, found.right("m", "pgd")[:, : one.shape[1]])
+    control = MeasurementId.of("control", what="transfer", data=found.name)
+    return made | {control: proportion(*twin, level=run.level(control))}
+
+
+def bins(run: Run, found: Compared, upper: Mapping[str, Floats]) -> Estimates:
+    """M less Madry in the upper half by KL, in points."""
+    made: Estimates = {}
+    for how, values in upper.items():
+        id = MeasurementId.of("bins", data=found.name, how=how)
+        made |= losses_under(run, found, id, values, 0 * values)
+    return made
+
+
+def flips(run: Run, rho: float, found: Mapping[str, Sequence[Turned]], seeds: Sequence[int]) -> Estimates:
+    """M's rule less Madry's in accuracy under attack where style is turned round, in points: Student over the
+    trainings alone, for each rule's accuracy is exact.
+    """
+    id = MeasurementId.of("flip", rho=f"{round(100 * rho):03d}")
+    own = [
+        one.flipped_robust - other.flipped_robust for one, other in zip(found["m"], found["at"], strict=True)
+    ]
+    both = 100 * np.repeat(np.array(own)[:, None], 2, axis=1)  # two equal columns have no spread over images
+    return {id: replace(over_seeds(both, seeds=seeds, level=run.level(id), unit="points"), n=None)}

@@ -1,14 +1,24 @@
 """Trainings through the store and what they come to: on tiny sizes, the real digits."""
 
+import cloudpickle
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from causalnb import UserError, ledger
+from causalnb import UserError, ledger, processes
 from causalnb.attacks import run as attack
 from causalnb.chapters import alignment
-from causalnb.chapters.alignment import arms, experiments, measurements, networks
+from causalnb.chapters.alignment import (
+    arms,
+    dial,
+    experiments,
+    linear,
+    measurements,
+    networks,
+    stronger,
+    style,
+)
 from causalnb.chapters.alignment.experiments import Attacks, Compared, Scores, packed
 from causalnb.chapters.alignment.parameters import Parameters
 from causalnb.data import Images
@@ -17,6 +27,7 @@ from causalnb.models import gap_cnn
 from causalnb.notebook import begin
 from causalnb.parameters import cell
 from causalnb.record import Measurement, Record
+from causalnb.store import key_of
 from causalnb.training import Recipe
 
 TINY = {"n_images": 30, "n_strong": 10, "n_train": 100, "n_seeds": 3, "device": "cpu"}
@@ -40,6 +51,7 @@ def short(monkeypatch):
         how.recipe.model_copy(update={"epochs": 2}),
     )
     monkeypatch.setitem(networks.SMALL, "digits8", few)
+    monkeypatch.setattr(processes, "map", lambda function, items, **_: [function(item) for item in items])
     return few
 
 
@@ -50,7 +62,7 @@ def run(**changes):
 def made_of(values, columns=("nat", "pgd")):
     """Scores of one network that has these outcomes in every column."""
     bits = packed(torch.tensor(values, dtype=torch.bool))
-    return Scores(dict.fromkeys(columns, bits), dict.fromkeys(columns, len(values)), {})
+    return Scores(dict.fromkeys(columns, bits), dict.fromkeys(columns, len(values)), {}, {})
 
 
 def compared(columns=("nat", "fgsm", "pgd", "cw", "apgd"), **each):
@@ -89,6 +101,15 @@ def test_arms_of_one_seed_are_pairs():
         torch.equal(a, b) for a, b in zip(one.model.parameters(), other.model.parameters(), strict=True)
     )
     assert one.recipe == other.recipe and one.recipe.seed == 3
+
+
+def test_a_job_survives_the_way_to_another_process():
+    p = run()
+    train, test = experiments.images(p, "digits8")
+    for arm in ("at", "hh", "m", "m-code"):
+        one = experiments.job(p, "digits8", arm, 0, train, test, Attacks(0.1, 1, 0.1))
+        other = cloudpickle.loads(cloudpickle.dumps(one))
+        assert key_of(other.what, other.call) == key_of(one.what, one.call)
 
 
 # For a user of the method -----------------------------------------------------------------------------------
@@ -136,7 +157,7 @@ def test_outcomes_are_eight_a_byte_and_come_back():
     right = torch.rand(37, generator=torch.Generator().manual_seed(0)) > 0.4
     bits = packed(right)
     assert bits.dtype == torch.uint8 and len(bits) == 5
-    assert Scores({"pgd": bits}, {"pgd": 37}, {}).right("pgd").tolist() == right.double().tolist()
+    assert Scores({"pgd": bits}, {"pgd": 37}, {}, {}).right("pgd").tolist() == right.double().tolist()
 
 
 def test_an_image_is_right_under_an_attack_where_the_attack_says_so(short):
@@ -162,7 +183,7 @@ def test_a_comparison_is_paid_once_and_gives_what_the_ledger_asks_for(short, mon
     found = experiments.compared(first, "digits8")
     assert set(found.scores) == set(experiments.QUICK) and found.seeds == (0, 1, 2)
     assert found.right("m", "pgd").shape == (3, 30)
-    monkeypatch.setattr(experiments.training, "trained", lambda *given, **how: pytest.fail("trained again"))
+    monkeypatch.setattr(experiments.training, "fit", lambda *given, **how: pytest.fail("trained again"))
     again = run()
     other = experiments.compared(again, "digits8")
     assert all(np.array_equal(found.right(arm, "cw"), other.right(arm, "cw")) for arm in found.scores)
@@ -290,3 +311,97 @@ def test_the_papers_recipe_is_as_printed():
     assert how.ball == networks.Ball(8 / 255, 2 / 255, 10) and how.strong == (20, pytest.approx(0.8 / 255))
     long = networks.setting(run(network="resnet18", recipe="long"), "cifar10")
     assert long.recipe.epochs == 200
+
+
+# Stronger attacks -----------------------------------------------------------------------------------------------
+
+
+def test_what_else_is_asked_of_the_networks(short, monkeypatch):
+    monkeypatch.setattr(stronger, "LONG", 6)
+    p = run()
+    found = experiments.compared(p, "digits8")
+    before, after = stronger.longer(p, "digits8", found)
+    assert before.shape == after.shape == (3, 30) and after.mean() <= before.mean()
+    plain, style = stronger.adaptives(p, "digits8", found)
+    assert plain.shape == style.shape == (3, 30)
+    right, (fooled, of) = stronger.transfers(p, "digits8", found)
+    assert right["standard"].shape == (3, 30) and 0 <= fooled <= of <= 30
+    assert (right["standard"] <= found.right("m", "nat")).all()
+    upper = stronger.bins(p, "digits8", found)
+    assert upper["own"].shape == (3, 30) and upper["reference"].shape == (3, 15)
+    made = {
+        **measurements.shown(p, found, "pgd500", before, after),
+        **measurements.shown(p, found, "adaptive", plain, style),
+        **measurements.transfers(p, found, right, (fooled, of)),
+        **measurements.bins(p, found, upper),
+    }
+    assert set(made) == {
+        "shown.digits8.pgd500",
+        "shown.digits8.adaptive",
+        "obf.digits8.standard",
+        "obf.digits8.at",
+        "control.transfer.digits8",
+        "bins.digits8.own",
+        "bins.digits8.reference",
+    }
+
+
+def test_at_weight_zero_the_adaptive_attack_is_pgd(short):
+    p = run()
+    found = experiments.compared(p, "digits8")
+    one, some = found.scores["m"][0], stronger.drawn(p, "digits8")
+    model = experiments.network(p, "digits8", one)
+    loss = experiments.style_loss(p, "digits8", "m", model, one)
+    assert int(loss.batches) > 0 and int(loss.covariance.n) == 200  # two epochs of 100 images
+    ball = networks.Ball(0.1, 0.04, 3)
+    right = stronger.adaptive(model, loss, some.images, some.labels, ball, (0.0, 1.0))
+    _, plain = stronger.divergences(model, some.images, some.labels, ball)
+    assert torch.equal(right[0], plain) and all(one.grad is None for one in loss.g.parameters())
+
+
+def test_the_planted_control_of_the_chapters_attack(short, monkeypatch):
+    monkeypatch.setattr(stronger, "MOST", 40)
+    p = run()
+    control = stronger.planted(p, "digits8", experiments.compared(p, "digits8"))
+    made = measurements.planted(experiments.compared(p, "digits8"), control)
+    assert made["control.planted.digits8"].value == float(control.passed) and control.images == 4
+
+
+# The dial ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_one_logit_leaves_a_style_and_two_features_hold_no_more():
+    model = dial.OneLogit()
+    images = dial.draws(0.75, 500, seed=0).images
+    r = model.a((images.double().flatten(1) - 0.5) * dial.WIDE)
+    covariance = style.Covariance(8)
+    covariance.update(r)
+    for weight, left in ((model.fc.weight, 1), (torch.randn(2, 8, dtype=torch.float64), 0)):
+        mu = style.without(r, style.directions(weight, covariance.matrix()[0]))
+        assert int(torch.linalg.matrix_rank(mu.detach(), atol=1e-9)) == left
+
+
+def test_madrys_training_finds_the_robust_rule():
+    found = dial.fitted("at", 0.75, 20_000, 0)
+    expected = linear.turned(linear.robust(0.75), 0.75)
+    turned = found.turned(0.75)
+    assert turned.ratio == pytest.approx(expected.ratio, abs=4 * 0.021)
+    assert turned.robust == pytest.approx(expected.robust, abs=0.001)
+
+
+def test_draws_at_a_dial_have_its_means_and_spreads():
+    data = dial.draws(0.5, 40_000, seed=1)
+    x = (data.images[:, 0, 0] - 0.5) * dial.WIDE * (2 * data.labels[:, None] - 1)
+    assert x.mean(0).tolist() == pytest.approx([1.0, 0.25], abs=4 * 0.5 / 200)
+    assert x.std(0).tolist() == pytest.approx([0.5, 0.25], abs=0.01)
+
+
+def test_a_flip_is_over_seeds_in_points():
+    def turned(value):
+        return linear.Turned(1.0, 0.9, 0.9, 0.9, value)
+
+    found = {"m": [turned(0.80), turned(0.84)], "at": [turned(0.74), turned(0.74)]}
+    one = measurements.flips(run(), 0.75, found, (0, 1))["flip.075"]
+    assert one.value == pytest.approx(8) and one.unit == "points" and one.n is None
+    assert one.high - one.value == pytest.approx(12.706 * np.sqrt(8 / 2), rel=1e-3)
+    assert {row.id for row in ledger.load("alignment").decided_by("flip.075")} == {"ours.flip.075"}
