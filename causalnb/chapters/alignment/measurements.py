@@ -12,6 +12,7 @@ from causalnb.attacks.planted import Control
 from causalnb.chapters.alignment.arms import ARMS
 from causalnb.chapters.alignment.experiments import Compared
 from causalnb.chapters.alignment.linear import Turned
+from causalnb.chapters.alignment.overfitting import Course
 from causalnb.chapters.alignment.parameters import Parameters
 from causalnb.record import MeasurementId
 from causalnb.statistics import Estimate, Estimates, Floats, logic, over_seeds, proportion
@@ -192,3 +193,15 @@ def flips(run: Run, rho: float, found: Mapping[str, Sequence[Turned]], seeds: Se
     ]
     both = 100 * np.repeat(np.array(own)[:, None], 2, axis=1)  # two equal columns have no spread over images
     return {id: replace(over_seeds(both, seeds=seeds, level=run.level(id), unit="points"), n=None)}
+
+
+def gaps(run: Run, name: str, found: Mapping[str, Sequence[Course]], seeds: Sequence[int]) -> Estimates:
+    """What Madry's training loses under PGD from the best epoch to the last, and how much less M does, in
+    points.
+    """
+    at, m = (100 * np.stack([one.lost() for one in found[arm]]) for arm in ("at", "m"))
+    made: Estimates = {}
+    for part, values in (("at", at), ("pgd", at - m)):
+        id = MeasurementId.of("gap", data=name, part=part)
+        made[id] = over_seeds(values, seeds=seeds, level=run.level(id), unit="points")
+    return made

@@ -16,9 +16,9 @@ class Parameters(Base):
     profiles = {
         "quick": {
             "data": "digits8",
-            "n_images": 400,
-            "n_strong": 100,
-            "n_train": 800,
+            "n_images": 300,
+            "n_strong": 60,
+            "n_train": 600,
             "n_seeds": 3,
             "n_shown": 1,
             "n_tuning": 0,

@@ -71,7 +71,7 @@ def directions(weight: Tensor, covariance: Tensor | None = None) -> Tensor:
     basis and style is all of r.
 
     >>> directions(torch.zeros(3, 5)).shape, directions(torch.tensor([[3.0, 0.0], [6.0, 0.0]])).abs()
-    (torch.Size([2, 0]), tensor([[1.],
+    (torch.Size([5, 0]), tensor([[1.],
             [0.]]))
     """
     weight = weight.detach()

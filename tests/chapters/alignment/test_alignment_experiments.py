@@ -16,6 +16,7 @@ from causalnb.chapters.alignment import (
     linear,
     measurements,
     networks,
+    overfitting,
     stronger,
     style,
 )
@@ -405,3 +406,34 @@ def test_a_flip_is_over_seeds_in_points():
     assert one.value == pytest.approx(8) and one.unit == "points" and one.n is None
     assert one.high - one.value == pytest.approx(12.706 * np.sqrt(8 / 2), rel=1e-3)
     assert {row.id for row in ledger.load("alignment").decided_by("flip.075")} == {"ours.flip.075"}
+
+
+# Overfitting, and the paper's own size ---------------------------------------------------------------------------
+
+
+def test_a_course_is_from_the_best_epoch_to_the_last(short):
+    p = run(n_seeds=2)
+    found = overfitting.courses(p, "digits8", few=50, epochs=3)
+    assert {arm: [len(one.curve) for one in courses] for arm, courses in found.items()} == {
+        "at": [3, 3],
+        "m": [3, 3],
+    }
+    made = measurements.gaps(p, "digits8", found, (0, 1))
+    at, m = (np.mean([one.lost() for one in found[arm]]) for arm in ("at", "m"))
+    assert made["gap.digits8.at"].value == pytest.approx(100 * at)
+    assert made["gap.digits8.pgd"].value == pytest.approx(100 * (at - m))
+    last = found["at"][0]
+    assert last.lost().shape == (30,) and set(last.lost()) <= {-1.0, 0.0, 1.0}
+
+
+def test_two_steps_of_the_papers_network_in_half_precision():
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    few = Images("noise", "train", images, torch.arange(4), tuple("abcdefghij"), "")
+    how = networks.setting(run(network="resnet18", recipe="short"), "cifar10")
+    assert how.recipe.precision == "bfloat16" and how.recipe.channels_last
+    model = how.model(few, 0)
+    loss = arms.ARMS["m"].loss(model, networks.Ball(8 / 255, 2 / 255, 1), epochs=1, seed=0)
+    recipe = how.recipe.model_copy(update={"epochs": 1, "batch": 2})
+    made = experiments.training.fit(model, few, loss, recipe)
+    assert np.isfinite(made.history[0]["loss"]) and int(loss.batches) == 2
+    assert loss.covariance.matrix().isfinite().all()

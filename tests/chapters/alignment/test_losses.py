@@ -1,5 +1,7 @@
 """Losses and style map: the tiny case by hand, gradients, closed forms, invariances."""
 
+import doctest
+import importlib
 import math
 
 import numpy as np
@@ -259,3 +261,10 @@ def test_autocast_does_not_touch_covariance_and_directions():
         basis = style.directions(drawn(2, 5).float(), running.matrix()[0])
     assert torch.equal(running.scatter, plain.scatter)
     assert torch.equal(basis, style.directions(drawn(2, 5).float(), plain.matrix()[0]))
+
+
+@pytest.mark.parametrize("name", ["style", "linear", "networks", "experiments", "measurements", "own"])
+def test_examples_in_docstrings_run(name):
+    module = importlib.import_module(f"causalnb.chapters.alignment.{name}")
+    found = doctest.testmod(module)
+    assert found.attempted and not found.failed
