@@ -37,8 +37,8 @@ def mlp(*, classes: int = 10, channels: int = 1, size: int = 14, seed: int = 0) 
 
 
 def cnn16(*, classes: int = 10, channels: int = 3, size: int = 16, seed: int = 0) -> nn.Sequential:
-    """Four convolutions, 3 x 3 with padding 1, batch norm and ReLU: channels -> 16, 32, pool 2, 64, 64, pool
-    2; gap, the mean over what is left; fc. Torch's default initial weights.
+    """Four convolutions, 3 x 3 with padding 1, batch norm and ReLU: channels -> 16, pool 2, 32, 64, pool 2, 64;
+    gap, the mean over what is left; fc. Torch's default initial weights. Pooling early halves the cost.
 
     >>> sum(p.numel() for p in cnn16().parameters())
     61338
@@ -50,8 +50,8 @@ def cnn16(*, classes: int = 10, channels: int = 3, size: int = 16, seed: int = 0
             layers[f"conv{number}"] = nn.Conv2d(fan_in, fan_out, 3, padding=1, bias=False)
             layers[f"bn{number}"] = nn.BatchNorm2d(fan_out)
             layers[f"relu{number}"] = nn.ReLU()
-            if number in (2, 4):
-                layers[f"pool{number // 2}"] = nn.MaxPool2d(2)
+            if number in (1, 3):
+                layers[f"pool{(number + 1) // 2}"] = nn.MaxPool2d(2)
         head = {"gap": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten(), "fc": nn.Linear(64, classes)}
         return nn.Sequential(OrderedDict(layers, **head))
 
