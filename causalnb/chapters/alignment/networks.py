@@ -37,8 +37,8 @@ def mlp(*, classes: int = 10, channels: int = 1, size: int = 14, seed: int = 0) 
 
 
 def cnn16(*, classes: int = 10, channels: int = 3, size: int = 16, seed: int = 0) -> nn.Sequential:
-    """Four convolutions, 3 x 3 with padding 1, batch norm and ReLU: channels -> 16, pool 2, 32, 64, pool 2, 64;
-    gap, the mean over what is left; fc. Torch's default initial weights. Pooling early halves the cost.
+    """Four convolutions, 3 x 3 with padding 1, batch norm and ReLU: channels -> 16, pool 2, 32, 64, pool 2,
+    64; gap, the mean over what is left; fc. Torch's default initial weights. Pooling early halves the cost.
 
     >>> sum(p.numel() for p in cnn16().parameters())
     61338
