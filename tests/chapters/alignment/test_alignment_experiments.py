@@ -72,7 +72,7 @@ def compared(columns=("nat", "fgsm", "pgd", "cw", "apgd"), **each):
     return Compared("mnist14", tuple(range(max(map(len, each.values())))), {}, scores)
 
 
-# Arms -----------------------------------------------------------------------------------------------------
+# Arms ----------------------------------------------------------------------------------------------------
 
 
 def test_every_arm_trains_any_classifier_with_a_linear_last_layer():
@@ -113,7 +113,7 @@ def test_a_job_survives_the_way_to_another_process():
         assert key_of(other.what, other.call) == key_of(one.what, one.call)
 
 
-# For a user of the method -----------------------------------------------------------------------------------
+# For a user of the method --------------------------------------------------------------------------------
 
 
 def user_data():
@@ -151,7 +151,7 @@ def test_a_seed_decides_the_training():
     assert made[0] == made[1] != made[2]
 
 
-# Evaluation and store --------------------------------------------------------------------------------------
+# Evaluation and store ------------------------------------------------------------------------------------
 
 
 def test_outcomes_are_eight_a_byte_and_come_back():
@@ -222,7 +222,7 @@ def test_without_tuning_each_arm_has_the_recipes_rate():
     assert experiments.rates(run(n_tuning=0), "digits8", ["at"]) == {"at": 1.0}
 
 
-# Estimates --------------------------------------------------------------------------------------------------
+# Estimates -----------------------------------------------------------------------------------------------
 
 
 def test_a_gain_is_over_seeds_in_points_at_the_level_of_its_family():
@@ -280,7 +280,7 @@ def test_at_equal_accuracy_neighbours_are_mixed():
     assert beyond.tolist() == (robust - low[1]).tolist()
 
 
-# Parameters ---------------------------------------------------------------------------------------------------
+# Parameters ----------------------------------------------------------------------------------------------
 
 
 def test_each_profile_resolves_and_the_cell_can_be_written():
@@ -314,7 +314,7 @@ def test_the_papers_recipe_is_as_printed():
     assert long.recipe.epochs == 200
 
 
-# Stronger attacks -----------------------------------------------------------------------------------------------
+# Stronger attacks ----------------------------------------------------------------------------------------
 
 
 def test_what_else_is_asked_of_the_networks(short, monkeypatch):
@@ -368,7 +368,7 @@ def test_the_planted_control_of_the_chapters_attack(short, monkeypatch):
     assert made["control.planted.digits8"].value == float(control.passed) and control.images == 4
 
 
-# The dial ----------------------------------------------------------------------------------------------------------
+# The dial ------------------------------------------------------------------------------------------------
 
 
 def test_the_one_logit_leaves_a_style_and_two_features_hold_no_more():
@@ -408,7 +408,7 @@ def test_a_flip_is_over_seeds_in_points():
     assert {row.id for row in ledger.load("alignment").decided_by("flip.075")} == {"ours.flip.075"}
 
 
-# Overfitting, and the paper's own size ---------------------------------------------------------------------------
+# Overfitting, and the paper's own size -------------------------------------------------------------------
 
 
 def test_a_course_is_from_the_best_epoch_to_the_last(short):

@@ -18,7 +18,7 @@ def six(*values):
     return pytest.approx(values if len(values) > 1 else values[0], abs=5e-7)
 
 
-# D1 -------------------------------------------------------------------------------------------------------
+# D1 ------------------------------------------------------------------------------------------------------
 
 
 def test_the_collider():
@@ -31,7 +31,7 @@ def test_the_collider():
     assert forms.collider(hidden=0.3).given == six(0.3 * 0.346574 + 3e-8)
 
 
-# D2 and D3 ------------------------------------------------------------------------------------------------
+# D2 and D3 -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_between_both_posteriors_the_triangle_costs_nothing_under_one_marginal()
         assert sum(under_one) == six(0.104546)
 
 
-# D4 -------------------------------------------------------------------------------------------------------
+# D4 ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_eq_9_by_draws():
     assert below < each.mean() < bound
 
 
-# D5, D6 ---------------------------------------------------------------------------------------------------
+# D5, D6 --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_the_style_head_at_the_optimum():
     assert attacked == [six(0.954211), six(0.217440)]
 
 
-# Styles inside the graph ----------------------------------------------------------------------------------
+# Styles inside the graph ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_where_the_attack_sits(share, first, second):
     assert sum(forms.factors(1, 0.5, share)) == pytest.approx(total)
 
 
-# 6.1 and 6.2 ----------------------------------------------------------------------------------------------
+# 6.1 and 6.2 ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_the_dial(rho, standard, robust):
         assert (of.ratio, of.natural, of.robust, of.flipped, of.flipped_robust) == six(*expected)
 
 
-# Checks ---------------------------------------------------------------------------------------------------
+# Checks --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("id", checks.CHECKS)
@@ -310,7 +310,7 @@ def test_the_released_deflation_damps_directions_that_share_a_component_less():
     assert shared[:-1].mean() > 3 * alone[:-1].mean()
 
 
-# Broken once: what a check compares is changed, and it no longer holds ------------------------------------------
+# Broken once: what a check compares is changed, and it no longer holds -----------------------------------
 
 
 @pytest.mark.parametrize(
