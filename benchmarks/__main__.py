@@ -12,16 +12,16 @@ from causalnb import UserError
 
 
 def pairs() -> dict[str, Callable[[], Comparison]]:
-    """Every pair by name. Those of the attacks need foolbox, and are left out with a sentence where they
-    cannot be had.
+    """Every pair by name. Those of attacks and adversarial training need foolbox, and are left out with a
+    sentence where it cannot be had.
     """
     known = {**ace.PAIRS, **maps.PAIRS, **counterfactual.PAIRS, **intervention.PAIRS}
     try:
-        from benchmarks import attacks
+        from benchmarks import alignment, attacks
     except ImportError as error:
         print(f"The pairs of the attacks are left out: {error}.", file=sys.stderr)
         return known
-    return {**known, **attacks.PAIRS}
+    return {**known, **attacks.PAIRS, **alignment.PAIRS}
 
 
 def main(arguments: list[str] | None = None) -> int:

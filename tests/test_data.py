@@ -121,6 +121,13 @@ def test_mnist37_keeps_the_threes_and_sevens_as_classes_0_and_1(mnist):
     assert torch.allclose(pair.images[:, 0, 0, 0] * 255, torch.tensor([3.0, 7.0, 13.0, 17.0]))
 
 
+def test_mnist14_has_the_means_of_2_x_2_pixels(mnist):
+    whole, pooled = data.load("mnist", "test"), data.load("mnist14", "test")
+    assert pooled.images.shape == (20, 1, 14, 14) and torch.equal(pooled.labels, whole.labels)
+    means = whole.images.reshape(20, 1, 14, 2, 14, 2).mean((3, 5))
+    assert torch.allclose(pooled.images, means) and pooled.digest != whole.digest
+
+
 def test_cifar10_comes_channels_first(root, known):
     folder = root / "cifar-10-batches-py"
     folder.mkdir(parents=True)
@@ -138,6 +145,8 @@ def test_cifar10_comes_channels_first(root, known):
     train = data.load("cifar10", "train")
     assert train.images.shape == (10, 3, 32, 32) and train.labels.tolist() == [8, 1] * 5
     assert torch.allclose(train.images[0] * 255, torch.from_numpy(pixels[0].reshape(3, 32, 32)).float())
+    pooled = data.load("cifar16", "train")
+    assert torch.allclose(pooled.images, train.images.reshape(10, 3, 16, 2, 16, 2).mean((3, 5)))
 
 
 def test_both_splits_carry_the_digest_of_the_whole_set_and_a_view_has_its_own(mnist):
@@ -212,6 +221,7 @@ def test_a_set_that_is_absent_is_downloaded_with_its_checksum(root, monkeypatch,
     assert len(data.load("mnist", "test")) == 20
     assert {row["name"] for row in data.describe() if row["megabytes"] and row["present"]} == {
         "mnist",
+        "mnist14",
         "mnist37",
     }
 

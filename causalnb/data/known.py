@@ -50,6 +50,12 @@ def _threes_and_sevens(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return images[kept], (labels[kept] == 7).long()
 
 
+def _pooled(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    from torch.nn.functional import avg_pool2d
+
+    return avg_pool2d(images, 2), labels
+
+
 def _read_digits(_: Sequence[bytes]) -> dict[str, Tensor]:
     """scikit-learn's digits, 0 to 16; in each class every fourth image is a test image."""
     import torch
@@ -121,6 +127,15 @@ _BATCHES = tuple(
 )
 _DIGITS8 = Known("handwritten digits, 8 x 8", "CC BY 4.0", _DIGITS, _read_digits, white=16)
 _MNIST = Known("handwritten digits, 28 x 28", "CC BY-SA 3.0", _DIGITS, _read_idx, 12, "MNIST", _idx("MNIST"))
+_CIFAR10 = Known(
+    "colour photographs, 32 x 32",
+    "none stated; cite Krizhevsky 2009",
+    _THINGS,
+    _read_batches,
+    170,
+    "CIFAR10",
+    _BATCHES,
+)
 KNOWN = {
     "digits": replace(_DIGITS8, what="handwritten digits, 8 x 8 enlarged to 28 x 28", view=_enlarged),
     "digits8": _DIGITS8,
@@ -143,15 +158,9 @@ KNOWN = {
     "fashion_mnist": Known(
         "articles of clothing, 28 x 28", "MIT", _CLOTHES, _read_idx, 31, "FashionMNIST", _idx("FashionMNIST")
     ),
-    "cifar10": Known(
-        "colour photographs, 32 x 32",
-        "none stated; cite Krizhevsky 2009",
-        _THINGS,
-        _read_batches,
-        170,
-        "CIFAR10",
-        _BATCHES,
-    ),
+    "cifar10": _CIFAR10,
+    "mnist14": replace(_MNIST, what="mnist, means of 2 x 2 pixels", view=_pooled),
+    "cifar16": replace(_CIFAR10, what="cifar10, means of 2 x 2 pixels", view=_pooled),
 }
 # Of each file as it was published, unpacked, in the files' order.
 _DIGESTS = {

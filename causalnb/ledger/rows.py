@@ -80,6 +80,8 @@ class Row(_Frozen):
                                     seed spread must stay under; empty: no such bound
     placebo                         the control that puts the statistic of a claim to what should not move it
                                     (harmless noise, drawn weights), by the same relation, number and margin
+    gate                    the row that must be reproduced before this one can be asked at all: without a
+                            gain nobody can say what it comes from
     level spreads cap after         filled in by `parse`: 1 - 0.05 / m in a family of m rows, so that all of
                                     their intervals hold together at 95 %; the seed spreads of its readings;
                                     the bound that `against` makes; editions that were seen before the rule
@@ -103,6 +105,7 @@ class Row(_Frozen):
     controls: tuple[str, ...] = ()
     against: str = ""
     placebo: str = ""
+    gate: str = ""
     family: str = ""
     ours: bool = False
     pilot: bool = False
@@ -150,6 +153,7 @@ class Row(_Frozen):
                 "level",
                 "spreads",
                 *(["cap"] if self.cap is not None else ()),
+                *(["gate"] if self.gate else ()),
             },
             exclude={"rule": {"why", "words"}, "tol": {"why"}},
         )
@@ -271,6 +275,8 @@ class Ledger(_Frozen):
         for row in self.rows:
             if row.placebo and (fault := row.unlike(own.get(row.placebo, row))):
                 raise ValueError(f"the placebo of {row.id}, {row.placebo}, {fault}")
+            if row.gate and (row.gate not in own or own[row.gate].gate):
+                raise ValueError(f"the gate of {row.id}, {row.gate}, is no row, or has a gate itself")
             if row.against not in printed:
                 raise ValueError(f"{row.id} is against {row.against}, which is no cell with a tol")
             if isinstance(row.rule, TableRule) and (idle := self._idle(row.rule)):

@@ -76,7 +76,7 @@ def judge(ledger: Ledger, record: Record | None) -> list[Verdict]:
         for row in ledger.decided_by(id):
             concerned[row.id][id] = one
     rows = [row for row in ledger.rows if row.kind != "remark"]
-    for row in sorted(rows, key=lambda row: row.kind != "control" or bool(row.controls)):
+    for row in sorted(rows, key=lambda row: (bool(row.gate), row.kind != "control" or bool(row.controls))):
         if not isinstance(row.rule, TableRule):
             verdicts[row.id] = _verdict(row, record, concerned[row.id], verdicts)
     for row in rows:
@@ -147,9 +147,12 @@ def _verdict(
         )
     readings = tuple(_reading(row, id, one.estimate, controls) for id, one in own.items())
     word, digest_now = collapse([reading.word for reading in readings]), row.digest
+    before = (*row.controls, row.gate) if row.gate else row.controls
     mended = any(one.rows.get(row.id) != digest_now for one in own.values()) or any(
-        controls[id].changed for id in row.controls
+        controls[id].changed for id in before
     )
+    if row.gate and (gate := controls[row.gate].word) != "reproduced":
+        return Verdict(row, "cannot judge", f"a control failed: {row.gate} is {gate}", readings, mended)
     return Verdict(row, word, _reason(word, readings), readings, mended)
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from causalnb import UserError
 from causalnb.attacks import ball, run
-from causalnb.attacks.adversarial import adversarial, ascend
+from causalnb.attacks.adversarial import adversarial, ascend, near
 from causalnb.data import Images
 from causalnb.models import Normalised
 from causalnb.training import Recipe, cross_entropy, fit, fitting
@@ -217,3 +217,45 @@ def test_a_path_and_a_training_in_a_ball_larger_than_the_box_are_refused(small):
     ):
         with pytest.raises(UserError, match="eps = 8 is not possible: in linf no two images"):
             use()
+
+
+# An objective of one's own, a start of one's own ------------------------------------------------------------
+
+
+def test_the_cross_entropy_as_an_objective_ends_where_the_built_in_one_does(small):
+    def entropy(logits):
+        return nn.functional.cross_entropy(logits, small.labels, reduction="none")
+
+    plain = ascend(small.model, small.images, small.labels, **WALK, seed=3)
+    assert torch.equal(
+        ascend(small.model, small.images, small.labels, **WALK, seed=3, objective=entropy), plain
+    )
+
+
+def test_an_objective_is_ascended_image_by_image():
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
+    linear[1].weight.data = torch.tensor([[1.0, -1.0, 2.0, -0.5], [0.0, 0.0, 0.0, 0.0]])
+    images, signs = torch.full((2, 1, 2, 2), 0.5), torch.tensor([1.0, -1.0])
+    walk = {"norm": "linf", "eps": 0.1, "step": 0.03, "steps": 7}
+    ends = ascend(
+        linear, images, torch.tensor([0, 0]), **walk, seed=0, objective=lambda logits: signs * logits[:, 0]
+    )
+    expected = images + 0.1 * signs[:, None, None, None] * linear[1].weight[0].sign().reshape(1, 1, 2, 2)
+    assert torch.allclose(ends, expected, atol=1e-7)  # 7 steps of .03 cross the ball
+
+
+def test_a_path_without_steps_ends_at_its_start_pulled_into_the_ball(small):
+    walk = WALK | {"steps": 0}
+    start = small.images + 0.3
+    ends = ascend(small.model, small.images, small.labels, **walk, seed=0, start=start)
+    assert torch.equal(ends, ball.inside(small.images, start, "linf", 0.1))
+    still = ascend(small.model, small.images, small.labels, **walk | {"eps": 0.0}, seed=0)
+    assert torch.equal(still, small.images)
+
+
+def test_near_is_a_small_step_that_belongs_to_the_image_and_the_seed(small):
+    made = near(small.images, seed=1)
+    assert torch.equal(made[2:5], near(small.images[2:5], seed=1))
+    assert not torch.equal(made, near(small.images, seed=2))
+    size = (made - small.images).std().item()
+    assert size == pytest.approx(1e-3, rel=0.2)
