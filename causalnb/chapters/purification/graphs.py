@@ -64,6 +64,7 @@ def independent_causes(graph: Graph) -> set[frozenset[str]]:
 def partial_correlation(covariance: Tensor) -> float:
     """The correlation of the first two of three Gaussian variables given the third.
 
+    >>> import torch
     >>> round(partial_correlation(torch.tensor([[1.0, 0, 1], [0, 1, 1], [1, 1, 3]]).double()), 3)
     -0.5
     """

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from causalnb import UserError
 from causalnb.models.seeding import drawn
 
-WAVES, HIDDEN = 64, 96
 LEAST, MOST = -8.0, 4.0  # of a log-variance
 
 
@@ -29,12 +28,14 @@ class CausalDiffusion(nn.Module):
     (447588, 626808)
     """
 
-    def __init__(self, *, classes: int, channels: int, size: int, s: int, z: int) -> None:
-        """`size` is the side of an image, `s` and `z` the numbers of latents."""
+    def __init__(self, *, classes: int, channels: int, size: int, s: int, z: int, width: int = 32) -> None:
+        """`size` is the side of an image, `s` and `z` the numbers of latents, `width` the channels of the
+        finest features.
+        """
         super().__init__()
         self.s, self.z = s, z
-        self.unet = UNet(channels, s + z)
-        self.encoder = _encoder(channels, size, 2 * (s + z))
+        self.unet = UNet(channels, s + z, width)
+        self.encoder = _encoder(channels, size, 2 * (s + z), width)
         self.head = nn.Sequential(nn.Linear(s, 64), nn.SiLU(), nn.Linear(64, classes))
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,39 +63,49 @@ class CausalDiffusion(nn.Module):
 
 
 def causal_diffusion(
-    *, classes: int = 4, channels: int = 1, size: int = 16, s: int = 8, z: int = 8, seed: int = 0
+    *,
+    classes: int = 4,
+    channels: int = 1,
+    size: int = 16,
+    s: int = 8,
+    z: int = 8,
+    width: int = 32,
+    seed: int = 0,
 ) -> CausalDiffusion:
-    """A causal diffusion model with first weights from a seed."""
+    """A causal diffusion model with first weights from a seed; `width` is a multiple of 16."""
     if size % 4 or size < 8:
         raise UserError(
             f"A causal diffusion model cannot take images of {size} x {size} pixels: it halves them twice, "
             "so choose a set whose side is a multiple of 4, 8 or more."
         )
-    return drawn(seed, lambda: CausalDiffusion(classes=classes, channels=channels, size=size, s=s, z=z))
+    return drawn(
+        seed,
+        lambda: CausalDiffusion(classes=classes, channels=channels, size=size, s=s, z=z, width=width),
+    )
 
 
 class UNet(nn.Module):
     """Five residual blocks on two scales around one skip each."""
 
-    def __init__(self, channels: int, latents: int) -> None:
+    def __init__(self, channels: int, latents: int, width: int) -> None:
         """`latents` is how many numbers condition it."""
         super().__init__()
-        self.time = nn.Sequential(nn.Linear(WAVES, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, HIDDEN))
-        self.latent = nn.Sequential(nn.Linear(latents, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, HIDDEN))
-        self.first = nn.Conv2d(4 * channels, 32, 3, padding=1)
-        self.fine = Block(32, 32)
-        self.halve = nn.Conv2d(32, 32, 3, stride=2, padding=1)
-        self.coarse = Block(32, 64)
-        self.middle = Block(64, 64)
-        self.back = Block(128, 64)
-        self.up = Block(96, 32)
-        self.last = nn.Sequential(
-            nn.GroupNorm(8, 32), nn.SiLU(), zeroed(nn.Conv2d(32, 4 * channels, 3, padding=1))
-        )
+        self.waves, hidden = 2 * width, 3 * width
+        self.time = nn.Sequential(nn.Linear(2 * width, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
+        self.latent = nn.Sequential(nn.Linear(latents, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
+        self.first = nn.Conv2d(4 * channels, width, 3, padding=1)
+        self.fine = Block(width, width, hidden)
+        self.halve = nn.Conv2d(width, width, 3, stride=2, padding=1)
+        self.coarse = Block(width, 2 * width, hidden)
+        self.middle = Block(2 * width, 2 * width, hidden)
+        self.back = Block(4 * width, 2 * width, hidden)
+        self.up = Block(3 * width, width, hidden)
+        last = zeroed(nn.Conv2d(width, 4 * channels, 3, padding=1))
+        self.last = nn.Sequential(nn.GroupNorm(8, width), nn.SiLU(), last)
 
     def forward(self, images: Tensor, t: Tensor, latents: Tensor) -> Tensor:
         """The predicted noise, of the images' shape."""
-        time, latent = self.time(waves(t).to(images.dtype)), self.latent(latents)
+        time, latent = self.time(waves(t, self.waves).to(images.dtype)), self.latent(latents)
         fine = self.fine(self.first(nn.functional.pixel_unshuffle(images, 2)), time, latent)
         coarse = self.coarse(self.halve(fine), time, latent)
         back = self.back(torch.cat([self.middle(coarse, time, latent), coarse], 1), time, latent)
@@ -107,14 +118,14 @@ class Block(nn.Module):
     (h (1 + a_t) + b_t) (1 + p_c) + q_c.
     """
 
-    def __init__(self, fan_in: int, fan_out: int) -> None:
-        """Channels in and out."""
+    def __init__(self, fan_in: int, fan_out: int, hidden: int) -> None:
+        """Channels in and out, and how many numbers tell time and latents."""
         super().__init__()
         self.before = nn.Sequential(
             nn.GroupNorm(8, fan_in), nn.SiLU(), nn.Conv2d(fan_in, fan_out, 3, padding=1)
         )
         self.norm = nn.GroupNorm(8, fan_out)
-        self.by_time, self.by_latent = nn.Linear(HIDDEN, 2 * fan_out), nn.Linear(HIDDEN, 2 * fan_out)
+        self.by_time, self.by_latent = nn.Linear(hidden, 2 * fan_out), nn.Linear(hidden, 2 * fan_out)
         self.after = zeroed(nn.Conv2d(fan_out, fan_out, 3, padding=1))
         self.past = nn.Identity() if fan_in == fan_out else nn.Conv2d(fan_in, fan_out, 1)
 
@@ -127,11 +138,10 @@ class Block(nn.Module):
         return self.past(x) + self.after(nn.functional.silu(h))
 
 
-def waves(t: Tensor) -> Tensor:
-    """Times [n] as sines and cosines of wavelengths from 2 pi to 20,000 pi: [n, 64] float64."""
-    half = torch.arange(WAVES // 2, device=t.device, dtype=torch.float64)
-    rates = torch.exp(-math.log(10_000) * half / len(half))
-    angles = t.double()[:, None] * rates
+def waves(t: Tensor, n: int) -> Tensor:
+    """Times [times] as n sines and cosines of wavelengths from 2 pi to 20,000 pi: [times, n] float64."""
+    half = torch.arange(n // 2, device=t.device, dtype=torch.float64)
+    angles = t.double()[:, None] * torch.exp(-math.log(10_000) * half / len(half))
     return torch.cat([angles.sin(), angles.cos()], 1)
 
 
@@ -142,21 +152,21 @@ def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
-def _encoder(channels: int, size: int, outputs: int) -> nn.Sequential:
-    side = math.ceil(math.ceil(size / 4) / 2)
+def _encoder(channels: int, size: int, outputs: int, width: int) -> nn.Sequential:
+    side, wider = math.ceil(math.ceil(size / 4) / 2), 3 * width // 2
     layers = OrderedDict[str, nn.Module](
         unshuffle=nn.PixelUnshuffle(2),
-        conv1=nn.Conv2d(4 * channels, 32, 3, padding=1),
-        norm1=nn.GroupNorm(8, 32),
+        conv1=nn.Conv2d(4 * channels, width, 3, padding=1),
+        norm1=nn.GroupNorm(8, width),
         silu1=nn.SiLU(),
-        conv2=nn.Conv2d(32, 48, 3, stride=2, padding=1),
-        norm2=nn.GroupNorm(8, 48),
+        conv2=nn.Conv2d(width, wider, 3, stride=2, padding=1),
+        norm2=nn.GroupNorm(8, wider),
         silu2=nn.SiLU(),
-        conv3=nn.Conv2d(48, 64, 3, stride=2, padding=1),
-        norm3=nn.GroupNorm(8, 64),
+        conv3=nn.Conv2d(wider, 2 * width, 3, stride=2, padding=1),
+        norm3=nn.GroupNorm(8, 2 * width),
         silu3=nn.SiLU(),
         flat=nn.Flatten(),
-        fc1=nn.Linear(64 * side**2, 128),
+        fc1=nn.Linear(2 * width * side**2, 128),
         silu4=nn.SiLU(),
         fc2=nn.Linear(128, outputs),
     )
@@ -176,7 +186,7 @@ class Averaged(nn.Module):
         """The average begins with the model's weights."""
         super().__init__()
         self.model, self.share = model, share
-        self.average = copy.deepcopy(model).requires_grad_(False)
+        self.average: CausalDiffusion = copy.deepcopy(model).requires_grad_(False)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()

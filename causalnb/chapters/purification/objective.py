@@ -138,6 +138,7 @@ class CausalLoss(nn.Module):
         """Numbers of latents and classes."""
         super().__init__()
         self.weights = weights
+        self.__qualname__ = f"CausalLoss({weights}, {s}, {z}, {classes})"  # carried weights know it by this
         self.follower = Follower(s, z)
         self.unlearnt = nn.Linear(z, classes) if weights.reversed else None
         self.register_buffer("beta", torch.tensor(0.0 if weights.warm_up else 1.0))
