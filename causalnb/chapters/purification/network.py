@@ -33,7 +33,7 @@ class CausalDiffusion(nn.Module):
         finest features.
         """
         super().__init__()
-        self.s, self.z = s, z
+        self.s, self.z, self.shape = s, z, (channels, size, size)
         self.unet = UNet(channels, s + z, width)
         self.encoder = _encoder(channels, size, 2 * (s + z), width)
         self.head = nn.Sequential(nn.Linear(s, 64), nn.SiLU(), nn.Linear(64, classes))

@@ -27,6 +27,7 @@ PROBED = 2000
 FEW = 1000  # of MNIST's training images, so that accuracy leaves room
 ETAS = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
 CLASSIFIER_EPOCHS = 8
+SHORT = 200  # steps of a training that takes seconds
 CUED = 0.9  # how often brightness follows the label where it is a cue
 
 
@@ -155,7 +156,7 @@ def trained(run: Run, of: Sets, arm: str, *, seeds: Sequence[int], what: str = "
         of.train,
         seeds=seeds,
         device=run.device,
-        workers=None,
+        workers=workers(run.p),
     )
     return [cast(Averaged, one.model).average.eval() for one in outcomes]
 
@@ -197,12 +198,17 @@ def classifiers(run: Run, of: Sets, *, seeds: Sequence[int], robust: bool = Fals
         of.train,
         seeds=seeds,
         device=run.device,
-        workers=None,
+        workers=workers(run.p),
     )
     return [one.model for one in outcomes]
 
 
 # All of a profile ----------------------------------------------------------------------------------------
+
+
+def workers(p: Parameters) -> int | None:
+    """Trainings at a time: one a core; a short one is over before another process has begun."""
+    return None if p.training_steps > SHORT else 1
 
 
 def seeds(p: Parameters) -> list[int]:

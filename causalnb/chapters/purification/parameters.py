@@ -28,7 +28,7 @@ class Parameters(Base):
         },
         "laptop": {
             "data": "shapes,mnist",
-            "n_images": 128,
+            "n_images": 64,
             "n_trainings": 3,
             "n_train": 8000,
             "training_steps": 1500,
