@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from benchmarks import ace, counterfactual, maps
+from benchmarks import ace, counterfactual, maps, purification
 from benchmarks.measure import Comparison, sentence
 from causalnb import UserError
 
@@ -15,7 +15,7 @@ def pairs() -> dict[str, Callable[[], Comparison]]:
     """Every pair by name. Those of the attacks need foolbox, and are left out with a sentence where they
     cannot be had.
     """
-    known = {**ace.PAIRS, **maps.PAIRS, **counterfactual.PAIRS}
+    known = {**ace.PAIRS, **maps.PAIRS, **counterfactual.PAIRS, **purification.PAIRS}
     try:
         from benchmarks import attacks
     except ImportError as error:

@@ -1,8 +1,12 @@
 """Two ways to the same result, timed in turn: a ratio with its spread, and how far the results are apart."""
 
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any
 
 import torch
@@ -69,6 +73,21 @@ def cost(work: Callable[[], Any], quantity: str = "seconds") -> float:
     start = time.process_time()
     result = work()
     return time.process_time() - start if quantity == "seconds" else float(result)
+
+
+def peak(work: Callable[[], Any], warm: Callable[[], Any]) -> int:
+    """Bytes by which a fresh process grows at most while it is at work, once it is warm."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+        return fresh.submit(_growth, work, warm).result()
+
+
+def _growth(work: Callable[[], Any], warm: Callable[[], Any]) -> int:
+    torch.set_num_threads(1)
+    warm()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    work()
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return grown if sys.platform == "darwin" else 1024 * grown
 
 
 def matrix_rate(side: int = 512) -> float:

@@ -6,19 +6,29 @@ import pytest
 import torch
 
 from causalnb import data, ledger
-from causalnb.chapters.purification import networks
+from causalnb.chapters.purification import measurements, networks
 from causalnb.chapters.purification.parameters import Parameters
 from causalnb.store import Store
 
 
+@pytest.fixture(scope="session", autouse=True)
+def small():
+    """One epoch for a classifier, and one reading of how the model is trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "CLASSIFIER_EPOCHS", 1)
+        patch.setattr(networks, "PROBED", 200)
+        patch.setattr(measurements, "READINGS", ("two-stage",))
+        yield
+
+
 @pytest.fixture(scope="session")
-def run(tmp_path_factory):
+def run(tmp_path_factory, small):
     p = Parameters.resolve(
         {
             "n_images": 8,
             "n_trainings": 2,
-            "n_train": 128,
-            "training_steps": 4,
+            "n_train": 100,
+            "training_steps": 2,
             "width": 16,
             "latents": 2,
             "attack_steps": 1,
