@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -84,10 +85,21 @@ def peak(work: Callable[[], Any], warm: Callable[[], Any]) -> int:
 def _growth(work: Callable[[], Any], warm: Callable[[], Any]) -> int:
     torch.set_num_threads(1)
     warm()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _resident()
     work()
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return grown if sys.platform == "darwin" else 1024 * grown
+    return max(1, _most() - before)
+
+
+def _most() -> int:
+    """Bytes that this process held at most."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
+
+
+def _resident() -> int:
+    """Bytes that it holds now, where the system says so: its most may be that of an import."""
+    file = Path("/proc/self/statm")
+    return int(file.read_text().split()[1]) * resource.getpagesize() if file.exists() else _most()
 
 
 def matrix_rate(side: int = 512) -> float:

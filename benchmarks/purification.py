@@ -12,7 +12,7 @@ from causalnb.chapters.purification.network import CausalDiffusion, causal_diffu
 
 WHOLE = Settings(kind="smooth")
 SINGLE = Settings(kind="smooth", steps=0, searches=1)  # the largest step: four times at once
-N = 16
+N = 32
 
 
 def network(dtype: torch.dtype = torch.float32) -> CausalDiffusion:
@@ -53,7 +53,7 @@ def memory() -> Comparison:
         quantity="bytes",
         difference=difference(),
         bound=peak(whole, warm) / peak(partial(gradient, SINGLE, bounded=False), warm),
-        rounds=2,
+        rounds=1,
     )
 
 
