@@ -1,10 +1,27 @@
 """Every measurement of the chapter, tiny: its ids are those that the ledger waits for."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from causalnb import ledger
-from causalnb.chapters.purification import measurements
+from causalnb import data, ledger
+from causalnb.chapters.purification import measurements, networks
+from causalnb.chapters.purification.parameters import Parameters
+from causalnb.store import Store
+
+TINY = {
+    "n_images": 8,
+    "n_trainings": 1,
+    "n_train": 100,
+    "training_steps": 2,
+    "width": 16,
+    "latents": 2,
+    "attack_steps": 1,
+    "scored": 2,
+    "purify_steps": 1,
+    "searches": 1,
+}
 
 MISSING = (  # rows of shapes that nothing measures yet
     "control.gate.club",
@@ -19,8 +36,25 @@ def book():
 
 
 @pytest.fixture(scope="module")
-def found(run, of):
-    made = {}
+def run(tmp_path_factory, book):
+    """A training of a step or two each, one epoch for a classifier, one reading and two etas."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "CLASSIFIER_EPOCHS", 1)
+        patch.setattr(networks, "PROBED", 200)
+        patch.setattr(networks, "ETAS", (0.0, 1e-3, 1e-1))
+        patch.setattr(measurements, "READINGS", ("two-stage",))
+        yield SimpleNamespace(
+            p=Parameters.resolve(TINY),
+            store=Store(tmp_path_factory.mktemp("store")),
+            device=torch.device("cpu"),
+            load=data.load,
+            level=lambda id: max((row.level for row in book.decided_by(id)), default=0.95),
+        )
+
+
+@pytest.fixture(scope="module")
+def found(run):
+    made, of = {}, networks.sets(run, "shapes")
     for measure in measurements.BY_SET:
         made |= measure(run, of)
     return made | measurements.cue(run)
@@ -38,8 +72,15 @@ def test_every_row_of_shapes_is_measured_or_known_to_be_missing(book, found):
 def test_what_a_training_does_has_an_interval_over_seeds_at_its_rows_level(run, found):
     for id, one in found.items():
         assert one.level is None or one.level >= run.level(id) - 1e-9, id
-    assert found["claim.C1.shapes.l2.two-stage"].seeds == (0, 1)
-    assert found["claim.C1.shapes.l2.two-stage"].n == 8
+
+
+def test_several_trainings_are_compared_over_seeds_and_one_over_images():
+    table = [torch.tensor([1.0, 0.0, 1.0]), torch.tensor([1.0, 1.0, 1.0])]
+    asked = SimpleNamespace(p=Parameters.resolve({"seed": 5, "n_trainings": 2}), level=lambda id: 0.99)
+    two = measurements.of_seeds(asked, "any", table)
+    assert (two.seeds, two.level, two.method) == ((5, 6), 0.99, "student over seeds")
+    one = measurements.of_seeds(asked, "any", table[:1])
+    assert (one.seeds, one.n, one.method) == ((5,), 3, "bootstrap mean")
 
 
 def test_the_average_over_attacks_is_not_below_their_union(found):
