@@ -1,16 +1,12 @@
 """Chapter 1: the maps of all families held at once, against families that stream."""
 
-import resource
-import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import torch
 from torch import Tensor
 
 from benchmarks.ace import ALPHAS, images, network
-from benchmarks.measure import Comparison, side_by_side
+from benchmarks.measure import Comparison, peak, side_by_side
 from causalnb.chapters.ace import claims, readings
 from causalnb.chapters.ace.families import Columns, Family, Gradients, LookedUp, Population, columns
 from causalnb.chapters.ace.interventions import Table
@@ -73,26 +69,16 @@ def difference(n: int = 20) -> float:
     return max((one[name].nan_to_num() - other[name].nan_to_num()).abs().max().item() for name in one)
 
 
-def peak(work: Callable[[], Columns]) -> int:
-    """Bytes by which a fresh process grows at most while it is at work."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
-        return fresh.submit(_growth, work).result()
-
-
-def _growth(work: Callable[[], Columns]) -> int:
-    torch.set_num_threads(1)
+def warm() -> None:
+    """What any way needs before it begins."""
     case(1)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    work()
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return grown if sys.platform == "darwin" else 1024 * grown
 
 
 def memory() -> Comparison:
     """Peak bytes."""
     return side_by_side(
-        lambda: peak(held),
-        lambda: peak(streamed),
+        lambda: peak(held, warm),
+        lambda: peak(streamed, warm),
         pair="ace-maps-memory",
         quantity="bytes",
         difference=difference(),

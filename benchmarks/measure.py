@@ -1,8 +1,13 @@
 """Two ways to the same result, timed in turn: a ratio with its spread, and how far the results are apart."""
 
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -69,6 +74,32 @@ def cost(work: Callable[[], Any], quantity: str = "seconds") -> float:
     start = time.process_time()
     result = work()
     return time.process_time() - start if quantity == "seconds" else float(result)
+
+
+def peak(work: Callable[[], Any], warm: Callable[[], Any]) -> int:
+    """Bytes by which a fresh process grows at most while it is at work, once it is warm."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+        return fresh.submit(_growth, work, warm).result()
+
+
+def _growth(work: Callable[[], Any], warm: Callable[[], Any]) -> int:
+    torch.set_num_threads(1)
+    warm()
+    before = _resident()
+    work()
+    return max(1, _most() - before)
+
+
+def _most() -> int:
+    """Bytes that this process held at most."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
+
+
+def _resident() -> int:
+    """Bytes that it holds now, where the system says so: its most may be that of an import."""
+    file = Path("/proc/self/statm")
+    return int(file.read_text().split()[1]) * resource.getpagesize() if file.exists() else _most()
 
 
 def matrix_rate(side: int = 512) -> float:

@@ -12,6 +12,7 @@ without gradients, a loop that calls `torch.autograd.grad` opens `torch.enable_g
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, cast
 
 import torch
@@ -29,17 +30,24 @@ class Expectation(nn.Module):
     (Athalye, Engstrom, Ilyas & Kwok 2018).
 
     Its gradient is the mean of the passes' gradients. Each of the `draws` is a forward pass of its own, not a
-    row of one repeated batch: they differ also where a model draws once for a whole batch. All are in memory
-    at once.
+    row of one repeated batch: they differ also where a model draws once for a whole batch.
 
-    of   "logits": the mean of the logits; "probabilities": the logarithm of the mean probabilities
+    of       "logits": the mean of the logits; "probabilities": the logarithm of the mean probabilities
+    bounded  the gradient in the memory of one pass, each made again with torch's generators where they stood:
+             the same to rounding, with respect to the images alone and not to parameters. Without it all
+             passes are in memory at once
 
     >>> Expectation(lambda images: images + 1, draws=4)(torch.tensor([[1.0, 2.0]]))
     tensor([[2., 3.]])
     """
 
     def __init__(
-        self, model: Model, draws: int, *, of: Literal["logits", "probabilities"] = "logits"
+        self,
+        model: Model,
+        draws: int,
+        *,
+        of: Literal["logits", "probabilities"] = "logits",
+        bounded: bool = False,
     ) -> None:
         """Refused: fewer than one draw, a mean of anything else."""
         super().__init__()
@@ -49,14 +57,47 @@ class Expectation(nn.Module):
             )
         if of not in ("logits", "probabilities"):
             raise ValueError(f"of = {of!r} is not possible: the mean is one of logits or of probabilities.")
-        self.model, self.draws, self.of = model, draws, of
+        self.model, self.draws, self.of, self.bounded = model, draws, of, bounded
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [n, classes]."""
-        logits = torch.stack([self.model(images) for _ in range(self.draws)])
+        again = self.bounded and torch.is_grad_enabled() and images.requires_grad
+        passed: Model = partial(_Again.apply, self.model) if again else self.model
+        logits = torch.stack([passed(images) for _ in range(self.draws)])
         if self.of == "logits":
             return logits.mean(dim=0)
         return logits.log_softmax(dim=2).logsumexp(dim=0) - math.log(self.draws)
+
+
+class _Again(torch.autograd.Function):
+    """A forward pass of which nothing is kept: for its gradient it is made again, with the same draws."""
+
+    @staticmethod
+    def forward(ctx: Any, model: Model, images: Tensor) -> Tensor:
+        ctx.model, ctx.states = model, _states(images.device)
+        ctx.save_for_backward(images)
+        return model(images)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        [images] = ctx.saved_tensors
+        here = images.detach().requires_grad_()
+        devices = [images.device] if images.is_cuda else []
+        with torch.random.fork_rng(devices=devices), torch.enable_grad():
+            for state, device in zip(ctx.states, ("cpu", *devices), strict=True):
+                (torch.set_rng_state if device == "cpu" else partial(_set_cuda, device))(state)
+            logits = ctx.model(here)
+        return None, torch.autograd.grad(logits, here, gradient)[0]
+
+
+def _states(device: torch.device) -> list[Tensor]:
+    """Of torch's generators: the CPU's, and the CUDA device's."""
+    own = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return [torch.get_rng_state(), *own]
+
+
+def _set_cuda(device: torch.device, state: Tensor) -> None:
+    torch.cuda.set_rng_state(state, device)
 
 
 class StraightThrough(nn.Module):

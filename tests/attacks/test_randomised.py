@@ -371,3 +371,19 @@ def test_a_score_takes_images_from_0_to_1_and_counts_what_is_no_number_as_wrong(
 
 def test_the_examples_run():
     assert doctest.testmod(sys.modules[rescore.__module__]).failed == 0
+
+
+def test_a_bounded_expectation_has_the_same_values_gradient_and_draws_after_it():
+    class Drawing(torch.nn.Module):
+        def forward(self, images):
+            return (images + torch.randn_like(images)).square().flatten(1)[:, :3] * torch.rand(())
+
+    x, found = torch.rand(4, 1, 2, 2, dtype=torch.float64), []
+    for bounded in (True, False):
+        torch.manual_seed(0)
+        images = x.clone().requires_grad_()
+        logits = Expectation(Drawing(), 5, of="probabilities", bounded=bounded)(images)
+        [gradient] = torch.autograd.grad(logits.square().sum(), images)
+        found.append((logits.detach(), gradient, torch.rand(3)))
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, rtol=1e-12)
