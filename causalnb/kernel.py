@@ -47,7 +47,7 @@ def asked(shell: Any) -> dict[str, Any]:
 
 def require_used(asked: Mapping[str, Any], p: Parameters) -> None:
     """Refuse parameters `p` that are not what was asked; None asks for the profile's value."""
-    for name, value in asked.items():
+    for name, value in type(p).taken(asked).items():
         used = getattr(p, name, None)
         if value is not None and (used != value or isinstance(used, bool) != isinstance(value, bool)):
             raise UserError(

@@ -76,7 +76,7 @@ def chapter(name: str) -> Chapter:
     """A chapter by its name or its number: "ace", "01" and "1" are the same."""
     known = chapters()
     for one in known.values():
-        if name in (one.name, one.number, one.number.lstrip("0") or "0"):
+        if name.lower() in (one.name, one.number, one.number.lstrip("0") or "0"):
             return one
     raise UserError(
         f"{name} is not a chapter of this book. Known are "
@@ -147,6 +147,7 @@ def run(one: Chapter, values: Mapping[str, Any]) -> Executed:
             (it is kept in runs/CHAPTER/failed), or the disk refuses
     """
     p, node = check(one, values), convert(one)
+    values = type(p).taken(values)
     _require_tag(one, node, values)
     home = paths.runs_root() / one.name
     _require_folder(home / p.profile)

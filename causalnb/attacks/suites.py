@@ -122,6 +122,7 @@ def evaluate(
     chunk: int = 128,
     drop: bool = True,
     store: Store | None = None,
+    heard: Callable[[AttackResult, Tensor], None] = lambda result, rows: None,
 ) -> Evaluation:
     """Attack images with a suite.
 
@@ -130,6 +131,7 @@ def evaluate(
     drop      whether an image that is broken is spared the rest of the attack and the attacks that come
               later: the worst case is the same for much less
     store     where each attack on each chunk is kept: an evaluation that was stopped goes on there
+    heard     takes each attack's result, and the places of its images among all, as soon as it is there
 
     Refused: what `run` refuses, whether or not an image is left to attack, and a suite without attacks.
 
@@ -169,6 +171,7 @@ def evaluate(
         robust[left] &= ~result.found
         results.append(result)
         rows.append(left)
+        heard(result, left)
     chance = flags.near_chance(int(right.sum()), len(right), classes)
     said = [
         *first.flags,

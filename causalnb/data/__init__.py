@@ -7,7 +7,7 @@ from causalnb import lazy
 if TYPE_CHECKING:
     from causalnb.data.images import Images, Split, draw
     from causalnb.data.known import NAMES
-    from causalnb.data.presence import describe, require
+    from causalnb.data.presence import describe, listed, named, require
     from causalnb.data.scenes import brightness, corners, do, render, shapes
     from causalnb.data.sets import load
 else:
@@ -22,7 +22,9 @@ __all__ = [
     "describe",
     "do",
     "draw",
+    "listed",
     "load",
+    "named",
     "render",
     "require",
     "shapes",

@@ -81,17 +81,10 @@ def build(name: str, *, classes: int, channels: int, size: int, seed: int = 0, *
     >>> build("lenet", classes=4, channels=3, size=32).fc3
     Linear(in_features=84, out_features=4, bias=True)
     """
-    if name in ARCHITECTURES:
-        _known_options(name, ARCHITECTURES[name], options)
-        return ARCHITECTURES[name](classes=classes, channels=channels, size=size, seed=seed, **options)
-    theirs, bare = vision.import_torchvision().models, name.removeprefix(TORCHVISION)
-    if bare not in (known := theirs.list_models(module=theirs)):
-        near = difflib.get_close_matches(bare, [*ARCHITECTURES, *known], n=1)
-        guess = f" (did you mean {near[0]}?)" if near else ""
-        raise UserError(
-            f"{name} is no network known here{guess}: give one of {', '.join(ARCHITECTURES)}, or a "
-            "classification model of torchvision's."
-        )
+    if (own := name.lower()) in ARCHITECTURES:
+        _known_options(own, ARCHITECTURES[own], options)
+        return ARCHITECTURES[own](classes=classes, channels=channels, size=size, seed=seed, **options)
+    theirs, bare = _theirs(name)
     if channels != 3:
         raise UserError(
             f"{name} takes images of 3 channels, not of {channels}: choose a set of colour images, or one of "
@@ -104,6 +97,26 @@ def build(name: str, *, classes: int, channels: int, size: int, seed: int = 0, *
         )
     except TypeError as error:
         raise UserError(f"{name} cannot be built with {options}: {error}.") from None
+
+
+def require(path: Path | str, name: str) -> None:
+    """Refuse, without building or loading, a name that is no network's, and weights that cannot be read."""
+    if name.lower() not in ARCHITECTURES:
+        _theirs(name)
+    weights.read(Path(path))
+
+
+def _theirs(name: str) -> tuple[Any, str]:
+    """torchvision's models, and the one's name among them."""
+    theirs, bare = vision.import_torchvision().models, name.lower().removeprefix(TORCHVISION)
+    if bare not in (known := theirs.list_models(module=theirs)):
+        near = difflib.get_close_matches(bare, [*ARCHITECTURES, *known], n=1)
+        guess = f" (did you mean {near[0]}?)" if near else ""
+        raise UserError(
+            f"{name} is no network known here{guess}: give one of {', '.join(ARCHITECTURES)}, or a "
+            "classification model of torchvision's."
+        )
+    return theirs, bare
 
 
 def load(

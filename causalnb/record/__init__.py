@@ -375,4 +375,5 @@ def elsewhere(record: Record) -> list[str]:
 
 # What compares records stands above nothing that it needs.
 from causalnb.record.comparison import Comparison as Comparison  # noqa: E402
+from causalnb.record.comparison import Measured as Measured  # noqa: E402
 from causalnb.record.comparison import compare as compare  # noqa: E402

@@ -1,10 +1,7 @@
 """The parameters of chapter 1 and what each profile sets."""
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import model_validator
-
-from causalnb.data.known import NAMES
 from causalnb.parameters import Parameters as Base
 from causalnb.parameters import parameter
 
@@ -109,16 +106,6 @@ class Parameters(Base):
     n_shapes: int = parameter(
         None, "training images of the shapes set, where the truth is known", ge=100, le=60_000
     )
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        for name in self.sets:
-            if name not in NAMES and "/" not in name:
-                raise ValueError(
-                    f"data = {name!r} is not possible: a data set is one of {', '.join(NAMES)}, or a "
-                    "folder of images."
-                )
-        return self
 
     def epochs_for(self, name: str) -> int:
         """The epochs for a data set: as given, else as the paper's sentence is read."""
