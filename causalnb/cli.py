@@ -5,6 +5,7 @@ comes at once; a UserError ends it with one sentence and exit code 1.
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import sys
 from contextlib import suppress
@@ -35,6 +36,9 @@ Values = Annotated[
 def main() -> None:
     """Run the command line."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter gets its number
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except UserError as error:
@@ -87,7 +91,11 @@ def status() -> None:
         if not runs:
             console.tell(f"{one.number} {one.name}  never run")
         for where, run in runs:
-            now, made = runner.state(run, one), run.record
+            try:
+                now, made = runner.state(run, one), run.record
+            except UserError as error:
+                console.tell(f"{one.number} {one.name}  {where}: {error}")
+                continue
             because = f" because of {', '.join(now.because)}" if now.because else ""
             because += f", made elsewhere ({'; '.join(now.elsewhere)})" if now.elsewhere else ""
             console.tell(

@@ -8,16 +8,18 @@ How a run takes its place, and what it may replace, is the matter of `places`.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from causalnb import UserError, console, data, files, kernel, paths, places, record
 from causalnb.ledger.rows import PROFILES
@@ -65,8 +67,11 @@ def chapters() -> dict[str, Chapter]:
     """The book's chapters by name, in order."""
     found = {}
     for file in sorted((paths.book_root() / "notebooks").glob("*.md")):
-        if match := NUMBERED.fullmatch(file.name):
-            lines = _text(file).splitlines()
+        match = NUMBERED.fullmatch(file.name)
+        if match and Path(__file__).with_name("chapters").joinpath(match[2]).is_dir():  # else notes
+            lines: list[str] = []
+            with suppress(UserError):  # whoever asks for this chapter is told
+                lines = _text(file).splitlines()
             title = next((line[2:].strip() for line in lines if line.startswith("# ")), match[2])
             found[match[2]] = Chapter(match[1], match[2], title, file)
     return found
@@ -114,7 +119,7 @@ def convert_to(one: Chapter, output: Path) -> Path:
 def _text(file: Path) -> str:
     try:
         with files.refusals(file, "read"):
-            return file.read_text(encoding="utf-8")
+            return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"{paths.short(file)} is not UTF-8 text: save it as UTF-8.") from None
 
@@ -151,6 +156,7 @@ def run(one: Chapter, values: Mapping[str, Any]) -> Executed:
     _require_tag(one, node, values)
     home = paths.runs_root() / one.name
     _require_folder(home / p.profile)
+    places.sweep(home)
     found = {places.identity(folder) for folder in home.glob("[!.]*")} - {None}
     part = files.fresh_folder(home, f".{places.stamp()}-{os.getpid()}")
     keep = False
@@ -198,26 +204,52 @@ def _execute(one: Chapter, node: NotebookNode, values: Mapping[str, Any], p: Par
         "OMP_WAIT_POLICY": "passive",
     }
     bar = sys.stderr.isatty() and not console.quiet()
-    try:
-        with _one_at_a_time, _environment(**paths.for_kernel(), **environment), files.refusals(part):
-            papermill.execute_notebook(
-                node,
-                str(executed),
-                parameters=dict(values),
-                kernel_name="python3",
-                cwd=str(paths.book_root()),
-                progress_bar=bar,
-                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
-            )
-    except papermill.PapermillExecutionError as error:
-        raise _failure(error, executed) from None
-    except (RuntimeError, NoSuchKernel) as error:
-        raise UserError(
-            f"The kernel that runs {paths.short(one.source)} did not start or died "
-            f"({(str(error).splitlines() or [type(error).__name__])[0]}): see to it that there is memory "
-            "and room on the disk, and start the run again (what was finished is in the store)."
-        ) from None
+    for logger in ("papermill", "traitlets"):  # what they would say of a dead kernel is in our sentence
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
+    with files.refusals(part), tempfile.TemporaryFile() as heard:
+        try:
+            with (
+                _one_at_a_time,
+                _environment(**paths.for_kernel(), **environment),
+                _stderr_of_programs(heard),
+            ):
+                papermill.execute_notebook(
+                    node,
+                    str(executed).replace("{", "{{").replace("}", "}}"),  # papermill formats it
+                    parameters=dict(values),
+                    kernel_name="python3",
+                    cwd=str(paths.book_root()),
+                    progress_bar=bar,
+                    extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+                )
+        except papermill.PapermillExecutionError as error:
+            raise _failure(error, executed) from None
+        except (RuntimeError, NoSuchKernel, FileNotFoundError) as error:
+            heard.seek(0)
+            last = heard.read().decode(errors="replace").strip().splitlines()[-1:]
+            said = [(str(error).splitlines() or [type(error).__name__])[0], *last]
+            raise UserError(
+                f"The kernel that runs {paths.short(one.source)} did not start or died "
+                f"({'; '.join(said)}): see to it that there is memory and room on the disk, that `python -m "
+                "ipykernel --version` works, and start the run again (what was finished is in the store)."
+            ) from None
     return executed
+
+
+@contextmanager
+def _stderr_of_programs(sink: IO[bytes]) -> Iterator[None]:
+    """What programs that start here write to stderr goes into a file; what this process writes does not."""
+    own, kept = sys.stderr, os.dup(2)
+    os.dup2(sink.fileno(), 2)
+    try:
+        with open(kept, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False) as same:
+            with suppress(AttributeError, OSError):  # one without a file goes elsewhere
+                sys.stderr = same if own.fileno() == 2 else own
+            yield
+    finally:
+        sys.stderr = own
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _require_record(one: Chapter, executed: Path, values: Mapping[str, Any]) -> record.Record:

@@ -153,7 +153,7 @@ def test_what_is_asked_of_an_attack_is_what_is_attacked(mine, monkeypatch, capsy
             return path
 
     monkeypatch.setattr(
-        "causalnb.attacks.report.report",
+        "causalnb.attacks.asked.report",
         lambda net, images, *, tell, **given: (
             tell("done") or asked.update(given, net=net, images=images) or Done()
         ),

@@ -40,7 +40,7 @@ FLOORS = {
     "usage": 0,
     "vision": 0,
 }
-LIMIT = 5600
+LIMIT = 5750
 
 
 def module_of(file):

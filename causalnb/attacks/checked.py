@@ -10,6 +10,7 @@ from torch import Tensor
 from causalnb import UserError, console
 from causalnb.attacks import ball
 from causalnb.attacks.watch import Criterion, score, whole
+from causalnb.data.images import tensor
 
 TOLERANCE = 1e-6  # how far pixels and distances may miss their bounds by rounding
 
@@ -33,8 +34,11 @@ def ticks(name: str, n: int, chunk: int, settings: dict[str, Any]) -> Any:
 
 def boxed(images: Tensor) -> tuple[Tensor, Tensor]:
     """The images clipped to [0, 1] where they miss it by rounding, and [n] whether all their pixels are
-    finite.
+    finite. Those of 16 bits become float32, whose grid holds small steps.
     """
+    images = usable(images, of="images")
+    if images.is_floating_point() and images.element_size() < 4:
+        images = images.float()
     if not images.is_floating_point() or images.dim() < 2 or not len(images):
         raise ValueError(
             f"images must be floating point [n, ...] with n at least 1, got {images.dtype} "
@@ -44,17 +48,26 @@ def boxed(images: Tensor) -> tuple[Tensor, Tensor]:
     outside = ((images < -TOLERANCE) | (images > 1 + TOLERANCE)) & ball.aligned(finite, images)
     if outside.any():
         index = outside.nonzero()[0].tolist()
-        usable = images[finite]
+        some = images[finite]
         raise UserError(
             f"images[{', '.join(map(str, index))}] = {images[tuple(index)]:.7g} lies outside [0, 1] (these "
-            f"images reach from {usable.min():.4g} to "
-            f"{usable.max():.4g}): give pixels in [0, 1] and keep normalisation inside the model."
+            f"images reach from {some.min():.4g} to "
+            f"{some.max():.4g}): give pixels in [0, 1] and keep normalisation inside the model."
         )
-    return images.detach().clamp(0, 1), finite
+    return usable(images.detach().clamp(0, 1), of="images"), usable(finite, of="images")
+
+
+def usable(given: Any, *, of: str) -> Tensor:
+    """What is given as a tensor that autograd takes, also one that was made in inference mode."""
+    found = tensor(given, of=of)
+    with torch.inference_mode(False):
+        return found.clone() if found.is_inference() else found
 
 
 def criterion_of(images: Tensor, labels: Tensor, targets: Tensor | None) -> Criterion:
     """What counts as success; labels and targets are one whole number for each image."""
+    labels = usable(labels, of="labels").to(images.device)
+    targets = None if targets is None else usable(targets, of="targets").to(images.device)
     for what, classes in (("labels", labels), ("targets", targets)):
         if classes is not None and (classes.shape != (len(images),) or not whole(classes)):
             raise ValueError(

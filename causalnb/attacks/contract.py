@@ -26,6 +26,7 @@ from causalnb.attacks.noise import NORMS as NOISE_NORMS
 from causalnb.attacks.noise import noise
 from causalnb.attacks.stadv import stadv
 from causalnb.attacks.watch import ROWS, Criterion, WatchedModel, device_of, preserved_state
+from causalnb.randomness import whole_seed
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,7 @@ def run(
     >>> run("fgsm", model, images, labels, norm="linf", eps=0.06, seed=0).found
     tensor([True])
     """
+    eps, step, steps, seed = (ball.plain(value) for value in (eps, step, steps, whole_seed(seed)))
     attack = _known(name, norm, eps, targets)
     settings = _settings(
         name,
@@ -223,8 +225,8 @@ def run(
     if eps is not None:
         ball.refuse_budget(eps, clean, norm)
     criterion = criterion_of(clean, labels, targets)
-    start, device = time.perf_counter(), device_of(model, images)
-    with preserved_state(model, device, int(seed)):
+    start, device = time.perf_counter(), device_of(model, clean)
+    with preserved_state(model, device, seed):
         logits = logits_of(model, clean, device, chunk)
         correct = right(logits, criterion, finite)
         rows = correct.nonzero().flatten()
@@ -243,14 +245,14 @@ def run(
                     criterion.at(part).to(device),
                     norm,
                     math.inf if eps is None else eps,
-                    int(seed),
+                    seed,
                 )
                 for values, some in zip(
                     whole, _search(attack, case, stop, **_of(part, settings, device)), strict=True
                 ):
                     values[part] = some.to(clean.device)
     attacked, found, predicted, distance = whole
-    asked = recorded(settings) | {"seed": int(seed), "chunk": chunk} | ({"stop": True} if stop else {})
+    asked = recorded(settings) | {"seed": seed, "chunk": chunk} | ({"stop": True} if stop else {})
     return AttackResult(
         name=name,
         norm=norm,
@@ -344,7 +346,16 @@ def _names(ability: str) -> str:
 
 def _settings(name: str, attack: Attack, given: dict[str, Any]) -> dict[str, Any]:
     """All settings of the attack, the given ones and its defaults; what is missing or unknown is refused."""
+    given = {key: ball.plain(value) for key, value in given.items()}
     parameters = list(inspect.signature(attack.candidates).parameters.values())[1:]
+    for parameter in parameters:
+        value = given.get(parameter.name)
+        if parameter.annotation is int and isinstance(value, float):
+            if not value.is_integer():
+                raise ValueError(
+                    f"{parameter.name} = {value} is not possible for {name}: it is a whole number."
+                )
+            given[parameter.name] = int(value)
     known = {
         parameter.name: parameter.default
         for parameter in parameters

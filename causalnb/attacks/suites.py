@@ -16,6 +16,7 @@ from causalnb import UserError
 from causalnb.attacks import ball, flags
 from causalnb.attacks.contract import AttackResult, run
 from causalnb.attacks.watch import Criterion, device_of, preserved_state, score
+from causalnb.randomness import whole_seed
 from causalnb.statistics import Estimate, proportion
 from causalnb.store import Store, memo
 
@@ -146,9 +147,10 @@ def evaluate(
             "The suite has no attacks, and no attack breaks no image: give one of "
             f"{', '.join(SUITES)}, or at least one Step."
         )
-    device = device_of(model, images)
+    eps, seed = ball.plain(eps), whole_seed(seed)
     first = correct(model, images, labels, seed=seed, chunk=chunk)
-    ball.refuse_budget(eps, images, norm)
+    device = device_of(model, first.clean)
+    ball.refuse_budget(eps, first.clean, norm)
     with preserved_state(model, device, seed), torch.no_grad():
         classes = score(model, first.clean[:1].to(device)).shape[1]
     chosen = steps_of(suite, norm=norm, eps=eps, classes=classes) if isinstance(suite, str) else tuple(suite)
@@ -160,7 +162,8 @@ def evaluate(
         left = (robust if drop else right).nonzero().flatten()
         if not len(left):
             break
-        asked = {"norm": norm, "eps": eps, "seed": seed, "chunk": chunk, "stop": drop, **step.settings}
+        asked: dict[str, Any] = {"norm": norm, "eps": eps, "seed": seed, "chunk": chunk, "stop": drop}
+        asked |= {key: ball.plain(value) for key, value in step.settings.items()}
         parts = [
             memo(store, f"{step.name} in a suite", run, step.name, model, images[part], labels[part], **asked)
             for part in torch.split(left, chunk)
