@@ -80,6 +80,17 @@ def convert(name: Name, output: Path) -> None:
 
 
 @app.command()
+def adopt(
+    notebook: Annotated[Path, typer.Argument(help="a chapter's notebook that was edited in Jupyter")],
+    force: Annotated[bool, typer.Option(help="also where the text has changed since")] = False,
+) -> None:
+    """Bring an edited notebook's cells into its chapter's text; no tag is lost, no output is taken."""
+    from causalnb import runner
+
+    print(runner.adopt(notebook, force=force))
+
+
+@app.command()
 def status() -> None:
     """Which executions there are, and whether each is fresh, or stale because of what."""
     from causalnb import runner

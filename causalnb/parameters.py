@@ -87,6 +87,13 @@ class Parameters(BaseModel):
             )
         return value
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refused: what ran with other values would not be the run that the record tells of."""
+        raise UserError(
+            f"{name} cannot be set any more: begin has fixed the run's parameters; give it in the cell that "
+            f"lists them, or as `-p {name}=...`, and run all cells again."
+        )
+
     @property
     def sets(self) -> tuple[str, ...]:
         """The names in `data`, in their order."""

@@ -30,7 +30,7 @@ SEAL = "causalnb"  # in a notebook's metadata: the digest of the rest, as we wro
 def sealed(node: NotebookNode, word: str) -> str:
     """The notebook as a file, with a digest of what it holds, by which `untouched` knows it again."""
     node = nbformat.reads(nbformat.writes(node), as_version=4)
-    node.metadata[SEAL] = {word: _content(node)}
+    node.metadata[SEAL] = {**node.metadata.get(SEAL, {}), word: _content(node)}
     return nbformat.writes(node) + "\n"
 
 

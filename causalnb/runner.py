@@ -1,5 +1,4 @@
-"""From a text notebook to an executed one with its record: convert, run, publish; and whether a run is still
-fresh.
+"""From a text notebook to an executed one with its record: run, publish; and whether a run is still fresh.
 
 papermill executes. A run appears under runs/CHAPTER/ whole or not at all; a failed notebook is kept apart.
 How a run takes its place, and what it may replace, is the matter of `places`.
@@ -10,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -24,23 +22,14 @@ from typing import IO, TYPE_CHECKING, Any
 from causalnb import UserError, console, data, files, kernel, paths, places, record
 from causalnb.ledger.rows import PROFILES
 from causalnb.parameters import Parameters, parameters_of
+from causalnb.texts import Chapter, adopt, cells, chapter, chapters, convert, convert_to
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-NUMBERED = re.compile(r"(\d\d)_(\w+)\.md")
+__all__ = ["Chapter", "adopt", "cells", "chapter", "chapters", "convert", "convert_to"]
 DEVICE = {"device", "threads"}  # parameters that say how a run computes, not what
 _one_at_a_time = threading.Lock()  # a run sets this process's environment and working folder
-
-
-@dataclass(frozen=True)
-class Chapter:
-    """A chapter by its number ("01"), its name ("ace"), its title and its text notebook."""
-
-    number: str
-    name: str
-    title: str
-    source: Path
 
 
 @dataclass(frozen=True)
@@ -61,72 +50,6 @@ class State:
     word: str
     because: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
-
-
-def chapters() -> dict[str, Chapter]:
-    """The book's chapters by name, in order."""
-    found = {}
-    for file in sorted((paths.book_root() / "notebooks").glob("*.md")):
-        match = NUMBERED.fullmatch(file.name)
-        if match and Path(__file__).with_name("chapters").joinpath(match[2]).is_dir():  # else notes
-            lines: list[str] = []
-            with suppress(UserError):  # whoever asks for this chapter is told
-                lines = _text(file).splitlines()
-            title = next((line[2:].strip() for line in lines if line.startswith("# ")), match[2])
-            found[match[2]] = Chapter(match[1], match[2], title, file)
-    return found
-
-
-def chapter(name: str) -> Chapter:
-    """A chapter by its name or its number: "ace", "01" and "1" are the same."""
-    known = chapters()
-    for one in known.values():
-        if name.lower() in (one.name, one.number, one.number.lstrip("0") or "0"):
-            return one
-    raise UserError(
-        f"{name} is not a chapter of this book. Known are "
-        f"{', '.join(f'{c.number} {c.name}' for c in known.values())}."
-    )
-
-
-def convert(one: Chapter) -> NotebookNode:
-    """The chapter's text as a notebook for Jupyter and papermill, without outputs."""
-    import jupytext
-    from yaml import YAMLError
-
-    try:
-        return jupytext.reads(_text(one.source), {"extension": ".md"})
-    except (ValueError, YAMLError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{paths.short(one.source)} is no text notebook ({reason}): mend its text.") from None
-
-
-def convert_to(one: Chapter, output: Path) -> Path:
-    """Write the chapter as a notebook; a file that we did not write, or that was changed since, is never
-    replaced.
-    """
-    file = Path(os.path.realpath(output))
-    if file.suffix != ".ipynb":
-        raise UserError(f"{output} is no place for a notebook: give a name that ends in .ipynb.")
-    if os.path.lexists(file) and not places.untouched(file, "converted"):
-        raise UserError(
-            f"{output} is there already, and causalnb did not write it as it is now: give another name, "
-            "or move it away."
-        )
-    return files.write(file, places.sealed(convert(one), "converted"))
-
-
-def _text(file: Path) -> str:
-    try:
-        with files.refusals(file, "read"):
-            return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise UserError(f"{paths.short(file)} is not UTF-8 text: save it as UTF-8.") from None
-
-
-def cells(one: Chapter) -> str:
-    """The digest of the chapter's code cells as they are now."""
-    return record.cells_digest([cell.source for cell in convert(one).cells if cell.cell_type == "code"])
 
 
 def check(one: Chapter, values: Mapping[str, Any]) -> Parameters:

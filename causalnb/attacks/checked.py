@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from inspect import Parameter
 from typing import Any
 
 import torch
@@ -22,6 +23,20 @@ def recorded(settings: dict[str, Any]) -> dict[str, Any]:
         for key, value in settings.items()
         if not isinstance(value, Tensor)
     }
+
+
+def plain_settings(name: str, parameters: list[Parameter], given: dict[str, Any]) -> dict[str, Any]:
+    """The settings as Python's own numbers, whole where an attack takes whole ones."""
+    found = {key: ball.plain(value) for key, value in given.items()}
+    for parameter in parameters:
+        value = found.get(parameter.name)
+        if parameter.annotation is int and isinstance(value, float):
+            if not value.is_integer():
+                raise ValueError(
+                    f"{parameter.name} = {value} is not possible for {name}: it is a whole number."
+                )
+            found[parameter.name] = int(value)
+    return found
 
 
 def ticks(name: str, n: int, chunk: int, settings: dict[str, Any]) -> Any:

@@ -18,7 +18,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from causalnb.attacks import autoattack_adapter, ball, foolbox_adapter
+from causalnb.attacks import autoattack_adapter, ball, checked, foolbox_adapter
 from causalnb.attacks.checked import TOLERANCE, boxed, criterion_of, logits_of, recorded, right, ticks
 from causalnb.attacks.flags import probabilities
 from causalnb.attacks.foolbox_adapter import Case
@@ -346,16 +346,8 @@ def _names(ability: str) -> str:
 
 def _settings(name: str, attack: Attack, given: dict[str, Any]) -> dict[str, Any]:
     """All settings of the attack, the given ones and its defaults; what is missing or unknown is refused."""
-    given = {key: ball.plain(value) for key, value in given.items()}
     parameters = list(inspect.signature(attack.candidates).parameters.values())[1:]
-    for parameter in parameters:
-        value = given.get(parameter.name)
-        if parameter.annotation is int and isinstance(value, float):
-            if not value.is_integer():
-                raise ValueError(
-                    f"{parameter.name} = {value} is not possible for {name}: it is a whole number."
-                )
-            given[parameter.name] = int(value)
+    given = checked.plain_settings(name, parameters, given)
     known = {
         parameter.name: parameter.default
         for parameter in parameters

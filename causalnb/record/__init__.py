@@ -54,6 +54,7 @@ NOT_COMPUTING = {
     "fragments",
     "notebook",
     "runner",
+    "texts",
     "book",
     "cli",
     "lazy",
