@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from causalnb.data.known import NAMES
     from causalnb.data.presence import describe, listed, named, require
     from causalnb.data.scenes import brightness, corners, do, render, shapes
-    from causalnb.data.sets import load
+    from causalnb.data.sets import load, shape
 else:
     __getattr__, __dir__ = lazy.names(__name__)
 
@@ -27,5 +27,6 @@ __all__ = [
     "named",
     "render",
     "require",
+    "shape",
     "shapes",
 ]

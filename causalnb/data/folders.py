@@ -111,9 +111,15 @@ def _classes(folder: Path) -> list[str]:
     return sorted(names, key=int) if all(name.isdecimal() for name in names) else names
 
 
+def shape(folder: Folder) -> tuple[int, int]:
+    """Channels and side of the images that `decode` makes: the first picture's, at most `LARGEST`."""
+    first = _open(str(next(iter(folder.files.values()))))
+    return (1 if first.mode in ("1", "L") else 3), min(*first.size, LARGEST)
+
+
 def _decode(listed: dict[str, Any]) -> dict[str, Tensor]:
-    first = _open(next(iter(listed.values())).samples[0][0])
-    square = partial(_square, side=min(*first.size, LARGEST), mode="L" if first.mode in ("1", "L") else "RGB")
+    channels, side = shape(Folder((), {"first": Path(next(iter(listed.values())).samples[0][0])}, dict))
+    square = partial(_square, side=side, mode="L" if channels == 1 else "RGB")
     tensors = {}
     for split, read in listed.items():
         tensors[f"{split}_images"] = torch.stack(

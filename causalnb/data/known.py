@@ -26,6 +26,7 @@ class Known:
     files   what is read, below the data root;  read  makes of their bytes the TENSORS: uint8 images with
             `white` as the largest number, int64 labels
     view    what is made of images [n, channels, height, width] in [0, 1] and labels
+    channels, side   of its images, as they are loaded
     """
 
     what: str
@@ -37,6 +38,8 @@ class Known:
     files: tuple[str, ...] = ()
     view: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     white: int = 255
+    channels: int = 1
+    side: int = 28
 
 
 def _enlarged(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,10 +122,12 @@ _BATCHES = tuple(
     f"cifar-10-batches-py/{part}"
     for part in (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta")
 )
-_DIGITS8 = Known("handwritten digits, 8 x 8", "CC BY 4.0", _DIGITS, _read_digits, white=16)
+_DIGITS8 = Known("handwritten digits, 8 x 8", "CC BY 4.0", _DIGITS, _read_digits, white=16, side=8)
 _MNIST = Known("handwritten digits, 28 x 28", "CC BY-SA 3.0", _DIGITS, _read_idx, 12, "MNIST", _idx("MNIST"))
 KNOWN = {
-    "digits": replace(_DIGITS8, what="handwritten digits, 8 x 8 enlarged to 28 x 28", view=_enlarged),
+    "digits": replace(
+        _DIGITS8, what="handwritten digits, 8 x 8 enlarged to 28 x 28", view=_enlarged, side=28
+    ),
     "digits8": _DIGITS8,
     "shapes": Known(
         "drawn shapes, 28 x 28, with a corner patch that follows the class (rho .9)",
@@ -145,6 +150,8 @@ KNOWN = {
         170,
         "CIFAR10",
         _BATCHES,
+        channels=3,
+        side=32,
     ),
 }
 # Of each file as it was published, unpacked, in the files' order.

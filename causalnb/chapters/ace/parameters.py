@@ -1,9 +1,14 @@
 """The parameters of chapter 1 and what each profile sets."""
 
-from typing import Literal
+from typing import Literal, Self
 
+from pydantic import model_validator
+
+from causalnb import data
 from causalnb.parameters import Parameters as Base
 from causalnb.parameters import parameter
+
+GREY = (1, 28)  # channels and side of the paper's images
 
 
 class Parameters(Base):
@@ -106,6 +111,17 @@ class Parameters(Base):
     n_shapes: int = parameter(
         None, "training images of the shapes set, where the truth is known", ge=100, le=60_000
     )
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        for name in self.sets:
+            if (made := data.shape(name)) != GREY:
+                raise ValueError(
+                    f"data = {name!r} is not possible: its images have {made[0]} channels and {made[1]} x "
+                    f"{made[1]} pixels, and this chapter takes grey ones of 28 x 28: digits, mnist, "
+                    "fashion_mnist, or a folder of such images."
+                )
+        return self
 
     def epochs_for(self, name: str) -> int:
         """The epochs for a data set: as given, else as the paper's sentence is read."""
