@@ -167,7 +167,7 @@ def _impossible(model: type[Parameters], error: ValidationError) -> str:
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
     field = model.model_fields[name]
-    return f"{name} = {first['input']!r} is not possible: {field.description} is {allowed(field)}."
+    return f"{name} = {first['input']!r:.80} is not possible: {field.description} is {allowed(field)}."
 
 
 def allowed(field: FieldInfo) -> str:
