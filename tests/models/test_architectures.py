@@ -289,6 +289,16 @@ def test_a_pickle_of_torch_s_is_told_apart_and_the_two_lines_of_the_sentence_con
     )
 
 
+def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path, weights):
+    for more in range(700):
+        path = tmp_path / "w.safetensors"
+        save_file(weights, path, metadata={"x": "y" * more})
+        if path.read_bytes()[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04"):
+            break
+    assert path.read_bytes()[:1] == b"\x80"
+    models.load(path, "lenet", **SHAPE)
+
+
 @pytest.mark.parametrize(
     "prefix",
     [
