@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import text
 
 from causalnb import UserError, cli, notebook, places, runner
 from causalnb.book import generated
@@ -79,7 +78,7 @@ def test_no_git_program_is_no_commit(book, monkeypatch):
 
 
 def test_a_text_with_a_byte_order_mark_and_one_without_a_heading_run(book, inline):
-    plain = text(book.begin, book.measure, "run.finish()")
+    plain = book.text(book.begin, book.measure, "run.finish()")
     file = book() / "notebooks" / "01_ace.md"
     expected = runner.run(runner.chapter("ace"), {}).record.source_digest
     file.write_bytes(b"\xef\xbb\xbf" + plain.encode())
