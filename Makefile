@@ -42,6 +42,9 @@ clean:           ## remove the site and the generated pages
 
 # On Linux a plain torch is the CUDA build of several GB: the CPU wheel is asked for first, and found wherever pip looks.
 .venv/.base: constraints.txt pyproject.toml
+	@for python in $$(ls -d $(BIN)/python 2>/dev/null || echo $(PYTHON)); do \
+	  found=$$($$python -c 'import sys; v = sys.version_info; print("it is Python %d.%d.%d" % v[:3]); sys.exit(v[:2] < (3, 11))' 2>/dev/null) \
+	  || { echo "Python 3.11 or newer is needed, and $$python is not that ($${found:-it does not run}): remove .venv if it is there, and name another, for example PYTHON=python3.12." >&2; exit 1; }; done
 	@echo "making the environment in .venv"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@if [ "$(TORCH)" = cpu ] && [ "$$(uname -s)" = Linux ]; then \

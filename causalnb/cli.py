@@ -4,10 +4,11 @@ comes at once; a UserError ends it with one sentence and exit code 1.
 
 from __future__ import annotations
 
-import ast
 import importlib.util
+import io
 import os
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,6 +36,9 @@ Values = Annotated[
 def main() -> None:
     """Run the command line."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter gets its number
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except UserError as error:
@@ -45,7 +49,9 @@ def main() -> None:
 @app.command()
 def run(
     name: Name,
-    profile: Annotated[str | None, typer.Option(show_default="quick")] = None,
+    profile: Annotated[
+        str | None, typer.Option(show_default="quick", help="quick, laptop, gpu or full")
+    ] = None,
     parameter: Values = None,
     publish: bool = False,
 ) -> None:
@@ -74,6 +80,17 @@ def convert(name: Name, output: Path) -> None:
 
 
 @app.command()
+def adopt(
+    notebook: Annotated[Path, typer.Argument(help="a chapter's notebook that was edited in Jupyter")],
+    force: Annotated[bool, typer.Option(help="also where the text has changed since")] = False,
+) -> None:
+    """Bring an edited notebook's cells into its chapter's text; no tag is lost, no output is taken."""
+    from causalnb import runner
+
+    print(runner.adopt(notebook, force=force))
+
+
+@app.command()
 def status() -> None:
     """Which executions there are, and whether each is fresh, or stale because of what."""
     from causalnb import runner
@@ -85,7 +102,11 @@ def status() -> None:
         if not runs:
             console.tell(f"{one.number} {one.name}  never run")
         for where, run in runs:
-            now, made = runner.state(run, one), run.record
+            try:
+                now, made = runner.state(run, one), run.record
+            except UserError as error:
+                console.tell(f"{one.number} {one.name}  {where}: {error}")
+                continue
             because = f" because of {', '.join(now.because)}" if now.because else ""
             because += f", made elsewhere ({'; '.join(now.elsewhere)})" if now.elsewhere else ""
             console.tell(
@@ -101,7 +122,15 @@ def compare(first: Path, second: Path) -> None:
     """
     from causalnb import record
 
-    rows = record.compare(record.read(first), record.read(second))
+    if _of_attack(first) and _of_attack(second):
+        from causalnb.attacks import records
+
+        one, other = records.read(first), records.read(second)
+        rows = record.compare(records.measured(one), records.measured(other))
+        for name in records.differing(records.asked(one), records.asked(other)):
+            console.tell(f"asked: {name}  {one.get(name)}  {other.get(name)}")
+    else:
+        rows = record.compare(record.read(first), record.read(second))
     for row in rows:
         values = [f"{e.value:.6g}" if e else "-" for e in (row.first, row.second)]
         apart = f"{row.difference:+.3g}" if row.difference is not None else "-"
@@ -119,10 +148,18 @@ def compare(first: Path, second: Path) -> None:
 
 
 @app.command()
-def judge(where: Annotated[Path, typer.Argument(help="a record.json or the folder of a run")]) -> None:
-    """The verdict on every row of the ledger that a record is asked to decide."""
+def judge(
+    where: Annotated[Path, typer.Argument(help="a record.json, the folder of a run, or an attack's record")],
+) -> None:
+    """The verdict on every row of the ledger that a record is asked to decide; of an attack's record, whether
+    its number is to be believed.
+    """
     from causalnb import ledger, record
 
+    if _of_attack(where):
+        from causalnb.attacks import records
+
+        return print(*map(console.plain, records.judged(records.read(where))), sep="\n")
     one = record.read(where)
     verdicts = ledger.judge(ledger.load(one.chapter), one)
     for verdict in verdicts:
@@ -156,56 +193,72 @@ def spread(name: Name) -> None:
 
 @app.command()
 def attack(
-    model: Annotated[Path, typer.Option(help="weights, as safetensors")],
-    architecture: Annotated[str, typer.Option(help="resnet20, small_cnn, ...")],
-    data_set: Annotated[str, typer.Option("--data", help="a data set")],
-    eps: Annotated[str, typer.Option(help="the budget: 0.3, or 8/255")],
-    norm: str = "linf",
-    suite: str = "short",
-    n_images: int = 500,
+    model: Annotated[Path, typer.Option(help="weights, as safetensors; of a .pt file you are told how")],
+    architecture: Annotated[
+        str,
+        typer.Option(
+            help="one of lenet, small_cnn, cnn37, gap_cnn, resnet20, resnet18, vgg16_cifar, or a "
+            "classification model of torchvision's, with torchvision: before it where ours has its name"
+        ),
+    ],
+    data_set: Annotated[
+        str, typer.Option("--data", help="a set that `causalnb data` lists, or a folder with test/CLASS/")
+    ],
+    eps: Annotated[str, typer.Option(help="the budget in pixel units, of [0, 1]: 0.3, or 8/255")],
+    norm: Annotated[str, typer.Option(help="linf or l2")] = "linf",
+    suite: Annotated[str, typer.Option(help="short (minutes), full, standard or rand")] = "short",
+    n_images: Annotated[int, typer.Option(help="test images, at most")] = 500,
+    first: Annotated[
+        bool,
+        typer.Option("--first", help="the first images of the set, not a draw balanced over the classes"),
+    ] = False,
     seed: int = 0,
-    device: str = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps")] = "auto",
     mean: Annotated[
         str, typer.Option(help="per channel, if the model was trained on normalised images: 0.5,0.5,0.5")
     ] = "",
-    std: str = "",
+    std: Annotated[
+        str, typer.Option(help="per channel, what those images were divided by: 0.25,0.25,0.25")
+    ] = "",
+    classes: Annotated[
+        str,
+        typer.Option(
+            help="of a model that knows more classes: its output for each class of the set, 0,217,482"
+        ),
+    ] = "",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="of the architecture: width=0.5; may be given many times"),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="where the record goes: a .json file, or a folder")
     ] = None,
 ) -> None:
     """Attack a model of your own: the sanity panel, a table of attacks, and a record."""
-    from causalnb import data, models, notebook, record
-    from causalnb.attacks import records
-    from causalnb.attacks.report import budget, facts, report
-    from causalnb.attacks.suites import SUITES
-    from causalnb.store import Store
+    from causalnb import notebook
+    from causalnb.attacks import asked
 
-    for what, value, known in (("suite", suite, tuple(SUITES)), ("norm", norm, ("linf", "l2"))):
-        if value not in known:
-            raise UserError(f"{what} = {value!r} is not possible: it is one of {', '.join(known)}.")
-    budget_in_pixels, images = budget(eps), data.load(data_set, "test")
-    scale = {name: _per_channel(name, text) for name, text in (("mean", mean), ("std", std)) if text}
-    _, channels, size, _ = images.images.shape
-    net = models.load(model, architecture, classes=len(images.classes), channels=channels, size=size, **scale)
-    some = data.draw(images, min(n_images, len(images)), seed=seed)
-    given: dict[str, Any] = {
-        "norm": norm,
-        "eps": budget_in_pixels,
-        "suite": suite,
-        "seed": seed,
-        "device": notebook.find_device(device),
-        "what": {
-            "model": str(model),
-            "model_digest": record.file_digest(model),
-            "architecture": architecture,
-            "data": data_set,
-            **scale,
-        },
-    }
-    path = records.place(output, facts(some, **given))
-    done = report(net, some, store=Store(), **given)
-    print(done)
-    print(f"\nrecord: {paths.short(done.write(path))}")
+    where = asked.attack(
+        asked.Asked(
+            model,
+            architecture,
+            data_set,
+            eps,
+            norm=norm,
+            suite=suite,
+            n_images=n_images,
+            first=first,
+            seed=seed,
+            device=notebook.find_device(device.lower()),
+            mean=mean,
+            std=std,
+            classes=classes,
+            options=dict(_pair(text, "--option", "width=0.5") for text in option or ()),
+        ),
+        output,
+        tell=console.tell,
+    )
+    print(f"\nrecord: {paths.short(where)}")
 
 
 @app.command("data")
@@ -287,39 +340,32 @@ def book_command(
     print(f"The book is ready: open {paths.short(book.build(execute=execute))}")
 
 
-def _per_channel(name: str, text: str) -> tuple[float, ...]:
-    """Numbers from text: 0.5,0.5,0.5."""
-    try:
-        return tuple(map(float, text.split(",")))
-    except ValueError:
-        raise UserError(
-            f"{name} = {text!r} is not possible: give one number per channel, for example 0.5,0.5,0.5."
-        ) from None
+def _of_attack(file: Path) -> bool:
+    """Whether a file is the record of an attack: it holds a sanity panel. Nothing heavy is loaded."""
+    with suppress(OSError):
+        return file.is_file() and b'"panel": [' in file.read_bytes()
+    return False
+
+
+def _pair(text: str, flag: str, example: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UserError(f"{flag} {text} is not possible: give NAME=VALUE, for example {flag} {example}.")
+    return name, value
 
 
 def _values(pairs: list[str], profile: str | None) -> dict[str, Any]:
-    """NAME=VALUE pairs: 20 and 1e-3 are numbers, True is true, what is no Python literal is text; the
-    profile is quick unless one is asked for.
-    """
-    asked: list[tuple[str, Any]] = [] if profile is None else [("profile", profile)]
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise UserError(
-                f"-p {pair} is not possible: give a parameter as NAME=VALUE, for example -p n_images=20."
-            )
-        asked.append((name, _literal(value)))
+    """NAME=VALUE pairs, the values as they were typed; the profile is quick unless one is asked for."""
+    asked = [] if profile is None else [("profile", profile)]
+    asked += [_pair(text, "-p", "n_images=20") for text in pairs]
     found: dict[str, Any] = {}
     for name, value in asked:
-        if repr(found.setdefault(name, value)) != repr(value):
+        if found.setdefault(name, value) != value:
             raise UserError(
                 f"{name} = {found[name]!r} and {name} = {value!r} were both asked: give one of them."
             )
+    if "data" in found:
+        from causalnb import data
+
+        found["data"] = data.listed(found["data"])
     return {"profile": "quick", **found}
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return text

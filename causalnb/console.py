@@ -31,8 +31,8 @@ def plain_lines(text: str) -> str:
 
 
 def tell(line: str) -> None:
-    """A line of a result, on stdout."""
-    print(plain(line))
+    """A line of a result, on stdout, at once also into a pipe."""
+    print(plain(line), flush=True)
 
 
 def quiet() -> bool:

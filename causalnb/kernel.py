@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from causalnb import UserError
@@ -29,11 +30,11 @@ def cells(shell: Any) -> list[str]:
 
 
 def declared(shell: Any, model: type[Parameters]) -> dict[str, Any]:
-    """The values that the notebook's names have now: the model's parameters, and what was asked by a name
-    that nobody knows.
+    """The values that the notebook's names have now: the model's parameters, and what was asked, or stands in
+    the cell that lists them, by a name that nobody knows.
     """
     names = shell.user_ns
-    wanted = [*model.model_fields, *sorted(asked(shell).keys() - model.model_fields)]
+    wanted = [*model.model_fields, *sorted({*asked(shell), *_listed(shell)} - model.model_fields.keys())]
     return {name: names[name] for name in wanted if name in names}
 
 
@@ -47,7 +48,7 @@ def asked(shell: Any) -> dict[str, Any]:
 
 def require_used(asked: Mapping[str, Any], p: Parameters) -> None:
     """Refuse parameters `p` that are not what was asked; None asks for the profile's value."""
-    for name, value in asked.items():
+    for name, value in type(p).taken(asked).items():
         used = getattr(p, name, None)
         if value is not None and (used != value or isinstance(used, bool) != isinstance(value, bool)):
             raise UserError(
@@ -56,6 +57,17 @@ def require_used(asked: Mapping[str, Any], p: Parameters) -> None:
                 f"{name}; put the tag back (`:tags: [parameters]`), before the cell of begin, and let no "
                 "other cell set it."
             )
+
+
+def _listed(shell: Any) -> list[str]:
+    """The names in the cell that lists the parameters, as it ran last."""
+    for cell in reversed(cells(shell)):
+        with suppress(SyntaxError):  # a magic
+            typed = [one.target for one in ast.parse(cell).body if isinstance(one, ast.AnnAssign)]
+            found = [target.id for target in typed if isinstance(target, ast.Name)]
+            if "profile" in found:
+                return found
+    return []
 
 
 def _injected(cell: str) -> bool:

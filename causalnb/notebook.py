@@ -11,6 +11,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,10 +70,11 @@ def find_device(name: str) -> torch.device:
     except RuntimeError:
         raise UserError(f"device = {name!r} is not possible: it is auto, cpu, cuda, cuda:1 or mps.") from None
     present = {
+        "cpu": device.index is None,
         "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
         "mps": torch.backends.mps.is_available(),
     }
-    if not present.get(device.type, True):
+    if not present.get(device.type, False):
         raise UserError(
             f"device = {name!r} is not possible: this machine, or this build of torch, has no such device. "
             "Choose device=cpu or device=auto."
@@ -367,7 +369,7 @@ def _commit() -> str | None:
     book = paths.find_book()
     if book is None or not (book / ".git").exists():
         return None
-    answer = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=book, capture_output=True, text=True, check=False
-    )
-    return answer.stdout.strip() or None
+    with suppress(OSError):  # no git program
+        asked = ["git", "rev-parse", "HEAD"]
+        return subprocess.run(asked, cwd=book, capture_output=True, text=True).stdout.strip() or None
+    return None

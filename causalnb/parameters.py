@@ -5,7 +5,12 @@ sentence.
 import difflib
 import importlib
 import json
+import math
+import re
 from collections.abc import Mapping
+from contextlib import suppress
+from decimal import Decimal
+from numbers import Integral, Real
 from types import UnionType
 from typing import Any, ClassVar, Literal, Self, Union, cast, get_args, get_origin
 
@@ -15,6 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from causalnb import UserError
 
+COMMA = re.compile(r"(?<!\\),")  # one that separates; in a path it is written \,
 Profile = Literal["quick", "laptop", "gpu", "full"]
 
 
@@ -52,7 +58,7 @@ class Parameters(BaseModel):
         for name in values:
             if name not in cls.model_fields:
                 raise UserError(_unknown(name, list(cls.model_fields)))
-        given = {name: value for name, value in values.items() if value is not None}
+        given = {name: value for name, value in cls.taken(values).items() if value is not None}
         of_profile = next(
             (table for profile, table in cls.profiles.items() if profile == given.get("profile", "quick")), {}
         )
@@ -63,20 +69,35 @@ class Parameters(BaseModel):
         except ValidationError as error:
             raise UserError(_impossible(cls, error)) from None
 
+    @classmethod
+    def taken(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values as the parameters' own types where they can be: numbers from text ("20", "8/255"), from
+        numpy and fractions; words in any case. What cannot be stays as it is, to be refused.
+        """
+        fields = cls.model_fields
+        return {name: _taken(fields[name], v) if name in fields else v for name, v in values.items()}
+
     @field_validator("data")
     @classmethod
     def _names(cls, value: str) -> str:
-        names = [name.strip() for name in value.split(",")]
+        names = [name.strip() for name in COMMA.split(value)]
         if "" in names or len(set(names)) < len(names):
             raise ValueError(
                 f"data = {value!r} is not possible: data sets, separated by commas, each of them once."
             )
         return value
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refused: what ran with other values would not be the run that the record tells of."""
+        raise UserError(
+            f"{name} cannot be set any more: begin has fixed the run's parameters; give it in the cell that "
+            f"lists them, or as `-p {name}=...`, and run all cells again."
+        )
+
     @property
     def sets(self) -> tuple[str, ...]:
         """The names in `data`, in their order."""
-        return tuple(name.strip() for name in self.data.split(",") if name.strip())
+        return tuple(name.strip().replace("\\,", ",") for name in COMMA.split(self.data))
 
 
 def parameters_of(chapter: str) -> type[Parameters]:
@@ -92,6 +113,47 @@ def parameters_of(chapter: str) -> type[Parameters]:
     return cast(type[Parameters], module.Parameters)
 
 
+def number(text: str) -> int | float:
+    """A finite number from text, also a fraction; a ValueError where it is none.
+
+    >>> number("8 / 255.") == 8 / 255, number("20"), number("1e-3")
+    (True, 20, 0.001)
+    """
+    top, slash, bottom = text.partition("/")
+    try:
+        if not slash and re.fullmatch(r"\s*[+-]?\d{1,300}\s*", text):
+            return int(text)
+        value = float(top) / float(bottom) if slash else float(text)
+    except ArithmeticError as error:
+        raise ValueError(f"{text!r:.80} is no number") from error
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r:.80} is no finite number")
+    return value
+
+
+def _taken(field: FieldInfo, value: Any) -> Any:
+    if isinstance(value, str):
+        return _read(field, value)
+    if isinstance(value, Real | Decimal) and not isinstance(value, int | float):
+        with suppress(OverflowError, ValueError):  # a fraction that is none of these numbers
+            return int(value) if isinstance(value, Integral) else float(value)
+    return value
+
+
+def _read(field: FieldInfo, text: str) -> Any:
+    kind, lower = type_name(field), text.lower()
+    if text == "None":
+        return None
+    if kind == "str":
+        words = [choice for part in _parts(field) for choice in get_args(part)]
+        patterns = [getattr(item, "pattern", None) for item in field.metadata]
+        return lower if lower in words or any(p and re.match(p, lower) for p in patterns) else text
+    try:
+        return {"true": True, "false": False}[lower] if kind == "bool" else number(text)
+    except (ValueError, KeyError):
+        return text
+
+
 def _unknown(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     guess = f"; did you mean {near[0]}?" if near else "."
@@ -105,7 +167,7 @@ def _impossible(model: type[Parameters], error: ValidationError) -> str:
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
     field = model.model_fields[name]
-    return f"{name} = {first['input']!r} is not possible: {field.description} is {allowed(field)}."
+    return f"{name} = {first['input']!r:.80} is not possible: {field.description} is {allowed(field)}."
 
 
 def allowed(field: FieldInfo) -> str:

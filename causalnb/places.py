@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
+import time
 from collections.abc import Container
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -21,13 +23,14 @@ from causalnb import UserError, files, paths, record
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
+DAY = 24 * 3600  # seconds
 SEAL = "causalnb"  # in a notebook's metadata: the digest of the rest, as we wrote it
 
 
 def sealed(node: NotebookNode, word: str) -> str:
     """The notebook as a file, with a digest of what it holds, by which `untouched` knows it again."""
     node = nbformat.reads(nbformat.writes(node), as_version=4)
-    node.metadata[SEAL] = {word: _content(node)}
+    node.metadata[SEAL] = {**node.metadata.get(SEAL, {}), word: _content(node)}
     return nbformat.writes(node) + "\n"
 
 
@@ -118,6 +121,28 @@ def discard(folder: Path) -> None:
     """Remove a folder, in such a way that nobody takes it for a run while it is half there."""
     with suppress(UserError, OSError):  # it stays, under a name of its own
         shutil.rmtree(files.settle(folder, folder.parent, f".{folder.name}.old"))
+
+
+def sweep(home: Path) -> None:
+    """Remove what killed runs left in a chapter's folder: hidden folders without a record, untouched for a
+    day, whose process is gone.
+    """
+    for folder in home.glob(".*-*"):
+        process = folder.name.rpartition("-")[2]
+        with suppress(OSError):
+            old = time.time() - folder.stat().st_mtime > DAY
+            if old and not (folder / "record.json").exists() and not _lives(process):
+                shutil.rmtree(folder)
+
+
+def _lives(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError, OverflowError):
+        return not process.isdecimal()
+    except OSError:
+        pass
+    return True
 
 
 def keep_failed(executed: Path) -> Path:

@@ -2,10 +2,26 @@
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import numpy as np
 import torch
+
+from causalnb import UserError
+
+
+def whole_seed(seed: Any) -> int:
+    """A seed as Python's number, also from numpy; refused where a generator would not take it.
+
+    >>> whole_seed(np.int64(3))
+    3
+    """
+    with suppress(TypeError, ValueError, OverflowError, RuntimeError):
+        value = seed.item() if hasattr(seed, "item") else seed
+        if 0 <= value < 2**63 and int(value) == value:
+            return int(value)
+    raise UserError(f"seed = {seed!r:.80} is not possible: give a whole number from 0 below 2^63.")
 
 
 @contextmanager
@@ -13,7 +29,7 @@ def generators_at(seed: int, device: torch.device) -> Iterator[None]:
     """Torch's (with the CUDA device), numpy's and Python's generators at `seed`; afterwards where they
     stood.
     """
-    numpy_state, python_state = np.random.get_state(), random.getstate()
+    seed, numpy_state, python_state = whole_seed(seed), np.random.get_state(), random.getstate()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         try:
             torch.default_generator.manual_seed(seed)

@@ -1,5 +1,4 @@
-"""From a text notebook to an executed one with its record: convert, run, publish; and whether a run is still
-fresh.
+"""From a text notebook to an executed one with its record: run, publish; and whether a run is still fresh.
 
 papermill executes. A run appears under runs/CHAPTER/ whole or not at all; a failed notebook is kept apart.
 How a run takes its place, and what it may replace, is the matter of `places`.
@@ -8,37 +7,29 @@ How a run takes its place, and what it may replace, is the matter of `places`.
 from __future__ import annotations
 
 import json
+import logging
 import os
-import re
 import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from causalnb import UserError, console, data, files, kernel, paths, places, record
 from causalnb.ledger.rows import PROFILES
 from causalnb.parameters import Parameters, parameters_of
+from causalnb.texts import Chapter, adopt, cells, chapter, chapters, convert, convert_to
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-NUMBERED = re.compile(r"(\d\d)_(\w+)\.md")
+__all__ = ["Chapter", "adopt", "cells", "chapter", "chapters", "convert", "convert_to"]
 DEVICE = {"device", "threads"}  # parameters that say how a run computes, not what
 _one_at_a_time = threading.Lock()  # a run sets this process's environment and working folder
-
-
-@dataclass(frozen=True)
-class Chapter:
-    """A chapter by its number ("01"), its name ("ace"), its title and its text notebook."""
-
-    number: str
-    name: str
-    title: str
-    source: Path
 
 
 @dataclass(frozen=True)
@@ -59,69 +50,6 @@ class State:
     word: str
     because: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
-
-
-def chapters() -> dict[str, Chapter]:
-    """The book's chapters by name, in order."""
-    found = {}
-    for file in sorted((paths.book_root() / "notebooks").glob("*.md")):
-        if match := NUMBERED.fullmatch(file.name):
-            lines = _text(file).splitlines()
-            title = next((line[2:].strip() for line in lines if line.startswith("# ")), match[2])
-            found[match[2]] = Chapter(match[1], match[2], title, file)
-    return found
-
-
-def chapter(name: str) -> Chapter:
-    """A chapter by its name or its number: "ace", "01" and "1" are the same."""
-    known = chapters()
-    for one in known.values():
-        if name in (one.name, one.number, one.number.lstrip("0") or "0"):
-            return one
-    raise UserError(
-        f"{name} is not a chapter of this book. Known are "
-        f"{', '.join(f'{c.number} {c.name}' for c in known.values())}."
-    )
-
-
-def convert(one: Chapter) -> NotebookNode:
-    """The chapter's text as a notebook for Jupyter and papermill, without outputs."""
-    import jupytext
-    from yaml import YAMLError
-
-    try:
-        return jupytext.reads(_text(one.source), {"extension": ".md"})
-    except (ValueError, YAMLError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{paths.short(one.source)} is no text notebook ({reason}): mend its text.") from None
-
-
-def convert_to(one: Chapter, output: Path) -> Path:
-    """Write the chapter as a notebook; a file that we did not write, or that was changed since, is never
-    replaced.
-    """
-    file = Path(os.path.realpath(output))
-    if file.suffix != ".ipynb":
-        raise UserError(f"{output} is no place for a notebook: give a name that ends in .ipynb.")
-    if os.path.lexists(file) and not places.untouched(file, "converted"):
-        raise UserError(
-            f"{output} is there already, and causalnb did not write it as it is now: give another name, "
-            "or move it away."
-        )
-    return files.write(file, places.sealed(convert(one), "converted"))
-
-
-def _text(file: Path) -> str:
-    try:
-        with files.refusals(file, "read"):
-            return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise UserError(f"{paths.short(file)} is not UTF-8 text: save it as UTF-8.") from None
-
-
-def cells(one: Chapter) -> str:
-    """The digest of the chapter's code cells as they are now."""
-    return record.cells_digest([cell.source for cell in convert(one).cells if cell.cell_type == "code"])
 
 
 def check(one: Chapter, values: Mapping[str, Any]) -> Parameters:
@@ -147,9 +75,11 @@ def run(one: Chapter, values: Mapping[str, Any]) -> Executed:
             (it is kept in runs/CHAPTER/failed), or the disk refuses
     """
     p, node = check(one, values), convert(one)
+    values = type(p).taken(values)
     _require_tag(one, node, values)
     home = paths.runs_root() / one.name
     _require_folder(home / p.profile)
+    places.sweep(home)
     found = {places.identity(folder) for folder in home.glob("[!.]*")} - {None}
     part = files.fresh_folder(home, f".{places.stamp()}-{os.getpid()}")
     keep = False
@@ -197,26 +127,52 @@ def _execute(one: Chapter, node: NotebookNode, values: Mapping[str, Any], p: Par
         "OMP_WAIT_POLICY": "passive",
     }
     bar = sys.stderr.isatty() and not console.quiet()
-    try:
-        with _one_at_a_time, _environment(**paths.for_kernel(), **environment), files.refusals(part):
-            papermill.execute_notebook(
-                node,
-                str(executed),
-                parameters=dict(values),
-                kernel_name="python3",
-                cwd=str(paths.book_root()),
-                progress_bar=bar,
-                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
-            )
-    except papermill.PapermillExecutionError as error:
-        raise _failure(error, executed) from None
-    except (RuntimeError, NoSuchKernel) as error:
-        raise UserError(
-            f"The kernel that runs {paths.short(one.source)} did not start or died "
-            f"({(str(error).splitlines() or [type(error).__name__])[0]}): see to it that there is memory "
-            "and room on the disk, and start the run again (what was finished is in the store)."
-        ) from None
+    for logger in ("papermill", "traitlets"):  # what they would say of a dead kernel is in our sentence
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
+    with files.refusals(part), tempfile.TemporaryFile() as heard:
+        try:
+            with (
+                _one_at_a_time,
+                _environment(**paths.for_kernel(), **environment),
+                _stderr_of_programs(heard),
+            ):
+                papermill.execute_notebook(
+                    node,
+                    str(executed).replace("{", "{{").replace("}", "}}"),  # papermill formats it
+                    parameters=dict(values),
+                    kernel_name="python3",
+                    cwd=str(paths.book_root()),
+                    progress_bar=bar,
+                    extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+                )
+        except papermill.PapermillExecutionError as error:
+            raise _failure(error, executed) from None
+        except (RuntimeError, NoSuchKernel, FileNotFoundError) as error:
+            heard.seek(0)
+            last = heard.read().decode(errors="replace").strip().splitlines()[-1:]
+            said = [(str(error).splitlines() or [type(error).__name__])[0], *last]
+            raise UserError(
+                f"The kernel that runs {paths.short(one.source)} did not start or died "
+                f"({'; '.join(said)}): see to it that there is memory and room on the disk, that `python -m "
+                "ipykernel --version` works, and start the run again (what was finished is in the store)."
+            ) from None
     return executed
+
+
+@contextmanager
+def _stderr_of_programs(sink: IO[bytes]) -> Iterator[None]:
+    """What programs that start here write to stderr goes into a file; what this process writes does not."""
+    own, kept = sys.stderr, os.dup(2)
+    os.dup2(sink.fileno(), 2)
+    try:
+        with open(kept, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False) as same:
+            with suppress(AttributeError, OSError):  # one without a file goes elsewhere
+                sys.stderr = same if own.fileno() == 2 else own
+            yield
+    finally:
+        sys.stderr = own
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _require_record(one: Chapter, executed: Path, values: Mapping[str, Any]) -> record.Record:

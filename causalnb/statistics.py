@@ -348,13 +348,8 @@ def percentile_ends(drawn: Floats, level: float) -> Floats:
     order is lost.
     """
     both = [(1 - level) / 2, (1 + level) / 2]
-    return np.concatenate(
-        [
-            np.quantile(drawn[start : start + BLOCK], both, axis=1, overwrite_input=True)
-            for start in range(0, len(drawn), BLOCK)
-        ],
-        axis=1,
-    )
+    blocks = (drawn[start : start + BLOCK] for start in range(0, len(drawn), BLOCK))
+    return np.concatenate([np.quantile(one, both, axis=1, overwrite_input=True) for one in blocks], axis=1)
 
 
 def _flipped(table: Floats, seed: int) -> Floats:

@@ -118,7 +118,7 @@ def book(tmp_path, monkeypatch):
         (tmp_path / "notebooks" / "01_ace.md").write_text(text(*(cells or (BEGIN, MEASURE, "run.finish()"))))
         return tmp_path
 
-    write.begin, write.measure = BEGIN, MEASURE
+    write.begin, write.measure, write.text = BEGIN, MEASURE, text
     write()
     return write
 

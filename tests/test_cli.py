@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from causalnb import attacks, cli, data, models, record, training
-from causalnb.attacks import panel, suites
+from causalnb import UserError, attacks, cli, data, models, record, runner, training
+from causalnb.attacks import panel, report, suites
+from causalnb.parameters import Parameters
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,8 +40,8 @@ def test_a_wrong_parameter_prints_one_line_and_fails(book, monkeypatch, capsys):
     [
         ("eps=-1", "eps = -1 is not possible"),
         ("n_images=0", "n_images = 0"),
-        ("data=mnits", "data = 'mnits'"),
-        ("eps", "-p eps is not possible: give a parameter as NAME=VALUE"),
+        ("data=mnits", "mnits is neither a data set nor a folder (did you mean mnist?)"),
+        ("eps", "-p eps is not possible: give NAME=VALUE"),
         ("device=cuda:77", "device = 'cuda:77'"),
     ],
 )
@@ -148,15 +149,14 @@ def test_what_is_asked_of_an_attack_is_what_is_attacked(mine, monkeypatch, capsy
     asked = {}
 
     class Done:
-        def __str__(self):
-            return "done"
-
         def write(self, path):
             return path
 
     monkeypatch.setattr(
-        "causalnb.attacks.report.report",
-        lambda net, images, **given: asked.update(given, net=net, images=images) or Done(),
+        "causalnb.attacks.asked.report",
+        lambda net, images, *, tell, **given: (
+            tell("done") or asked.update(given, net=net, images=images) or Done()
+        ),
     )
     code, out, _ = causalnb(
         monkeypatch,
@@ -278,6 +278,148 @@ def test_a_record_of_another_attack_is_refused_before_the_work_and_left_alone(
         "mine.json is the record of another attack (eps differ), and is not overwritten: give another output."
     ]
     assert Path("mine.json").read_bytes() == before
+
+
+def test_help_lists_every_value(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "300")
+    text = " ".join(" ".join(causalnb(monkeypatch, capsys, "attack", "--help")[1]).split())
+    for word in ("linf or l2", *suites.SUITES, *models.ARCHITECTURES, "torchvision's", "cuda:1 or mps"):
+        assert word in text
+    assert "what those images were divided by: 0.25" in text
+    assert "quick, laptop, gpu or full" in " ".join(causalnb(monkeypatch, capsys, "run", "--help")[1])
+
+
+def test_case_does_not_matter(mine, cheap, monkeypatch, capsys):
+    changed = ("--norm", "Linf", "--suite", "SHORT", "--architecture", "Linear", "--data", "Digits8")
+    places = [causalnb(monkeypatch, capsys, *mine, *more, "--device", "CPU")[1][-1] for more in ((), changed)]
+    first, second = (json.loads(Path(place.removeprefix("record: ")).read_text()) for place in places)
+    assert first["data"] == second["data"] == "digits8" and second["norm"] == "linf"
+    pairs = ["data=DIGITS", "device=CPU", "profile=Quick", "variant=Tanh-Average"]
+    p = runner.check(runner.chapter("ACE"), cli._values(pairs, None))
+    assert (p.data, p.device, p.profile, p.variant) == ("digits", "cpu", "quick", "tanh-average")
+
+
+@pytest.mark.parametrize("text", ["8/255", "8 / 255", "8/255.", " 8 /255", "8.0/2.55e2", repr(8 / 255)])
+def test_a_budget_is_a_fraction_however_it_is_spelled(book, text):
+    assert report.budget(text) == 8 / 255
+    assert runner.check(runner.chapter("ace"), cli._values([f"eps={text}"], None)).eps == 8 / 255
+
+
+def test_a_fraction_reaches_the_notebook_and_its_record(book, inline):
+    assert (
+        runner.run(runner.chapter("ace"), {"eps": "51 / 255", "n_images": "20"}).record.parameters["eps"]
+        == 0.2
+    )
+
+
+PIPED = """
+import sys, torch
+from causalnb import cli, models
+def linear(*, classes, channels, size, seed):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(channels * size**2, classes))
+models.ARCHITECTURES["linear"] = linear
+from causalnb.attacks import suites
+seen = []
+run = suites.run
+def noted(name, *given, **more):
+    print("BEGINS " + name, file=sys.stderr, flush=True)
+    return run(name, *given, **more)
+suites.run = noted
+cli.main()
+"""
+
+
+def test_the_table_comes_while_it_runs_into_a_pipe_too(mine):
+    asked = [sys.executable, "-c", PIPED, *mine, "--mean", "0.5", "--std", "0.5"]
+    told = subprocess.run(
+        asked, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ).stdout.splitlines()
+    begins = {line.split()[1]: place for place, line in enumerate(told) if line.startswith("BEGINS ")}
+    row = next(place for place, line in enumerate(told) if line.startswith("pgd-10 "))
+    assert told.index("BEGINS pgd") < row < begins["square"] and told[-1].startswith("record: ")
+
+
+def test_records_of_attacks_are_compared_and_judged(mine, cheap, monkeypatch, capsys):
+    for name, more in (("a", ()), ("b", ("--seed", "1")), ("c", ("--n-images", "9", "--first"))):
+        causalnb(monkeypatch, capsys, *mine, *more, "--output", f"{name}.json")
+    code, out, err = causalnb(monkeypatch, capsys, "compare", "a.json", "b.json")
+    assert (code, err) == (0, []) and out[0] == "asked: seed  0  1"
+    assert [line.split()[0] for line in out[1:4]] == ["broken.noise", "clean", "robust"]
+    out = causalnb(monkeypatch, capsys, "compare", "a.json", "c.json")[1]
+    assert "asked: drawn  None  the first" in out
+    code, out, err = causalnb(monkeypatch, capsys, "judge", "a.json")
+    assert (code, err) == (0, []) and out[0].startswith("pass            a row")
+    assert out[-1].startswith("robust accuracy ")
+    code, out, err = causalnb(monkeypatch, capsys, "compare", "a.json", "runs")
+    assert (code, out, len(err)) == (1, [], 1)
+    Path("d.json").write_text('{"panel": [], "suite": 1}')
+    assert causalnb(monkeypatch, capsys, "judge", "d.json")[2][0].startswith(
+        "d.json is no record of an attack"
+    )
+
+
+def test_the_first_images_of_a_set_may_be_chosen(mine, cheap, monkeypatch, capsys):
+    causalnb(monkeypatch, capsys, *mine, "--first", "--output", "first.json")
+    some = data.load("digits8", "test").take(slice(10))
+    net = models.load(mine[2], "linear", classes=10, channels=1, size=8)
+    assert (
+        json.loads(Path("first.json").read_text())["verdicts"]["correct"]
+        == (net(some.images).argmax(dim=1) == some.labels).int().tolist()
+    )
+
+
+def folder(root, *classes, split="test", n=3):
+    from PIL import Image
+
+    for k, name in enumerate(classes):
+        (root / split / name).mkdir(parents=True)
+        for i in range(n):
+            Image.new("L", (8, 8), 20 * k + i).save(root / split / name / f"{i}.png")
+    return root
+
+
+def test_a_network_of_more_classes_and_its_options_are_asked_for(mine, cheap, monkeypatch, capsys):
+    folder(Path("two"), "cat", "dog")
+    asked = [*mine, "--data", "two"]
+    code, out, err = causalnb(monkeypatch, capsys, *asked)
+    assert (
+        code == 1
+        and "these weights tell 10 classes apart, so give `classes` (2 numbers from 0 to 9)" in err[0]
+    )
+    assert causalnb(monkeypatch, capsys, *asked, "--classes", "7,3")[0] == 0
+    assert (
+        "two has 2 classes (cat, dog), so give as many"
+        in (causalnb(monkeypatch, capsys, *asked, "--classes", "7")[2][0])
+    )
+    assert causalnb(monkeypatch, capsys, *asked, "--option", "width")[2] == [
+        "--option width is not possible: give NAME=VALUE, for example --option width=0.5."
+    ]
+    options = ("--architecture", "vgg16_cifar", "--option", "wide=2")
+    assert causalnb(monkeypatch, capsys, *asked, *options)[2][0].startswith(
+        "wide is no option of vgg16_cifar"
+    )
+
+
+@pytest.mark.parametrize("name", ["mine", "2024", "a,b", "x{y}", "1e3", "with blank"])
+def test_run_and_attack_take_the_same_folders(mine, cheap, monkeypatch, capsys, name):
+    folder(Path(name), *"0123456789")
+    code, _, err = causalnb(monkeypatch, capsys, *mine, "--data", name)
+    assert (code, err) == (0, [])
+    p = Plain.resolve(cli._values([f"data={name}"], None))
+    assert p.sets == (name,) and data.require(name) is None
+
+
+class Plain(Parameters):
+    pass
+
+
+def test_a_comma_in_a_path_among_several_is_escaped_and_told(book):
+    folder(book() / "a,b", "0")
+    assert Plain.resolve({"data": r"mnist,a\,b"}).sets == ("mnist", "a,b")
+    with pytest.raises(
+        UserError, match=r"a is neither a data set nor a folder.* \(a comma in it is written \\,\)"
+    ):
+        data.require("a")
 
 
 def test_spread_keeps_what_the_chapter_measured_and_says_where(book, monkeypatch, capsys, tmp_path):

@@ -22,6 +22,7 @@ FLOORS = {
     "data": 3,
     "models": 3,
     "ledger": 3,
+    "texts": 3,
     "store": 2,
     "kernel": 1,
     "plots": 1,
@@ -41,7 +42,7 @@ FLOORS = {
     "usage": 0,
     "vision": 0,
 }
-LIMIT = 5600
+LIMIT = 5980
 
 
 def module_of(file):

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from papermill import PapermillExecutionError
 
-from causalnb import UserError, cli, kernel, runner
+from causalnb import UserError, cli, data, kernel, runner
 from causalnb.parameters import Parameters, parameter
 
 MISSING = (
@@ -154,11 +154,11 @@ VALUES = st.one_of(
 )
 def test_one_name_with_two_values_is_refused_and_with_one_is_kept(name, first, second, profile):
     pairs = [f"{name}={first}", f"{name}={second}"]
-    asked = [cli._literal(str(value)) for value in (first, second)]
+    asked = [data.listed(str(value)) if name == "data" else str(value) for value in (first, second)]
     asked += [profile] if profile and name == "profile" else []
-    if len({repr(value) for value in asked}) == 1:
+    if len(set(asked)) == 1:
         found = cli._values(pairs, profile)
-        assert repr(found[name]) == repr(asked[0]) and found["profile"] == (
+        assert found[name] == asked[0] and found["profile"] == (
             asked[0] if name == "profile" else profile or "quick"
         )
     else:
@@ -174,4 +174,5 @@ def test_any_value_is_taken_as_it_is_or_refused_in_one_line(book, name, value):
     except UserError as error:
         assert len(str(error).splitlines()) == 1 and (name in str(error) or repr(name) in str(error))
     else:
-        assert value is None or getattr(p, name) == value
+        taken = type(p).taken({name: value})[name]
+        assert taken is None or getattr(p, name) == taken

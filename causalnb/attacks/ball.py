@@ -5,9 +5,12 @@ image.
 import hashlib
 import math
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -40,14 +43,31 @@ def refuse_budget(eps: float, images: Tensor, norm: str) -> None:
     """
     if isinstance(eps, bool) or not (isinstance(eps, Real) and 0 <= eps < math.inf):
         raise ValueError(
-            f"eps = {eps!r} is not possible: the attack budget is one number from 0 (pixel units); a curve "
-            "is one call for each eps."
+            f"eps = {eps!r:.80} is not possible: the attack budget is one number from 0 (pixel units); a "
+            "curve is one call for each eps."
         )
     if norm in ("linf", "l2") and eps > (reach := radius_of_box(images, norm)) * (1 + 1e-6):
         raise UserError(
-            f"eps = {eps} is not possible: in {norm} no two images in [0, 1] lie further apart than "
-            f"{reach:.4g}, so give a number up to that (pixel units: 8/255, not 8)."
+            f"eps = {eps!r:.80} is not possible: in {norm} no two images in [0, 1] lie further apart "
+            f"than {reach:.4g}, so give a number up to that (pixel units: 8/255, not 8)."
         )
+
+
+def plain(value: Any) -> Any:
+    """A number as Python's own, whole ones as int: from numpy, fractions, arrays and tensors of one number;
+    what is none stays as it is.
+
+    >>> plain(Fraction(1, 4)), plain(Fraction(5)), plain(torch.tensor(3))
+    (0.25, 5, 3)
+    """
+    if isinstance(value, np.ndarray | np.generic | Tensor) and value.ndim == 0:
+        value = value.item()
+    if not isinstance(value, Fraction | Decimal):
+        return value
+    try:
+        return int(value) if value == int(value) else float(value)
+    except (OverflowError, ValueError):  # larger than any float, or no number
+        return math.inf
 
 
 def inside(clean: Tensor, images: Tensor, norm: str, eps: float | Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from inspect import Parameter
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from causalnb import UserError, console
 from causalnb.attacks import ball
 from causalnb.attacks.watch import Criterion, score, whole
+from causalnb.data.images import tensor
 
 TOLERANCE = 1e-6  # how far pixels and distances may miss their bounds by rounding
 
@@ -23,6 +25,20 @@ def recorded(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def plain_settings(name: str, parameters: list[Parameter], given: dict[str, Any]) -> dict[str, Any]:
+    """The settings as Python's own numbers, whole where an attack takes whole ones."""
+    found = {key: ball.plain(value) for key, value in given.items()}
+    for parameter in parameters:
+        value = found.get(parameter.name)
+        if parameter.annotation is int and isinstance(value, float):
+            if not value.is_integer():
+                raise ValueError(
+                    f"{parameter.name} = {value} is not possible for {name}: it is a whole number."
+                )
+            found[parameter.name] = int(value)
+    return found
+
+
 def ticks(name: str, n: int, chunk: int, settings: dict[str, Any]) -> Any:
     """A bar over about as many forward passes as the attack on n images will take."""
     passes = math.prod(
@@ -33,8 +49,11 @@ def ticks(name: str, n: int, chunk: int, settings: dict[str, Any]) -> Any:
 
 def boxed(images: Tensor) -> tuple[Tensor, Tensor]:
     """The images clipped to [0, 1] where they miss it by rounding, and [n] whether all their pixels are
-    finite.
+    finite. Those of 16 bits become float32, whose grid holds small steps.
     """
+    images = usable(images, of="images")
+    if images.is_floating_point() and images.element_size() < 4:
+        images = images.float()
     if not images.is_floating_point() or images.dim() < 2 or not len(images):
         raise ValueError(
             f"images must be floating point [n, ...] with n at least 1, got {images.dtype} "
@@ -44,17 +63,26 @@ def boxed(images: Tensor) -> tuple[Tensor, Tensor]:
     outside = ((images < -TOLERANCE) | (images > 1 + TOLERANCE)) & ball.aligned(finite, images)
     if outside.any():
         index = outside.nonzero()[0].tolist()
-        usable = images[finite]
+        some = images[finite]
         raise UserError(
             f"images[{', '.join(map(str, index))}] = {images[tuple(index)]:.7g} lies outside [0, 1] (these "
-            f"images reach from {usable.min():.4g} to "
-            f"{usable.max():.4g}): give pixels in [0, 1] and keep normalisation inside the model."
+            f"images reach from {some.min():.4g} to "
+            f"{some.max():.4g}): give pixels in [0, 1] and keep normalisation inside the model."
         )
-    return images.detach().clamp(0, 1), finite
+    return usable(images.detach().clamp(0, 1), of="images"), usable(finite, of="images")
+
+
+def usable(given: Any, *, of: str) -> Tensor:
+    """What is given as a tensor that autograd takes, also one that was made in inference mode."""
+    found = tensor(given, of=of)
+    with torch.inference_mode(False):
+        return found.clone() if found.is_inference() else found
 
 
 def criterion_of(images: Tensor, labels: Tensor, targets: Tensor | None) -> Criterion:
     """What counts as success; labels and targets are one whole number for each image."""
+    labels = usable(labels, of="labels").to(images.device)
+    targets = None if targets is None else usable(targets, of="targets").to(images.device)
     for what, classes in (("labels", labels), ("targets", targets)):
         if classes is not None and (classes.shape != (len(images),) or not whole(classes)):
             raise ValueError(

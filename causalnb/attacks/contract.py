@@ -19,7 +19,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from causalnb.attacks import autoattack_adapter, ball, foolbox_adapter
+from causalnb.attacks import autoattack_adapter, ball, checked, foolbox_adapter
 from causalnb.attacks.checked import TOLERANCE, boxed, criterion_of, logits_of, recorded, right, ticks
 from causalnb.attacks.flags import probabilities
 from causalnb.attacks.foolbox_adapter import Case
@@ -28,6 +28,7 @@ from causalnb.attacks.noise import noise
 from causalnb.attacks.results import AttackResult
 from causalnb.attacks.stadv import stadv
 from causalnb.attacks.watch import ROWS, Detected, Loss, WatchedModel, device_of, preserved_state
+from causalnb.randomness import whole_seed
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,7 @@ def run(
     >>> run("fgsm", model, images, labels, norm="linf", eps=0.06, seed=0).found
     tensor([True])
     """
+    eps, step, steps, seed = (ball.plain(value) for value in (eps, step, steps, whole_seed(seed)))
     attack = _known(name, norm, eps, targets)
     settings = _settings(
         name,
@@ -167,8 +169,8 @@ def run(
     plain = criterion_of(clean, labels, targets)
     places = torch.arange(len(clean), device=clean.device)
     criterion = replace(plain, rows=places, detected=detected, classes=classes)
-    start, device = time.perf_counter(), device_of(model, images)
-    with preserved_state(model, device, int(seed)):
+    start, device = time.perf_counter(), device_of(model, clean)
+    with preserved_state(model, device, seed):
         logits = logits_of(model, clean, device, chunk)[:, :classes]
         correct = right(logits, criterion, finite)
         usable = finite & logits.isfinite().all(dim=1)
@@ -189,7 +191,7 @@ def run(
                     criterion.at(part).to(device),
                     norm,
                     math.inf if eps is None else eps,
-                    int(seed),
+                    seed,
                     loss=loss,
                 )
                 for values, some in zip(
@@ -203,7 +205,7 @@ def run(
             for some, other in ((attacked, clean), (found, correct), (predicted, logits.argmax(dim=1)))
         )
         distance = distance.where(correct, torch.nan)
-    asked = recorded(settings) | {"seed": int(seed), "chunk": chunk}
+    asked = recorded(settings) | {"seed": seed, "chunk": chunk}
     asked |= recorded({"loss": loss, "detected": detected} if loss or detected else {})
     asked |= {key: True for key, value in (("stop", stop), ("every", every)) if value}
     return AttackResult(
@@ -305,6 +307,7 @@ def _names(ability: str) -> str:
 def _settings(name: str, attack: Attack, given: dict[str, Any]) -> dict[str, Any]:
     """All settings of the attack, the given ones and its defaults; what is missing or unknown is refused."""
     parameters = list(inspect.signature(attack.candidates).parameters.values())[1:]
+    given = checked.plain_settings(name, parameters, given)
     known = {
         parameter.name: parameter.default
         for parameter in parameters

@@ -190,7 +190,10 @@ def finite_differences(probe: Probe) -> Finding:
     """
     if not isinstance(probe.model, nn.Module):
         return Finding(None, None, "a plain function has no copy in float64")
-    copied = copy.deepcopy(probe.model).double()
+    try:
+        copied = copy.deepcopy(probe.model).double()
+    except Exception as error:  # whatever a part of the model has against being copied: a lock, a file
+        return Finding(None, None, f"the model has no copy in float64: {str(error).partition(chr(10))[0]}")
     start = probe.images[:DIFFERENCES]
     points = (
         (start + probe.eps * ball.point(start, (probe.seed, "differences"), probe.norm))

@@ -17,10 +17,12 @@ from torch import Tensor
 
 from causalnb import UserError
 from causalnb.attacks import ball, indicators
+from causalnb.attacks.checked import usable
 from causalnb.attacks.indicators import NOISE
 from causalnb.attacks.probe import Finding, Model, Probe
 from causalnb.attacks.suites import correct
 from causalnb.attacks.watch import device_of, preserved_state, score
+from causalnb.randomness import whole_seed
 
 PLANTED = "planted examples are found"
 
@@ -112,19 +114,20 @@ def sanity_panel(
     >>> sorted({row.demand for row in panel})
     [5, 6, 7, 8, 9, 10, 11, 12, 13, 15]
     """
-    probe = prepared(
-        model,
-        images,
-        labels,
-        norm=norm,
-        eps=eps,
-        seed=seed,
-        steps=steps,
-        chunk=chunk,
-        planted=planted,
-        features=features,
-    )
-    with preserved_state(model, probe.images.device, seed):
+    with torch.inference_mode(False):
+        probe = prepared(
+            model,
+            usable(images, of="images"),
+            usable(labels, of="labels"),
+            norm=norm,
+            eps=ball.plain(eps),
+            seed=whole_seed(seed),
+            steps=ball.plain(steps),
+            chunk=chunk,
+            planted=planted,
+            features=features,
+        )
+    with preserved_state(model, probe.images.device, probe.seed):
         return Panel(tuple(_row(demand, name, look(probe)) for demand, name, look in ROWS), probe.n)
 
 

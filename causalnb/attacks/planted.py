@@ -20,7 +20,7 @@ from causalnb.attacks import ball
 from causalnb.attacks.checked import TOLERANCE
 from causalnb.attacks.noise import noise
 from causalnb.attacks.results import AttackResult
-from causalnb.attacks.watch import device_of, preserved_state, score
+from causalnb.attacks.watch import device_of, kind_of, preserved_state, score
 
 Attack = Callable[[nn.Module, Tensor, Tensor], AttackResult]
 Features = Callable[[Tensor], Tensor]
@@ -70,7 +70,8 @@ class Planted(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [n, 2]."""
-        lead = (self.features(images).flatten(1) - self.origin) @ self.weight + self.bias
+        features = self.features(images).flatten(1).to(self.weight.dtype)
+        lead = (features - self.origin) @ self.weight + self.bias
         lead = lead + 0 * images.flatten(1).sum(
             dim=1
         )  # features without a gradient have one of zero: a failed control, no error of torch's
@@ -236,7 +237,7 @@ def entering_last_linear(model: Callable[[Tensor], Tensor], images: Tensor) -> "
     ]
     try:
         with preserved_state(model, device_of(model, images), 0), torch.no_grad():
-            model(images)
+            model(images.to(kind_of(model, images)))
     finally:
         for hook in hooks:
             hook.remove()
@@ -262,7 +263,7 @@ class LastLinear(nn.Module):
         seen: list[Tensor] = []
         hook = self.layer[0].register_forward_pre_hook(lambda _, entering: seen.append(entering[0]))
         try:
-            self.model(images)
+            self.model(images.to(kind_of(self.model, images)))
         finally:
             hook.remove()
         if not len(seen[-1]) == len(images):
@@ -270,7 +271,7 @@ class LastLinear(nn.Module):
                 f"the last nn.Linear takes {tuple(seen[-1].shape)} for {len(images)} images, not a row for "
                 "each: give features."
             )
-        return seen[-1].flatten(1)
+        return seen[-1].flatten(1).to(images.dtype)
 
 
 def _plant(read: Features, image: Tensor, around: Tensor, point: Tensor, margin: float) -> Planted | None:

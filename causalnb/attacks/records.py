@@ -1,5 +1,5 @@
 """Where the record of an attack goes: a name that carries what was asked, and a place that is checked before
-the work.
+the work; and what a record says when it is read again.
 
 What stands in a record is report.py's.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from causalnb import UserError, files, paths, record
+from causalnb.statistics import Estimate, proportion
 
 ASKED = (
     "model_digest",
@@ -26,6 +27,7 @@ ASKED = (
     "seed",
     "device",
 )
+CHOSEN = ("drawn", "options", "classes")  # named only where they are not what goes without saying
 OURS = {"schema_version", "panel", "suite", "attacks", "clean", "robust", "verdicts"}
 
 
@@ -35,7 +37,8 @@ def asked(facts: Mapping[str, Any]) -> dict[str, Any]:
     >>> asked({"eps": 0.3, "mean": (0.5,)})["mean"]
     [0.5]
     """
-    found: dict[str, Any] = json.loads(json.dumps({key: facts.get(key) for key in ASKED}))
+    chosen = {key: facts[key] for key in CHOSEN if facts.get(key) is not None}
+    found: dict[str, Any] = json.loads(json.dumps({key: facts.get(key) for key in ASKED} | chosen))
     return found
 
 
@@ -95,11 +98,59 @@ def guard(path: Path, facts: Mapping[str, Any]) -> None:
     there = _read(path)
     if there is None:
         raise UserError(f"{path} is no record of an attack, and is not overwritten: give another output.")
-    if other := [key for key, value in asked(facts).items() if asked(there)[key] != value]:
+    if other := differing(asked(facts), asked(there)):
         raise UserError(
             f"{path} is the record of another attack ({', '.join(other)} differ), and is not overwritten: "
             "give another output."
         )
+
+
+def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """The names under which two hold different things."""
+    return [key for key in {**first, **second} if first.get(key) != second.get(key)]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The record of an attack at a path."""
+    content = _read(path)
+    try:
+        if content is not None and content["schema_version"] == 1:
+            measured(content), judged(content)
+            return content
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise UserError(f"{path} is no record of an attack that is known here: give a file that `attack` wrote.")
+
+
+def measured(content: Mapping[str, Any]) -> record.Measured:
+    """The numbers of a record: clean and robust accuracy, and the share that each attack broke of what it was
+    given.
+    """
+    found = {"clean": Estimate(**content["clean"]), "robust": Estimate(**content["robust"])}
+    for row in content["attacks"]:
+        found[f"broken.{row['attack']}"] = proportion(row["broken"], row["attacked"])
+    data = (content["data"],)
+    return record.Measured(
+        {id: record.Measurement(estimate=one, data=data) for id, one in found.items()},
+        {content["data"]: content["data_digest"]},
+    )
+
+
+def judged(content: Mapping[str, Any]) -> list[str]:
+    """What a record says of its own robust accuracy, in lines: the rows of the panel that decided, the flags,
+    and whether the number is to be believed.
+    """
+    rows = [f"{row['word']:<15} {row['name']}  {row['sentence']}" for row in content["panel"]]
+    flags = [f"{'flag':<15} {flag}" for flag in content["flags"]]
+    failed = sum(row["word"] == "fail" for row in content["panel"])
+    robust = content["robust"]
+    ends = f" [{robust['low']:.4g}, {robust['high']:.4g}]" if robust.get("low") is not None else ""
+    word = (
+        f"bounds robustness from above only: {failed} rows fail, {len(flags)} flags"
+        if failed or flags
+        else "stands: no row fails, and nothing is flagged"
+    )
+    return [*rows, *flags, f"robust accuracy {robust['value']:.4g}{ends} {word}"]
 
 
 def _read(path: Path) -> dict[str, Any] | None:

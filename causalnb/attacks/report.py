@@ -1,25 +1,28 @@
 """The report on a model of one's own: the sanity panel, a suite's table, and both as a JSON record."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from causalnb import UserError, files, record
 from causalnb.attacks import records
+from causalnb.attacks.contract import AttackResult
 from causalnb.attacks.panel import PLANTED, Panel, sanity_panel
-from causalnb.attacks.suites import Evaluation, evaluate, renamed
+from causalnb.attacks.suites import Evaluation, correct, evaluate, renamed
 from causalnb.data import Images
+from causalnb.parameters import number
 from causalnb.statistics import Estimate, proportion
 from causalnb.store import Store
 
 SCHEMA = 1
+HEAD = f"{'attack':<24}{'attacked':>9}{'broken':>8}{'robust after':>14}"
+HEAD += f"{'forward':>11}{'backward':>11}{'seconds':>9}"
 PANEL = 40  # images: its rows look for failures that show on few
 
 
@@ -35,30 +38,17 @@ class Report:
 
     def __str__(self) -> str:
         """The panel, the table and the flags for a terminal."""
-        of, n = self.evaluation, len(self.evaluation.correct)
-        lines = [
-            f"clean accuracy {said(of.accuracy())}, n = {n}",
-            "",
-            str(self.panel),
-            "",
-            f"{'attack':<24}{'attacked':>9}{'broken':>8}{'robust after':>14}"
-            f"{'forward':>11}{'backward':>11}{'seconds':>9}",
-        ]
-        left = int(of.correct.sum())
-        for result, rows in zip(of.results, of.rows, strict=True):
-            left -= int(result.found.sum())
-            lines.append(
-                f"{renamed(result):<24}{len(rows):>9}{int(result.found.sum()):>8}{left / n:>14.1%}"
-                f"{result.queries[0]:>11,}{result.queries[1]:>11,}"
-                f"{result.seconds:>9.1f}"
-            )
-        lines += [
-            "",
-            f"robust accuracy {said(of.robust_accuracy())}: the worst case of each image over the attacks "
-            "above",
-        ]
-        lines += [f"mind: {flag}" for flag in of.flags]
-        return "\n".join([*lines, *self._caution()])
+        of = self.evaluation
+        rows = (_row(result, rows, len(of.correct)) for result, rows in zip(of.results, of.rows, strict=True))
+        return "\n".join(
+            [_clean(of.accuracy(), len(of.correct)), "", str(self.panel), "", HEAD, *rows, *self.end()]
+        )
+
+    def end(self) -> list[str]:
+        """What stands below the table: the robust accuracy, the flags, and what they mean for it."""
+        of = self.evaluation
+        worst = f"robust accuracy {said(of.robust_accuracy())}: the worst case of each image over the attacks"
+        return ["", f"{worst} above", *(f"mind: {flag}" for flag in of.flags), *self._caution()]
 
     def _caution(self) -> list[str]:
         """What the failing rows and flags mean for the robust accuracy."""
@@ -122,23 +112,42 @@ def report(
     device: torch.device,
     what: Mapping[str, Any],
     store: Store | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Report:
     """Attack a model with a suite, and the panel beside it.
 
     images   balanced draws of a data set, as `data.draw` gives them
     what     facts for the record: which model, which data
+    tell     takes each line of the report as soon as it is known
     """
     model.to(device)
     clean, labels = images.images.to(device), images.labels.to(device)
+    right = correct(model, clean, labels, seed=seed).correct
+    tell(_clean(proportion(int(right.sum()), len(right)), len(right)))
     panel = sanity_panel(model, clean[:PANEL], labels[:PANEL], norm=norm, eps=eps, seed=seed)
-    evaluation = evaluate(model, clean, labels, norm=norm, eps=eps, suite=suite, seed=seed, store=store)
+    for line in ("", *str(panel).split("\n"), "", HEAD):
+        tell(line)
+    evaluation = evaluate(
+        model,
+        clean,
+        labels,
+        norm=norm,
+        eps=eps,
+        suite=suite,
+        seed=seed,
+        store=store,
+        heard=lambda result, rows: tell(_row(result, rows, len(labels))),
+    )
     asked = facts(images, norm=norm, eps=eps, suite=suite, seed=seed, device=device, what=what)
     made = {
         "threads": torch.get_num_threads(),
         "environment": record.versions(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    return Report({**asked, **made}, panel, evaluation)
+    done = Report({**asked, **made}, panel, evaluation)
+    for line in done.end():
+        tell(line)
+    return done
 
 
 def facts(
@@ -164,6 +173,19 @@ def facts(
     }
 
 
+def _clean(accuracy: Estimate, n: int) -> str:
+    return f"clean accuracy {said(accuracy)}, n = {n}"
+
+
+def _row(result: AttackResult, rows: Tensor, n: int) -> str:
+    """A line of the table: one attack on the images `rows`, those that stood until then, of n."""
+    broken = int(result.found.sum())
+    return (
+        f"{renamed(result):<24}{len(rows):>9}{broken:>8}{(len(rows) - broken) / n:>14.1%}"
+        f"{result.queries[0]:>11,}{result.queries[1]:>11,}{result.seconds:>9.1f}"
+    )
+
+
 def said(estimate: Estimate) -> str:
     """A share with its interval, in per cent.
 
@@ -180,18 +202,18 @@ def said(estimate: Estimate) -> str:
 
 
 def budget(text: str) -> float:
-    """A budget in pixel units from text: 0.3 or 8/255.
+    """A budget in pixel units from text: 0.3, 8/255 or 8 / 255.
 
     >>> budget("8/255") == 8 / 255
     True
     """
     try:
-        eps = float(Fraction(text))
-    except (ValueError, ZeroDivisionError):
+        eps = float(number(text))
+    except (ValueError, OverflowError):
         raise UserError(
-            f"eps = {text!r} is not possible: give a number such as 0.3, or a fraction such as 8/255 (pixel "
-            "units)."
+            f"eps = {text!r:.80} is not possible: give a number such as 0.3, or a fraction such as 8/255 "
+            "(pixel units)."
         ) from None
-    if not 0 < eps < float("inf"):
+    if not eps > 0:
         raise UserError(f"eps = {text} is not possible: a budget is a number above 0 (pixel units).")
     return eps

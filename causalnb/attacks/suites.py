@@ -17,6 +17,7 @@ from causalnb.attacks import ball, flags
 from causalnb.attacks.contract import run
 from causalnb.attacks.results import AttackResult
 from causalnb.attacks.watch import Criterion, device_of, preserved_state, score
+from causalnb.randomness import whole_seed
 from causalnb.statistics import Estimate, proportion
 from causalnb.store import Store, memo
 
@@ -123,6 +124,7 @@ def evaluate(
     chunk: int = 128,
     drop: bool = True,
     store: Store | None = None,
+    heard: Callable[[AttackResult, Tensor], None] = lambda result, rows: None,
 ) -> Evaluation:
     """Attack images with a suite.
 
@@ -131,6 +133,7 @@ def evaluate(
     drop      whether an image that is broken is spared the rest of the attack and the attacks that come
               later: the worst case is the same for much less
     store     where each attack on each chunk is kept: an evaluation that was stopped goes on there
+    heard     takes each attack's result, and the places of its images among all, as soon as it is there
 
     Refused: what `run` refuses, whether or not an image is left to attack, and a suite without attacks.
 
@@ -145,9 +148,10 @@ def evaluate(
             "The suite has no attacks, and no attack breaks no image: give one of "
             f"{', '.join(SUITES)}, or at least one Step."
         )
-    device = device_of(model, images)
+    eps, seed = ball.plain(eps), whole_seed(seed)
     first = correct(model, images, labels, seed=seed, chunk=chunk)
-    ball.refuse_budget(eps, images, norm)
+    device = device_of(model, first.clean)
+    ball.refuse_budget(eps, first.clean, norm)
     with preserved_state(model, device, seed), torch.no_grad():
         classes = score(model, first.clean[:1].to(device)).shape[1]
     chosen = steps_of(suite, norm=norm, eps=eps, classes=classes) if isinstance(suite, str) else tuple(suite)
@@ -159,7 +163,8 @@ def evaluate(
         left = (robust if drop else right).nonzero().flatten()
         if not len(left):
             break
-        asked = {"norm": norm, "eps": eps, "seed": seed, "chunk": chunk, "stop": drop, **step.settings}
+        asked: dict[str, Any] = {"norm": norm, "eps": eps, "seed": seed, "chunk": chunk, "stop": drop}
+        asked |= {key: ball.plain(value) for key, value in step.settings.items()}
         parts = [
             memo(store, f"{step.name} in a suite", run, step.name, model, images[part], labels[part], **asked)
             for part in torch.split(left, chunk)
@@ -170,6 +175,7 @@ def evaluate(
         robust[left] &= ~result.found
         results.append(result)
         rows.append(left)
+        heard(result, left)
     chance = flags.near_chance(int(right.sum()), len(right), classes)
     said = [
         *first.flags,

@@ -10,6 +10,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+from causalnb import UserError
 from causalnb.randomness import generators_at
 
 # Matrix kernels take other paths for very few rows and round differently: fewer images than this are sent
@@ -141,23 +142,43 @@ class WatchedModel(nn.Module):
         """The given images where they reach the criterion, else the last iterates that did, else the images
         as they came.
         """
+        images = images.to(self.kept.dtype)  # a library may have computed in its own
         hit = self.criterion.reached(self.score(images)) & self.open
         self.kept[hit] = images[hit]
         return self.kept
 
 
 def score(model: Callable[[Tensor], Tensor], images: Tensor, *, rows: int = ROWS) -> Tensor:
-    """Logits [n, classes] of one forward pass, in which fewer than `rows` images are filled up with
-    copies.
+    """Logits [n, classes] of one forward pass, in which fewer than `rows` images are filled up with copies.
+
+    A module whose weights are of another floating point type is given images of that type, and its logits
+    come back in the images' own.
     """
     copies = images[:1].expand(max(rows - len(images), 0), *images.shape[1:])
-    logits = model(torch.cat([images, copies]) if len(copies) else images)
+    asked, kind = torch.cat([images, copies]) if len(copies) else images, kind_of(model, images)
+    logits = model(asked.to(kind))
+    if isinstance(logits, Tensor) and logits.dim() == 1 and len(asked) == 1:
+        logits = logits[None]  # a model that squeezes its output gives one image's without its place
+    if isinstance(logits, Tensor) and (logits.dim() == 1 or logits.shape[1:] == (1,)):
+        raise UserError(
+            f"the model gives one number for each image ({list(logits.shape)} for {len(asked)} images), and "
+            "an attack needs a logit for each class: for two classes wrap it, so that it gives "
+            "torch.stack([-z, z], dim=1) / 2 for its logit z."
+        )
     if not isinstance(logits, Tensor) or logits.dim() != 2:
         raise ValueError(
             f"the model must give logits [n, classes] for images {tuple(images.shape)}, it gave "
             f"{getattr(logits, 'shape', type(logits))}"
         )
-    return logits[: len(images)]
+    logits = logits[: len(images)]
+    return logits if kind == images.dtype else logits.to(images.dtype)
+
+
+def kind_of(model: Callable[[Tensor], Tensor], images: Tensor) -> torch.dtype:
+    """The floating point type of a module's weights; the images' own where some have it, or they differ."""
+    kinds = {one.dtype for one in model.parameters()} if isinstance(model, nn.Module) else set()
+    kinds = {kind for kind in kinds if kind.is_floating_point}
+    return images.dtype if images.dtype in kinds or len(kinds) != 1 else kinds.pop()
 
 
 def whole(labels: Tensor) -> bool:
@@ -179,11 +200,17 @@ def preserved_state(model: Callable[[Tensor], Tensor], device: torch.device, see
     Restored, also after an exception: each submodule's mode, each parameter's `requires_grad`, buffers, and
     the global generators of torch (with the model's CUDA device), numpy and Python.
     """
+    if isinstance(model, nn.Module) and any(one.is_inference() for one in model.parameters()):
+        raise UserError(
+            "The model was made or loaded inside torch.inference_mode, so no gradient passes through it: "
+            "make it outside, and attack it anywhere."
+        )
     restore = _remember(model) if isinstance(model, nn.Module) else lambda: None
-    with generators_at(seed, device), torch.enable_grad():
+    with torch.inference_mode(False), generators_at(seed, device), torch.enable_grad():
         try:
             if isinstance(model, nn.Module):
-                model.eval().requires_grad_(False)
+                for parameter in model.eval().parameters():
+                    parameter.requires_grad_(False)
             yield
         finally:
             restore()

@@ -7,9 +7,9 @@ from causalnb import lazy
 if TYPE_CHECKING:
     from causalnb.data.images import Images, Split, draw
     from causalnb.data.known import NAMES
-    from causalnb.data.presence import describe, require
+    from causalnb.data.presence import describe, listed, named, require
     from causalnb.data.scenes import brightness, corners, do, render, shapes
-    from causalnb.data.sets import load
+    from causalnb.data.sets import load, shape
 else:
     __getattr__, __dir__ = lazy.names(__name__)
 
@@ -22,8 +22,11 @@ __all__ = [
     "describe",
     "do",
     "draw",
+    "listed",
     "load",
+    "named",
     "render",
     "require",
+    "shape",
     "shapes",
 ]

@@ -8,13 +8,15 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from causalnb import UserError
+from causalnb.randomness import whole_seed
 from causalnb.store import identity
 
 Split = Literal["train", "test"]
@@ -60,7 +62,14 @@ class Images:
         return {}
 
     def __post_init__(self) -> None:
-        """Refuse what is not as above: any number that is made of it would be plausible and wrong."""
+        """Refuse what is not as above: any number that is made of it would be plausible and wrong. Arrays and
+        lists become tensors.
+        """
+        for name, kind in (("images", torch.float32), ("labels", torch.int64)):
+            if not isinstance(given := getattr(self, name), Tensor):
+                made = tensor(given, of=f"{self.name}: {name}")
+                same = made.is_floating_point() == kind.is_floating_point and made.dtype != torch.bool
+                object.__setattr__(self, name, made.to(kind) if same else made)
         refuse_unpaired(self.images, self.labels, of=self.name, least=0)
         for name, values in self.factors.items():
             if len(values) != len(self.images):
@@ -85,6 +94,23 @@ class Images:
         return replace(self, images=self.images[index], labels=self.labels[index], factors=factors)
 
 
+def tensor(given: Any, *, of: str) -> Tensor:
+    """What is given as a tensor: one as it is, arrays and lists with their own numbers.
+
+    >>> tensor([[0.5, 1.0]], of="images").dtype
+    torch.float64
+    """
+    if isinstance(given, Tensor):
+        return given
+    try:
+        return torch.from_numpy(np.array(given))
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise UserError(
+            f"{of} cannot become a tensor ({str(error).splitlines()[0]:.100}): give a tensor, or an array or "
+            "a list of numbers in which all rows are equally long."
+        ) from None
+
+
 def draw(images: Images, n: int, *, seed: int) -> Images:
     """Draw `n` images without replacement, the classes as equal as the set allows, in a shuffled order.
 
@@ -101,7 +127,7 @@ def draw(images: Images, n: int, *, seed: int) -> Images:
             f"n_images = {n} is not possible: {images.name} has {len(images)} {images.split} images, so give "
             f"a number from 1 to {len(images)}."
         )
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(whole_seed(seed))
     order = torch.randperm(len(images), generator=generator)
     pools = [
         order[images.labels[order] == k] for k in torch.randperm(len(images.classes), generator=generator)

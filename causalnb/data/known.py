@@ -26,6 +26,7 @@ class Known:
     files   what is read, below the data root;  read  makes of their bytes the TENSORS: uint8 images with
             `white` as the largest number, int64 labels
     view    what is made of images [n, channels, height, width] in [0, 1] and labels
+    channels, side   of its images, as they are loaded
     """
 
     what: str
@@ -37,6 +38,8 @@ class Known:
     files: tuple[str, ...] = ()
     view: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     white: int = 255
+    channels: int = 1
+    side: int = 28
 
 
 def _enlarged(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,7 +128,7 @@ _BATCHES = tuple(
     f"cifar-10-batches-py/{part}"
     for part in (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta")
 )
-_DIGITS8 = Known("handwritten digits, 8 x 8", "CC BY 4.0", _DIGITS, _read_digits, white=16)
+_DIGITS8 = Known("handwritten digits, 8 x 8", "CC BY 4.0", _DIGITS, _read_digits, white=16, side=8)
 _MNIST = Known("handwritten digits, 28 x 28", "CC BY-SA 3.0", _DIGITS, _read_idx, 12, "MNIST", _idx("MNIST"))
 _CIFAR10 = Known(
     "colour photographs, 32 x 32",
@@ -135,9 +138,13 @@ _CIFAR10 = Known(
     170,
     "CIFAR10",
     _BATCHES,
+    channels=3,
+    side=32,
 )
 KNOWN = {
-    "digits": replace(_DIGITS8, what="handwritten digits, 8 x 8 enlarged to 28 x 28", view=_enlarged),
+    "digits": replace(
+        _DIGITS8, what="handwritten digits, 8 x 8 enlarged to 28 x 28", view=_enlarged, side=28
+    ),
     "digits8": _DIGITS8,
     "digits37": replace(
         _DIGITS8,
@@ -159,8 +166,8 @@ KNOWN = {
         "articles of clothing, 28 x 28", "MIT", _CLOTHES, _read_idx, 31, "FashionMNIST", _idx("FashionMNIST")
     ),
     "cifar10": _CIFAR10,
-    "mnist14": replace(_MNIST, what="mnist, means of 2 x 2 pixels", view=_pooled),
-    "cifar16": replace(_CIFAR10, what="cifar10, means of 2 x 2 pixels", view=_pooled),
+    "mnist14": replace(_MNIST, what="mnist, means of 2 x 2 pixels", view=_pooled, side=14),
+    "cifar16": replace(_CIFAR10, what="cifar10, means of 2 x 2 pixels", view=_pooled, side=16),
 }
 # Of each file as it was published, unpacked, in the files' order.
 _DIGESTS = {

@@ -14,6 +14,20 @@ from causalnb.data import content
 from causalnb.data.known import KNOWN, NAMES, SHA256, Known
 
 
+def named(name: str) -> str:
+    """A set's own name, whatever its case, where no folder is meant; a folder as it is."""
+    return name.lower() if name.lower() in KNOWN and not os.path.isdir(paths.typed(name)) else name
+
+
+def listed(text: str) -> str:
+    """Names of sets and folders as the parameter `data` takes them: commas separate them, unless all is the
+    path of one folder.
+    """
+    if "," in text and os.path.isdir(paths.typed(text)):
+        return text.replace(",", "\\,")
+    return ",".join(named(name) for name in text.split(","))
+
+
 def require(name: str) -> None:
     """See to it that a set can be loaded, without loading it: an absent one is downloaded under the data
     root, and the files of a named one must be the set's, byte for byte.
@@ -27,7 +41,7 @@ def require(name: str) -> None:
         guess = f" (did you mean {near[0]}?)" if near else ""
         raise UserError(
             f"{name} is neither a data set nor a folder{guess}: give one of {', '.join(NAMES)}, or the path "
-            "of a folder of images."
+            "of a folder of images (a comma in it is written \\,)."
         )
     if _absent(KNOWN[name]):
         _download(name)

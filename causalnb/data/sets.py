@@ -44,6 +44,14 @@ def load(name: str, split: Split = "train", *, store: Store | None = None) -> Im
     return Images(name, split, images, labels, known.classes, digest)
 
 
+def shape(name: str) -> tuple[int, int]:
+    """Channels and side of a set's images, before any but the first picture of a folder is read."""
+    if name in KNOWN:  # also where it is not at hand
+        return KNOWN[name].channels, KNOWN[name].side
+    require(name)
+    return folders.shape(folders.find(paths.typed(name), "test"))
+
+
 # Decoding: uint8 images and int64 labels of both splits ---------------------------------------------------
 
 

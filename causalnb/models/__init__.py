@@ -3,7 +3,7 @@
 Images come in as they are, in [0, 1]; logits go out; training is elsewhere.
 """
 
-from causalnb.models.architectures import ARCHITECTURES, Normalised, build, load
+from causalnb.models.architectures import ARCHITECTURES, Normalised, build, load, require
 from causalnb.models.cutting import Cut, cut, layers
 from causalnb.models.lenet5 import LeNet, lenet
 from causalnb.models.plain import cnn37, gap_cnn, small_cnn, vgg16_cifar
@@ -21,6 +21,7 @@ __all__ = [
     "layers",
     "lenet",
     "load",
+    "require",
     "resnet18",
     "resnet20",
     "small_cnn",

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from causalnb import UserError, store, vision
+from causalnb import UserError, vision
+from causalnb.models import weights
+from causalnb.models.comparing import first_sentence
 from causalnb.models.lenet5 import lenet
 from causalnb.models.plain import cnn37, gap_cnn, small_cnn, vgg16_cifar
 from causalnb.models.residual import resnet18, resnet20
@@ -80,17 +81,10 @@ def build(name: str, *, classes: int, channels: int, size: int, seed: int = 0, *
     >>> build("lenet", classes=4, channels=3, size=32).fc3
     Linear(in_features=84, out_features=4, bias=True)
     """
-    if name in ARCHITECTURES:
-        _known_options(name, ARCHITECTURES[name], options)
-        return ARCHITECTURES[name](classes=classes, channels=channels, size=size, seed=seed, **options)
-    theirs, bare = vision.import_torchvision().models, name.removeprefix(TORCHVISION)
-    if bare not in (known := theirs.list_models(module=theirs)):
-        near = difflib.get_close_matches(bare, [*ARCHITECTURES, *known], n=1)
-        guess = f" (did you mean {near[0]}?)" if near else ""
-        raise UserError(
-            f"{name} is no network known here{guess}: give one of {', '.join(ARCHITECTURES)}, or a "
-            "classification model of torchvision's."
-        )
+    if (own := name.lower()) in ARCHITECTURES:
+        _known_options(own, ARCHITECTURES[own], options)
+        return ARCHITECTURES[own](classes=classes, channels=channels, size=size, seed=seed, **options)
+    theirs, bare = _theirs(name)
     if channels != 3:
         raise UserError(
             f"{name} takes images of 3 channels, not of {channels}: choose a set of colour images, or one of "
@@ -105,11 +99,31 @@ def build(name: str, *, classes: int, channels: int, size: int, seed: int = 0, *
         raise UserError(f"{name} cannot be built with {options}: {error}.") from None
 
 
+def require(path: Path | str, name: str) -> None:
+    """Refuse, without building or loading, a name that is no network's, and weights that cannot be read."""
+    if name.lower() not in ARCHITECTURES:
+        _theirs(name)
+    weights.read(Path(path))
+
+
+def _theirs(name: str) -> tuple[Any, str]:
+    """torchvision's models, and the one's name among them."""
+    theirs, bare = vision.import_torchvision().models, name.lower().removeprefix(TORCHVISION)
+    if bare not in (known := theirs.list_models(module=theirs)):
+        near = difflib.get_close_matches(bare, [*ARCHITECTURES, *known], n=1)
+        guess = f" (did you mean {near[0]}?)" if near else ""
+        raise UserError(
+            f"{name} is no network known here{guess}: give one of {', '.join(ARCHITECTURES)}, or a "
+            "classification model of torchvision's."
+        )
+    return theirs, bare
+
+
 def load(
     path: Path | str,
     name: str,
     *,
-    classes: int,
+    classes: int | Sequence[int],
     channels: int,
     size: int,
     mean: Sequence[float] | None = None,
@@ -119,31 +133,79 @@ def load(
     """The network `name` with the weights of a safetensors file, in evaluation mode; `Normalised` where mean
     and std are given.
 
-    path   holds the tensors of the bare network's state_dict, by their names, or all with "model." or
-           "module." before them; in a file with names "weights. ..." those alone count, and there may be
-           others beside them. Floating point of another precision (16 or 64 bits) becomes float32
+    path      holds the tensors of the bare network's state_dict, by their names, or all with a prefix before
+              them ("model.", "module.", "_orig_mod.", any other); in a file with names "weights. ..." those
+              alone count, and there may be others beside them. Floating point of another precision (16 or 64
+              bits) becomes float32
+    classes   how many; or, for weights that tell more classes apart, the output that stands for each class of
+              a set: the network then answers among these alone
 
-    The rest is as in `build`. Refused, in a sentence: a file that is absent or damaged, weights that do not
-    fit or are of another kind (whole numbers, bool, complex, 8 bits), numbers that are not finite.
+    The rest is as in `build`. Refused, in a sentence: a file that is absent, damaged or a pickle of torch's,
+    weights that do not fit or are of another kind (whole numbers, bool, complex, 8 bits), numbers that are
+    not finite, a network that cannot take such images.
     """
     if (mean is None) != (std is None) or (mean is not None and len(mean) != channels):
         raise UserError(
             f"mean = {mean} and std = {std} do not fit images of {channels} channels: give both, one number "
             "per channel, or none."
         )
-    model = build(name, classes=classes, channels=channels, size=size, **options)
-    weights, expected = _bare(_tensors(Path(path))), model.state_dict()
-    weights |= {
-        key: expected[key] for key in expected.keys() - weights.keys() if key.endswith("num_batches_tracked")
+    held = weights.read(Path(path))
+
+    def make(n: int) -> nn.Module:
+        return build(name, classes=n, channels=channels, size=size, **options)
+
+    chosen = None if isinstance(classes, int) else list(classes)
+    given = _outputs(held, make, Path(path), chosen) if chosen is not None else cast(int, classes)
+    model = make(given)
+    _try(model, name, channels, size)
+    expected = model.state_dict()
+    tensors = weights.named(held, expected, Path(path))
+    tensors |= {
+        key: expected[key] for key in expected.keys() - tensors.keys() if key.endswith("num_batches_tracked")
     }
-    if misfit := _misfit(weights, expected):
+    if misfit := weights.misfit(tensors, expected):
+        apart = None if chosen is not None else weights.outputs(tensors, make)
+        hint = "give the architecture, its options and the data set that the weights were trained with"
+        if apart is not None and apart > given and not weights.misfit(tensors, make(apart).state_dict()):
+            hint = (
+                f"these weights tell {apart} classes apart, so give `classes` ({given} numbers from 0 to "
+                f"{apart - 1}): the output that stands for each class of the set, in the set's order"
+            )
         raise UserError(
-            f"{path} does not fit {name} with {classes} classes, {channels} channels and size {size}: "
-            f"{misfit}; "
-            "give the architecture, its options and the data set that the weights were trained with."
+            f"{path} does not fit {name} with {given} classes, {channels} channels and size {size}: "
+            f"{misfit}; {hint}."
         )
-    model.load_state_dict(weights)
-    return (model if mean is None or std is None else Normalised(model, mean, std)).eval()
+    model.load_state_dict(tensors)
+    whole = model if mean is None or std is None else Normalised(model, mean, std)
+    return (whole if chosen is None else weights.Chosen(whole, chosen)).eval()
+
+
+def _outputs(
+    held: dict[str, Tensor], make: Callable[[int], nn.Module], path: Path, chosen: Sequence[int]
+) -> int:
+    """How many outputs the file's network has, when these are to stand for classes."""
+    found = weights.outputs(weights.named(held, make(2).state_dict(), path), make)
+    if found is None:
+        raise UserError(f"{path} does not show how many classes it tells apart: give their number alone.")
+    if len(set(chosen)) < len(chosen) or not all(0 <= output < found for output in chosen):
+        raise UserError(
+            f"classes = {list(chosen)} is not possible: {path} tells {found} classes apart, so give one "
+            f"number from 0 to {found - 1} for each class of the set, each once."
+        )
+    return found
+
+
+def _try(model: nn.Module, name: str, channels: int, size: int) -> None:
+    """Refuse a network that cannot take two black images of this shape."""
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(2, channels, size, size))
+    except Exception as error:  # whatever a forward pass has against them
+        raise UserError(
+            f"{name} cannot take images of {channels} x {size} x {size} ({first_sentence(error)}): choose an "
+            "architecture made for this size, give its option for it (such as image_size), or take larger "
+            "images."
+        ) from None
 
 
 def _known_options(name: str, make: Callable[..., nn.Module], options: Iterable[str]) -> None:
@@ -155,55 +217,3 @@ def _known_options(name: str, make: Callable[..., nn.Module], options: Iterable[
     for option in options:
         if option not in own:
             raise UserError(f"{option} is no option of {name}: it has {', '.join(own) or 'none'}.")
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    """What a safetensors file holds; one with the store's seal must still bear it."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            if "sha256" not in (file.metadata() or {}) or store.sound(path):
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error if path.exists() else 'there is no such file'}): give the path "
-            "of a safetensors file."
-        ) from None
-    except SafetensorError as error:
-        raise UserError(
-            f"{path} is damaged or no safetensors file ({error}): fetch or write it again."
-        ) from None
-    raise UserError(f"{path} is damaged (it does not match its checksum): fetch or write it again.")
-
-
-def _bare(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights by the names that the bare network gives them."""
-    own = {
-        key.removeprefix("weights."): values for key, values in tensors.items() if key.startswith("weights.")
-    } or tensors
-    for prefix in ("module.", "model."):
-        if all(key.startswith(prefix) for key in own):
-            own = {key.removeprefix(prefix): values for key, values in own.items()}
-    return own
-
-
-def _misfit(given: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
-    """The first tensor that is missing, of another shape or kind, not finite or too many; "" where all
-    fit.
-    """
-    for key, values in expected.items():
-        if key not in given:
-            return f"the tensor {key} is missing"
-        if given[key].shape != values.shape:
-            return f"the tensor {key} has the shape {list(given[key].shape)}, not {list(values.shape)}"
-        if not _same_kind(given[key], values):
-            return f"the tensor {key} holds {given[key].dtype}, not {values.dtype}"
-        if not given[key].to(values.dtype).isfinite().all():
-            return f"the tensor {key} holds numbers that are not finite in {values.dtype}"
-    return next((f"the tensor {key} is too many" for key in given if key not in expected), "")
-
-
-def _same_kind(given: Tensor, expected: Tensor) -> bool:
-    """Whether numbers mean the same in the expected type: both floating point, or both whole."""
-    if expected.is_floating_point():
-        return given.is_floating_point() and given.element_size() >= 2
-    return not (given.is_floating_point() or given.is_complex() or given.dtype == torch.bool)

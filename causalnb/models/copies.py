@@ -23,15 +23,25 @@ _GLOBAL_HOOKS = [hooks for name, hooks in vars(torch_modules).items() if name.st
 Model = TypeVar("Model", bound=nn.Module)
 
 
+class Uncopyable(Exception):
+    """Why a model has no copy, as the middle of a sentence."""
+
+
 def copied(model: Model) -> Model:
-    """A deep copy; tensors that a forward pass left in the model come without their history."""
+    """A deep copy; tensors that a forward pass left in the model come without their history. Whatever a part
+    of the model has against being copied (a lock, a file) is raised as `Uncopyable`.
+    """
     with torch.inference_mode(False):
         memo = {
             id(value): value.detach().clone()
             for value in _reached([model], shared=False)
             if isinstance(value, Tensor) and not value.is_leaf
         }
-        return copy.deepcopy(model, memo)
+        try:
+            return copy.deepcopy(model, memo)
+        except Exception as error:
+            reason = str(error).partition("\n")[0].rstrip(".")
+            raise Uncopyable(f"a copy of the model cannot be made ({reason})") from None
 
 
 @contextlib.contextmanager

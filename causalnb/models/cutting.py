@@ -10,13 +10,24 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
+import torch
 from torch import Tensor, fx, nn
 
 from causalnb import UserError
 from causalnb.models.comparing import difference
-from causalnb.models.copies import undone
+from causalnb.models.copies import Uncopyable, undone
 from causalnb.models.splitting import divides, split
-from causalnb.models.tracing import Trace, Uncuttable, Untraceable, Whole, around, module, to_trace, trace
+from causalnb.models.tracing import (
+    OUTSIDE,
+    Trace,
+    Uncuttable,
+    Untraceable,
+    Whole,
+    around,
+    module,
+    to_trace,
+    trace,
+)
 
 
 class Cut(NamedTuple):
@@ -57,8 +68,7 @@ def cut(model: nn.Module, layer: str, images: Tensor | None = None) -> Cut:
     >>> head(images).shape, torch.equal(tail(head(images)), model(images))
     (torch.Size([5, 3]), True)
     """
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"a model that can be cut is a torch.nn.Module, not of type {type(model).__name__}")
+    _refuse_compiled(model)
     named = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     if layer not in named:
         near = (
@@ -86,6 +96,7 @@ def layers(model: nn.Module, images: Tensor | None = None) -> list[str]:
     >>> layers(lenet())
     ['conv1', 'conv2', 'fc1', 'fc2', 'fc3']
     """
+    _refuse_compiled(model)
     try:
         with undone(model):
             found = list(_inside(model, to_trace(model), ""))
@@ -100,8 +111,19 @@ def layers(model: nn.Module, images: Tensor | None = None) -> list[str]:
     ]
 
 
-def _fitting(model: nn.Module, images: Tensor) -> Tensor:
+def _refuse_compiled(model: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"a model that can be cut is a torch.nn.Module, not of type {type(model).__name__}")
+    if any(isinstance(part, torch.jit.ScriptModule) for part in model.modules()):
+        raise UserError(
+            "A model with a part that torch.jit scripted or traced cannot be cut: its steps are compiled, "
+            "and none can be found by its name; cut the module that it was made from."
+        )
+
+
+def _fitting(model: nn.Module, images: Any) -> Tensor:
     """Images on the device of the model's first weights, and of their dtype."""
+    images = torch.as_tensor(images)
     weights = next((value for value in model.parameters() if value.is_floating_point()), images)
     return images.to(weights.device, weights.dtype if images.is_floating_point() else None)
 
@@ -179,7 +201,10 @@ class _Seam:
             own = halves.on(cast(Whole, whole))
             return lambda images: self.logits(own, self.features(own, images))
 
-        found = difference(halves.trace.whole, both, images)
+        try:
+            found = difference(halves.trace.whole, both, images)
+        except Uncopyable as error:  # what the model has held only since it was traced
+            raise Uncuttable(str(error), OUTSIDE) from None
         if found and halves.trace.asked:
             raise Untraceable(
                 f"{found}, and a forward pass asks for the type of a value{halves.trace.asked[0]}, which a "

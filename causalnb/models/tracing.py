@@ -18,7 +18,9 @@ import torch
 from torch import fx, nn
 
 from causalnb.models.comparing import first_sentence
-from causalnb.models.copies import copied, unmarked
+from causalnb.models.copies import Uncopyable, copied, unmarked
+
+OUTSIDE = "keep this object outside of it"
 
 
 class Uncuttable(Exception):
@@ -79,10 +81,8 @@ def to_trace(model: nn.Module) -> Whole:
     """A copy of a model, for any number of traces."""
     try:
         return copied(Whole(model))
-    except Exception as error:  # whatever a part of the model has against being copied
-        raise Uncuttable(
-            f"a copy of the model cannot be made ({first_sentence(error)})", "keep this object outside of it"
-        ) from None
+    except Uncopyable as error:
+        raise Uncuttable(str(error), OUTSIDE) from None
 
 
 def trace(model: nn.Module, tried: Whole, name: str, *, inside: bool = False) -> Trace:
@@ -92,10 +92,11 @@ def trace(model: nn.Module, tried: Whole, name: str, *, inside: bool = False) ->
     layer = tried.model.get_submodule(name)
     opened = [*around(tried.model, layer), *[layer] * inside]
     _refuse_backward_hooks(tried.model, opened)
-    tracer = _Tracer(opened)
     before = _random_states()
-    with unmarked(opened), _custom_functions(tracer), torch.inference_mode(False), torch.enable_grad():
-        graph = _traced(tracer, tried)
+    with unmarked(opened), torch.inference_mode(False), torch.enable_grad():
+        tracer = _Tracer(opened)
+        with _custom_functions(tracer):
+            graph = _traced(tracer, tried)
     if before != _random_states():
         raise Untraceable("a forward pass draws random numbers of its own, which a trace would keep for ever")
     whole = Whole(model)

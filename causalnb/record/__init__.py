@@ -54,6 +54,7 @@ NOT_COMPUTING = {
     "fragments",
     "notebook",
     "runner",
+    "texts",
     "book",
     "cli",
     "lazy",
@@ -375,4 +376,5 @@ def elsewhere(record: Record) -> list[str]:
 
 # What compares records stands above nothing that it needs.
 from causalnb.record.comparison import Comparison as Comparison  # noqa: E402
+from causalnb.record.comparison import Measured as Measured  # noqa: E402
 from causalnb.record.comparison import compare as compare  # noqa: E402

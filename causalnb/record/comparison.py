@@ -1,6 +1,7 @@
 """Two records side by side: every measurement of either, and whether both say the same."""
 
 import math
+from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
@@ -22,7 +23,17 @@ class Comparison(BaseModel):
     expected: bool | None
 
 
-def compare(first: Record, second: Record, *, tolerance: float = 1e-6) -> list[Comparison]:
+@dataclass(frozen=True)
+class Measured:
+    """What can be compared, of a record of another kind: measurements by id, digests of the data by name."""
+
+    measurements: dict[str, Measurement]
+    data: dict[str, str]
+
+
+def compare(
+    first: Record | Measured, second: Record | Measured, *, tolerance: float = 1e-6
+) -> list[Comparison]:
     """Every measurement of either record: both values, their difference, and whether they are the same.
 
     "same" means equal within `tolerance` (relative, absolute below 1). "not comparable": only one record has
@@ -35,7 +46,7 @@ def compare(first: Record, second: Record, *, tolerance: float = 1e-6) -> list[C
     ]
 
 
-def _compare(key: str, first: Record, second: Record, tolerance: float) -> Comparison:
+def _compare(key: str, first: Record | Measured, second: Record | Measured, tolerance: float) -> Comparison:
     a, b = first.measurements.get(key), second.measurements.get(key)
     x, y = a.estimate if a else None, b.estimate if b else None
     if not (a and b and x and y) or not _same_data(a, b, first, second):
@@ -52,7 +63,7 @@ def _compare(key: str, first: Record, second: Record, tolerance: float) -> Compa
     )
 
 
-def _same_data(a: Measurement, b: Measurement, first: Record, second: Record) -> bool:
+def _same_data(a: Measurement, b: Measurement, first: Record | Measured, second: Record | Measured) -> bool:
     """Whether two measurements were taken on the same data; where a record does not say, values are
     compared.
     """

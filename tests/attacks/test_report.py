@@ -101,7 +101,7 @@ def test_the_report_is_the_suite_s_and_the_panel_s_own(tmp_path):
     assert len(content["attacks"]) <= len(steps_of("short", norm="linf", eps=0.03, classes=4))
 
 
-def test_the_panel_looks_at_no_more_than_forty_images(monkeypatch):
+def test_the_panel_looks_at_no_more_than_forty_images(small, monkeypatch):
     model, some = subject()
     many = replace(some, images=some.images.repeat(5, 1, 1, 1), labels=some.labels.repeat(5))
     seen = []
@@ -111,7 +111,7 @@ def test_the_panel_looks_at_no_more_than_forty_images(monkeypatch):
     )
     monkeypatch.setattr(
         "causalnb.attacks.report.evaluate",
-        lambda model, images, labels, **given: seen.append((len(images), len(labels))),
+        lambda model, images, labels, **given: seen.append((len(images), len(labels))) or small.evaluation,
     )
     report(model, many, norm="linf", eps=0.03, suite="short", seed=0, device=torch.device("cpu"), what={})
     assert sorted(seen) == [(PANEL, PANEL), (50, 50)]

@@ -198,3 +198,93 @@ def test_a_picture_too_large_to_be_one_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with pytest.raises(UserError, match="cannot be read as an image .*exceeds limit"):
         folder(tmp_path, a=[saved(Image.fromarray(GREY))])
+
+
+# Folders as people have them ------------------------------------------------------------------------------
+
+
+def classes(root, *names, split="test"):
+    for k, name in enumerate(names):
+        (root / split / name).mkdir(parents=True)
+        (root / split / name / "a.png").write_bytes(saved(Image.new("L", (6, 6), k)))
+    return root
+
+
+def test_a_folder_of_classes_alone_is_told_of_both_places(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(UserError) as said:
+        data.load(str(tmp_path), "test")
+    assert "holds train/ and test/ (or val/), each with one folder for each class" in str(said.value)
+    assert "it holds cat, dog" in str(said.value) and "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize("stray", [".ipynb_checkpoints", "__MACOSX", ".git"])
+def test_folders_that_programs_leave_are_no_class(tmp_path, stray):
+    read = data.load(str(classes(tmp_path, stray, "cat", "dog")), "test")
+    assert read.classes == ("cat", "dog") and read.labels.tolist() == [0, 1]
+
+
+def test_a_hidden_file_is_no_picture(tmp_path):
+    (classes(tmp_path, "cat") / "test" / "cat" / "._a.png").write_bytes(b"resource fork")
+    assert len(data.load(str(tmp_path), "test")) == 1
+
+
+def test_numbers_are_classes_in_their_order_and_it_is_said_where_text_would_differ(tmp_path, capsys):
+    read = data.load(str(classes(tmp_path / "a", *(str(k) for k in range(12)))), "test")
+    assert read.classes == tuple(str(k) for k in range(12))
+    assert [int(read.images[k].mul(255).round()[0, 0, 0]) for k in range(12)] == list(range(12))
+    assert read.labels.tolist() == list(range(12))
+    assert "the classes are numbers, in their order: 0, 1, 2, 3," in capsys.readouterr().err
+    data.load(str(classes(tmp_path / "b", "0", "1", "2")), "test")
+    data.load(str(classes(tmp_path / "c", "1", "10", "2", "b")), "test")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_folder_without_classes_is_a_sentence(tmp_path):
+    (tmp_path / "test" / ".ipynb_checkpoints").mkdir(parents=True)
+    with pytest.raises(UserError, match="A class has no images: .*/test has no folder"):
+        data.load(str(tmp_path), "test")
+
+
+# Pictures of other kinds ----------------------------------------------------------------------------------
+
+
+def test_a_picture_of_400_million_pixels_is_refused_before_it_is_decoded(tmp_path, recwarn):
+    import zlib
+
+    head = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0)
+    chunk = b"IHDR" + head
+    content = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    with pytest.raises(
+        UserError, match=r"0.png (has 20000 x 20000 pixels, and at most|cannot be read .*exceeds)"
+    ):
+        folder(
+            tmp_path, a=[content + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))]
+        )
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("side", [7_072, 10_000])
+def test_the_largest_picture_is_a_rule_of_ours_and_warns_of_nothing(tmp_path, recwarn, side):
+    with pytest.raises(UserError, match=f"has {side} x {side} pixels, and at most 50,000,000 are read"):
+        folder(tmp_path, a=[saved(Image.new("1", (side, side)))])
+    assert not recwarn.list
+
+
+def test_postscript_behind_another_name_is_never_run(tmp_path):
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
+    with pytest.raises(UserError, match=r"0.png cannot be read as an image \(it is none of JPEG, PNG,"):
+        folder(tmp_path, a=[eps])
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_picture_is_turned_as_its_camera_says(tmp_path, kind):
+    upright = Image.fromarray(np.array([[0, 0], [255, 255]], np.uint8).repeat(8, 0).repeat(8, 1))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held on its side: turn by a quarter
+    content = saved(
+        upright.rotate(90).convert("RGB"), kind, exif=exif, **({} if kind == "PNG" else {"quality": 95})
+    )
+    read = folder(tmp_path, a=[content]).images[0, 0]
+    assert read[:6].max() < 0.1 and read[-6:].min() > 0.9

@@ -141,13 +141,13 @@ def test_batch_norms_counters_may_be_missing(tmp_path):
 @pytest.mark.parametrize(
     ("change", "misfit"),
     [
-        (lambda tensors: tensors.pop("fc1.bias"), "the tensor fc1.bias is missing"),
+        (lambda tensors: tensors.pop("fc1.bias"), r"the tensor fc1.bias is missing \(.*and 5 more\)"),
         (lambda tensors: tensors.update({"fc4.bias": torch.zeros(1)}), "the tensor fc4.bias is too many"),
         (
             lambda tensors: tensors.update({"fc3.bias": torch.zeros(2)}),
             r"the tensor fc3.bias has the shape \[2\], not \[3\]",
         ),
-        (lambda tensors: tensors.clear(), "the tensor conv1.weight is missing"),
+        (lambda tensors: tensors.clear(), r"the tensor conv1.weight is missing \(the file holds none\)"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused_in_a_sentence(tmp_path, weights, change, misfit):
@@ -266,3 +266,92 @@ def test_a_counter_of_a_batch_norm_is_a_whole_number(tmp_path, kind):
     given_[name] = given_[name].to(kind)
     with pytest.raises(UserError, match=f"the tensor {name} holds {kind}, not torch.int64"):
         models.load(saved(tmp_path, given_), "resnet20", classes=10, channels=3, size=8)
+
+
+# Public checkpoints ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nested", ["", "state_dict", "model"])
+@pytest.mark.parametrize("old", [False, True])
+def test_a_pickle_of_torch_s_is_told_apart_and_the_two_lines_of_the_sentence_convert_it(
+    tmp_path, weights, nested, old, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    held = {nested: weights, "epoch": 3, "optimizer": {"lr": 0.1}} if nested else weights
+    torch.save(held, "mine.pt", _use_new_zipfile_serialization=not old)
+    with pytest.raises(UserError, match=r"^mine.pt is torch's pickle, .* give mine.safetensors\.\n") as said:
+        models.load("mine.pt", "lenet", **SHAPE)
+    first, *lines = str(said.value).splitlines()
+    assert len(lines) == 2
+    exec("\n".join(lines), {})
+    assert torch.equal(
+        models.load("mine.safetensors", "lenet", **SHAPE)(IMAGES), models.lenet(**SHAPE, seed=5)(IMAGES)
+    )
+
+
+def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path, weights):
+    for more in range(700):
+        path = tmp_path / "w.safetensors"
+        save_file(weights, path, metadata={"x": "y" * more})
+        if path.read_bytes()[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04"):
+            break
+    assert path.read_bytes()[:1] == b"\x80"
+    models.load(path, "lenet", **SHAPE)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "_orig_mod.",
+        "net.",
+        "backbone.body.",
+        "module._orig_mod.",
+        "_orig_mod.module.model.",
+        "model.net.module.",
+    ],
+)
+def test_any_common_prefix_is_taken_off_in_any_order(tmp_path, weights, prefix):
+    path = saved(tmp_path, {prefix + name: values for name, values in weights.items()})
+    assert torch.equal(models.load(path, "lenet", **SHAPE)(IMAGES), models.lenet(**SHAPE, seed=5)(IMAGES))
+
+
+def test_a_wrapper_inside_a_name_is_taken_off(tmp_path, weights):
+    inner = {name.replace(".", ".module._orig_mod."): values for name, values in weights.items()}
+    models.load(saved(tmp_path, inner), "lenet", **SHAPE)
+
+
+def test_weights_that_stand_there_twice_are_not_chosen_between(tmp_path, weights):
+    twice = {f"{of}.{name}": values.clone() for of in ("model", "ema") for name, values in weights.items()}
+    with pytest.raises(
+        UserError, match="holds the network's tensors more than once, under '(model|ema).' and"
+    ):
+        models.load(saved(tmp_path, twice), "lenet", **SHAPE)
+
+
+def test_a_missing_tensor_s_sentence_shows_names_that_the_file_does_hold(tmp_path):
+    other = {f"features.{k}.weight": torch.zeros(1) for k in range(6)}
+    with pytest.raises(UserError) as said:
+        models.load(saved(tmp_path, other), "lenet", **SHAPE)
+    assert "the tensor conv1.weight is missing (the file holds features.0.weight, features.1" in str(
+        said.value
+    )
+    assert "and 2 more)" in str(said.value)
+
+
+def test_outputs_of_a_network_of_more_classes_stand_for_the_set_s(tmp_path):
+    whole = models.lenet(classes=7, channels=1, size=12, seed=5)
+    path = saved(tmp_path, {f"module.{name}": values for name, values in whole.state_dict().items()})
+    with pytest.raises(UserError, match=r"these weights tell 7 classes apart, so give `classes` \(3 numbers"):
+        models.load(path, "lenet", **SHAPE)
+    net = models.load(path, "lenet", **{**SHAPE, "classes": [6, 0, 2]})
+    assert torch.equal(net(IMAGES), whole(IMAGES)[:, [6, 0, 2]])
+    for wrong in ([0, 1, 7], [1, 1, 2], [-1, 0, 1]):
+        with pytest.raises(
+            UserError, match=r"tells 7 classes apart, so give one number from 0 to 6 for each"
+        ):
+            models.load(path, "lenet", **{**SHAPE, "classes": wrong})
+
+
+def test_a_network_too_large_for_the_images_is_refused_before_its_weights_are_compared(tmp_path):
+    with pytest.raises(UserError, match=r"^alexnet cannot take images of 3 x 32 x 32 \(.*\): choose an arch"):
+        models.load(saved(tmp_path, {}), "alexnet", classes=10, channels=3, size=32)

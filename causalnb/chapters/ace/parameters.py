@@ -4,9 +4,11 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from causalnb.data.known import NAMES
+from causalnb import data
 from causalnb.parameters import Parameters as Base
 from causalnb.parameters import parameter
+
+GREY = (1, 28)  # channels and side of the paper's images
 
 
 class Parameters(Base):
@@ -113,10 +115,11 @@ class Parameters(Base):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         for name in self.sets:
-            if name not in NAMES and "/" not in name:
+            if (made := data.shape(name)) != GREY:
                 raise ValueError(
-                    f"data = {name!r} is not possible: a data set is one of {', '.join(NAMES)}, or a "
-                    "folder of images."
+                    f"data = {name!r} is not possible: its images have {made[0]} channels and {made[1]} x "
+                    f"{made[1]} pixels, and this chapter takes grey ones of 28 x 28: digits, mnist, "
+                    "fashion_mnist, or a folder of such images."
                 )
         return self
 
