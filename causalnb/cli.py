@@ -4,6 +4,7 @@ comes at once; a UserError ends it with one sentence and exit code 1.
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import io
 import os
@@ -354,12 +355,23 @@ def _pair(text: str, flag: str, example: str) -> tuple[str, str]:
     return name, value
 
 
+def _unquoted(text: str) -> str:
+    """What a quoted Python text says, else the text itself: a command that the book shows quotes what could not
+    be seen whole.
+    """
+    with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+        said = ast.literal_eval(text)
+        return said if isinstance(said, str) else text
+    return text
+
+
 def _values(pairs: list[str], profile: str | None) -> dict[str, Any]:
     """NAME=VALUE pairs, the values as they were typed; the profile is quick unless one is asked for."""
     asked = [] if profile is None else [("profile", profile)]
     asked += [_pair(text, "-p", "n_images=20") for text in pairs]
     found: dict[str, Any] = {}
-    for name, value in asked:
+    for name, typed in asked:
+        value = _unquoted(typed)
         if found.setdefault(name, value) != value:
             raise UserError(
                 f"{name} = {found[name]!r} and {name} = {value!r} were both asked: give one of them."

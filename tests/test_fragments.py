@@ -849,8 +849,7 @@ def test_a_copied_command_is_read_back_word_for_word(name, value):
     *start, flag, pair = shlex.split(command)
     assert (start, flag) == (["causalnb", "run", "ace", "--profile", "laptop"], "-p")
     if console.plain(name) == name:
-        read = (name, cli._values([pair], None)[name])
-        assert read == (name, value) and type(read[1]) is type(value)
+        assert cli._values([pair], None)[name] == (value if isinstance(value, str) else repr(value))
 
 
 def test_a_shell_runs_nothing_that_a_copied_command_holds(tmp_path):

@@ -76,7 +76,7 @@ def test_another_parameter_is_another_run_and_names_no_folder_of_this_machine(bo
         ({"epss": 0.2}, "epss is not a parameter of this chapter; did you mean eps?"),
         ({"eps": -1}, "eps = -1 is not possible"),
         ({"n_images": 0}, "n_images = 0 is not possible"),
-        ({"data": "mnits"}, "data = 'mnits' is not possible"),
+        ({"data": "mnits"}, "mnits is neither a data set nor a folder"),
         ({"data": "mnist"}, "mnist is not at hand"),
         ({"device": "cuda:99"}, "device = 'cuda:99' is not possible"),
     ],
@@ -142,7 +142,7 @@ def test_plain_papermill_works_and_leaves_its_record_beside_the_output(converted
         ("epss", "0.2", "epss is not a parameter of this chapter; did you mean eps? Known are profile"),
         ("eps", "-1", "eps = -1 is not possible: the attack budget is a number above 0 to 1 (pixel units)."),
         ("n_images", "0", "n_images = 0 is not possible"),
-        ("data", "mnits", "data = 'mnits' is not possible"),
+        ("data", "mnits", "mnits is neither a data set nor a folder"),
     ],
 )
 def test_plain_papermill_ends_with_the_sentence_alone(converted, name, value, sentence):

@@ -31,9 +31,9 @@ NAMES = {
 FIRST = ("bim_u", "bim_t", "pgd16_t")  # printed as rejected by strategy 1 in all cases
 OTHERS = ("fgsm_u", "fgsm_t", "pgd_u", "pgd_t")  # printed as accepted in all
 PANELS = {
-    "t2": "Table 2: ρ ≥ 0.5",
-    "t3n5": "Table 3: 5 zeros",
-    "t3n10": "Table 3: 10 zeros",
+    "t2": "S2 accepts (Table 2)",
+    "t3n5": "S3, 5 zeros (Table 3)",
+    "t3n10": "S3, 10 zeros",
 }
 
 

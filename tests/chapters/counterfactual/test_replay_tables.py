@@ -31,7 +31,7 @@ def test_a_dumbbell_has_what_is_printed_what_is_counted_and_its_bounds(printed):
         for attack in ATTACKS:
             found |= pair(f"{table}.causadv.{attack}", 4, 40, 100, 100)
     below = replay_tables.tables_2_and_3(found, printed)
-    one = below["Table 2: ρ ≥ 0.5"]["FGSM"]
+    one = below["S2 accepts (Table 2)"]["FGSM"]
     assert (one.printed, one.recomputed, one.low, one.high) == (25, 4, 4, 64) and not one.said
 
 
