@@ -20,7 +20,7 @@ from causalnb import record
 ROOT = Path(__file__).parents[2]
 FILE = re.compile(r"^`([\w./-]+)`\n\n(`{3,})\w+\n(.*?)^\2$", re.M | re.S)
 COMMANDS = re.compile(r"^Run it.*?```sh\n(.*?)^```$", re.M | re.S)
-LIMIT = 90  # lines of a newcomer's chapter that are not blank; about 60 of them are code
+LIMIT = 92  # lines of a newcomer's chapter that are not blank; about 60 of them are code
 
 
 @pytest.fixture(scope="module")
