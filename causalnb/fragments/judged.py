@@ -28,7 +28,7 @@ from causalnb.statistics import Estimate, Interval
 
 # Strips end at three tolerances to either side; what lies farther is drawn here, as an arrow.
 EDGE = 2.9
-FEW = 5  # readings in sight
+FEW = 4  # readings in sight
 SOME = 3  # claims that are worth a fold
 
 counted, errata = map(ui.component, ("counted", "errata"))
