@@ -64,17 +64,20 @@ def auc(
     if method not in ("delong", "bootstrap"):
         raise ValueError(f"method = {method!r}: it is delong or bootstrap")
     own = _scores(clean, suspicious, paired)
-    value, n, z = _placements(*own)[2], min(map(len, own)), standard_errors(level)
+    value, n = _placements(*own)[2], min(map(len, own))
     if method == "bootstrap":
         low, high = percentile_ends(_bootstrapped(*own, paired, level, seed), level)[:, 0].tolist()
     else:
-        error = math.sqrt(_delong([own], paired)[0, 0])
-        clear = n > 1 and error > NOTHING
-        low, high = (value - z * error, value + z * error) if clear else wilson(value, n, z)
+        low, high = _ends(value, math.sqrt(_delong([own], paired)[0, 0]), n, level)
     draws = sample_digest(np.concatenate(own))
-    return Estimate(
-        value, max(0.0, low), min(1.0, high), level, f"{method} auc", n, tuple(seeds), None, draws
-    )
+    return Estimate(value, low, high, level, f"{method} auc", n, tuple(seeds), draws=draws)
+
+
+def _ends(value: float, error: float, n: int, level: float) -> tuple[float, float]:
+    """Both ends of an AUC's interval, in [0, 1]: by its standard error, or Wilson's where that is nothing."""
+    z = standard_errors(level)
+    low, high = (value - z * error, value + z * error) if n > 1 and error > NOTHING else wilson(value, n, z)
+    return max(0.0, low), min(1.0, high)
 
 
 def auc_difference(
@@ -143,20 +146,9 @@ def auc_in_strata(
     weights /= weights.sum()
     value = float(weights @ [_placements(*pair)[2] for pair in parts])
     error = math.sqrt(float(weights**2 @ [_delong([pair], False)[0, 0] for pair in parts]))
-    half, n = standard_errors(level) * error, sum(min(map(len, pair)) for pair in parts)
-    ends = (value - half, value + half) if error > NOTHING else wilson(value, n, standard_errors(level))
-    draws = sample_digest(np.concatenate([a, b]))
-    return Estimate(
-        value,
-        max(0.0, ends[0]),
-        min(1.0, ends[1]),
-        level,
-        "delong auc in strata",
-        n,
-        tuple(seeds),
-        None,
-        draws,
-    )
+    n, draws = sum(min(map(len, pair)) for pair in parts), sample_digest(np.concatenate([a, b]))
+    ends = _ends(value, error, n, level)
+    return Estimate(value, *ends, level, "delong auc in strata", n, tuple(seeds), draws=draws)
 
 
 def _scores(clean: ArrayLike, suspicious: ArrayLike, paired: bool) -> tuple[Floats, Floats]:

@@ -113,12 +113,16 @@ def _classes(folder: Path) -> list[str]:
 
 def shape(folder: Folder) -> tuple[int, int]:
     """Channels and side of the images that `decode` makes: the first picture's, at most `LARGEST`."""
-    first = _open(str(next(iter(folder.files.values()))))
-    return (1 if first.mode in ("1", "L") else 3), min(*first.size, LARGEST)
+    return _shape(str(next(iter(folder.files.values()))))
+
+
+def _shape(first: str) -> tuple[int, int]:
+    read = _open(first)
+    return (1 if read.mode in ("1", "L") else 3), min(*read.size, LARGEST)
 
 
 def _decode(listed: dict[str, Any]) -> dict[str, Tensor]:
-    channels, side = shape(Folder((), {"first": Path(next(iter(listed.values())).samples[0][0])}, dict))
+    channels, side = _shape(next(iter(listed.values())).samples[0][0])
     square = partial(_square, side=side, mode="L" if channels == 1 else "RGB")
     tensors = {}
     for split, read in listed.items():

@@ -12,10 +12,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from causalnb.models.copies import copied
 
 
-class _Leaves(fx.Tracer):
-    """Torch's own modules are steps; others are entered."""
-
-
 def folded(model: nn.Module) -> tuple[nn.Module, int]:
     """A copy in which every convolution that only a batch norm follows has taken it in, an identity standing
     in its place under the same name; and how many. A ReLU that alone reads what a convolution, a norm or
@@ -41,22 +37,27 @@ def folded(model: nn.Module) -> tuple[nn.Module, int]:
 
 def _traced(model: nn.Module) -> fx.Graph | None:
     try:
-        return _Leaves().trace(model)
+        return fx.Tracer().trace(model)  # torch's own modules are steps, others are entered
     except Exception:  # whatever a forward pass does with a value that is none yet
         return None
 
 
+def _called(model: nn.Module, graph: fx.Graph) -> dict[fx.Node, nn.Module]:
+    """The calls of modules, in order, with the module of each."""
+    named = dict(model.named_modules(remove_duplicate=False))
+    return {node: named[str(node.target)] for node in graph.nodes if node.op == "call_module"}
+
+
 def _alone(model: nn.Module, graph: fx.Graph) -> list[nn.ReLU]:
     """ReLUs that are called once, on a fresh value that nothing else reads."""
-    named = dict(model.named_modules(remove_duplicate=False))
-    calls = [node for node in graph.nodes if node.op == "call_module"]
-    targets = [named[node.target] for node in calls]
+    calls = _called(model, graph)
+    targets = list(calls.values())
     found = []
-    for node, relu in zip(calls, targets, strict=True):
+    for node, relu in calls.items():
         before: Any = node.args[0] if node.args else None
         if type(relu) is not nn.ReLU or targets.count(relu) > 1 or not isinstance(before, fx.Node):
             continue
-        source = named.get(str(before.target)) if before.op == "call_module" else before.target
+        source = calls.get(before, before.target)
         fresh = isinstance(source, nn.Conv2d | nn.BatchNorm2d) or source in (operator.add, torch.add)
         if fresh and len(before.users) == 1:
             found.append(relu)
@@ -64,15 +65,14 @@ def _alone(model: nn.Module, graph: fx.Graph) -> list[nn.ReLU]:
 
 
 def _pairs(model: nn.Module, graph: fx.Graph) -> list[tuple[str, str]]:
-    named = dict(model.named_modules(remove_duplicate=False))
-    calls = [node for node in graph.nodes if node.op == "call_module"]
-    targets = [named[node.target] for node in calls]
+    calls = _called(model, graph)
+    targets = list(calls.values())
     pairs = []
-    for node, norm in zip(calls, targets, strict=True):
+    for node, norm in calls.items():
         before: Any = node.args[0] if node.args else None
         if not (isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and before in calls):
             continue
-        convolution = named[before.target]
+        convolution = calls[before]
         once = targets.count(norm) == targets.count(convolution) == 1
         hooked = any(one._forward_hooks or one._forward_pre_hooks for one in (norm, convolution))
         if type(convolution) is nn.Conv2d and len(before.users) == 1 and once and not hooked:

@@ -17,7 +17,7 @@ from causalnb.attacks.adversarial import ascend, drawn_seed, near
 from causalnb.attacks.watch import preserved_state
 from causalnb.chapters.alignment import losses, style
 from causalnb.chapters.alignment.heads import LinearHead, ReleasedHead, head, last_layer, read, tapped
-from causalnb.training import mode
+from causalnb.training import mode, predict
 
 Base = Literal["madry", "trades", "trades-printed"]
 Seen = Literal["M", "I", "all", "content", "random"]
@@ -57,14 +57,8 @@ class Ball:
 
     def away(self, model: nn.Module, images: Tensor, labels: Tensor, seed: int) -> Tensor:
         """TRADES' paths: away from the clean prediction, from near the image."""
-        clean = _clean(model, images)
+        clean = predict(model, images)
         return self.end(model, images, labels, seed, _from(clean), near(images, seed=seed))
-
-
-def _clean(model: nn.Module, images: Tensor) -> Tensor:
-    with mode(model, train=False), torch.no_grad():
-        logits: Tensor = model(images)
-        return logits
 
 
 def _from(clean: Tensor) -> Callable[[Tensor], Tensor]:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from causalnb import attacks, training
-from causalnb.attacks.adversarial import ascend
 from causalnb.attacks.planted import Control, planted_control
 from causalnb.attacks.watch import preserved_state
 from causalnb.chapters.alignment import experiments
@@ -138,17 +137,7 @@ def adaptive(
                 own = cross_entropy(logits, labels, reduction="none")
                 return (1 - weight) * own + weight * cross_entropy(style, labels, reduction="none")
 
-            ends = ascend(
-                model,
-                images,
-                labels,
-                norm=ball.norm,
-                eps=ball.eps,
-                step=ball.step,
-                steps=ball.steps,
-                seed=number,
-                objective=objective,
-            )
+            ends = ball.end(model, images, labels, number, objective)
         rows.append(training.predict(model, ends).argmax(1) == labels)
     return torch.stack(rows)
 
@@ -173,9 +162,7 @@ def adaptives(run: Run, name: str, found: Compared) -> tuple[Floats, Floats]:
 
 def divergences(model: nn.Module, images: Tensor, labels: Tensor, ball: Ball) -> tuple[Tensor, Tensor]:
     """[n] KL of the clean prediction from that at the end of PGD, and whether that end is right (App. F)."""
-    ends = ascend(
-        model, images, labels, norm=ball.norm, eps=ball.eps, step=ball.step, steps=ball.steps, seed=0
-    )
+    ends = ball.end(model, images, labels, 0)
     clean, attacked = (training.predict(model, one).log_softmax(1) for one in (images, ends))
     return (clean.exp() * (clean - attacked)).sum(1), attacked.argmax(1) == labels
 
