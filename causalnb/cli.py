@@ -356,8 +356,8 @@ def _pair(text: str, flag: str, example: str) -> tuple[str, str]:
 
 
 def _unquoted(text: str) -> str:
-    """What a quoted Python text says, else the text itself: a command that the book shows quotes what could not
-    be seen whole.
+    """What a quoted Python text says, else the text itself: commands that the book shows quote what could
+    not be seen whole.
     """
     with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
         said = ast.literal_eval(text)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from causalnb import UserError, files, record
 from causalnb.attacks import records
-from causalnb.attacks.contract import AttackResult
 from causalnb.attacks.panel import PLANTED, Panel, sanity_panel
+from causalnb.attacks.results import AttackResult
 from causalnb.attacks.suites import Evaluation, correct, evaluate, renamed
 from causalnb.data import Images
 from causalnb.parameters import number

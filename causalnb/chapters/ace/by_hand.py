@@ -13,8 +13,9 @@ from itertools import combinations
 import torch
 from torch import Generator, Tensor, nn
 
+from causalnb.chapters import registered
 from causalnb.chapters.ace import readings
-from causalnb.chapters.ace.checks import CHECKS, registered
+from causalnb.chapters.ace.checks import CHECKS
 from causalnb.chapters.ace.closed_forms import vector
 from causalnb.chapters.ace.interventions import Baseline, Method, average_effects, interventional_table
 from causalnb.chapters.ace.readings import Maps

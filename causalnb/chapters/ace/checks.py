@@ -6,15 +6,13 @@ and does not hold is in `errata`.
 """
 
 import math
-import operator
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import wraps
 from graphlib import TopologicalSorter
 
 import torch
 from torch import Generator, Tensor, nn
 
+from causalnb.chapters import Check, Measure, Registry, registered
 from causalnb.chapters.ace.closed_forms import CASES, FIRST, SECOND, composed_effects, grid_baselines
 from causalnb.chapters.ace.interventions import Table, average_effects, interventional_table
 from causalnb.chapters.ace.taylor import (
@@ -24,47 +22,11 @@ from causalnb.chapters.ace.taylor import (
     softmax_hessian_trace,
 )
 
-
-@dataclass(frozen=True)
-class Check:
-    """A quantity and its bound. For a step of ours `holds` says that the step does, for an erratum that the
-    printed words do.
-
-    n   what was counted: rows, pixels, edges
-    """
-
-    id: str
-    what: str
-    value: float
-    bound: float
-    holds: bool
-    n: int | None
-
-
-Measure = Callable[[], tuple[float, int]]
-Registry = dict[str, Callable[[], Check]]
 CHECKS: Registry = {}
 
 
-def registered(
-    registry: Registry, kind: str, id: str, what: str, bound: float, relation: Callable[[float, float], bool]
-) -> Callable[[Measure], Callable[[], Check]]:
-    """Put a function of (value, n) into a registry as a check that holds where relation(value, bound)."""
-
-    def register(measure: Measure) -> Callable[[], Check]:
-        @wraps(measure)
-        def check() -> Check:
-            value, n = measure()
-            return Check(f"{kind}.{id}", what, value, bound, relation(value, bound), n)
-
-        registry[id] = check
-        return check
-
-    return register
-
-
 def _shows(id: str, what: str, *, bound: float) -> Callable[[Measure], Callable[[], Check]]:
-    return registered(CHECKS, "check", id, what, bound, operator.le)
+    return registered(CHECKS, "check", id, what, bound)
 
 
 def layered_edges(*widths: int) -> dict[tuple[int, int], list[tuple[int, int]]]:

@@ -12,7 +12,7 @@ from statistics import linear_regression
 import torch
 from torch import Generator, Tensor, nn
 
-from causalnb.chapters.ace.checks import Registry, registered
+from causalnb.chapters import Registry, registered
 from causalnb.chapters.ace.interventions import intervene
 from causalnb.models import lenet
 

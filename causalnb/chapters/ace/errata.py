@@ -12,18 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from causalnb.chapters import Check, Measure, Registry, Relation, registered
 from causalnb.chapters.ace import maps
-from causalnb.chapters.ace.checks import (
-    Check,
-    Measure,
-    Registry,
-    drawn_images,
-    layer,
-    network,
-    paths,
-    registered,
-    small_table,
-)
+from causalnb.chapters.ace.checks import drawn_images, layer, network, paths, small_table
 from causalnb.chapters.ace.closed_forms import CASES, conditioned_pair
 from causalnb.chapters.ace.controls import largest_jump, sampled_error, slopes_along
 from causalnb.chapters.ace.interventions import average_effects, interventional_table
@@ -33,13 +24,13 @@ REMARKS: Registry = {}
 
 
 def _tests(
-    id: str, what: str, *, bound: float, relation: Callable[[float, float], bool] = operator.le
+    id: str, what: str, *, bound: float, relation: Relation = operator.le
 ) -> Callable[[Measure], Callable[[], Check]]:
     return registered(ERRATA, "erratum", id, what, bound, relation)
 
 
 def _shows(
-    id: str, what: str, *, bound: float, relation: Callable[[float, float], bool] = operator.le
+    id: str, what: str, *, bound: float, relation: Relation = operator.le
 ) -> Callable[[Measure], Callable[[], Check]]:
     return registered(REMARKS, "remark", id, what, bound, relation)
 

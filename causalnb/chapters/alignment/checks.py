@@ -6,57 +6,21 @@ derived.py's and printed.py's.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import wraps
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from causalnb.chapters import Check, Measure, Registry, registered
 from causalnb.chapters.alignment import closed_forms as forms
 from causalnb.chapters.alignment import linear, style
 
-Measure = Callable[[], tuple[float, int]]
 EQUAL = 1e-9
 EPS = (0.25, 0.5, 1.0, 1.5, 2.0)
 SHARES = (0.0, 0.25, 0.5, 0.75, 0.9)
 
 
-@dataclass(frozen=True)
-class Check:
-    """A quantity and the bound that it must not pass; `n` is what was counted."""
-
-    id: str
-    what: str
-    value: float
-    bound: float
-    n: int
-
-    @property
-    def holds(self) -> bool:
-        """Whether it does not."""
-        return self.value <= self.bound
-
-
-Registry = dict[str, Callable[[], Check]]
 CHECKS: Registry = {}
-
-
-def registered(
-    registry: Registry, kind: str, id: str, what: str, bound: float = EQUAL
-) -> Callable[[Measure], Callable[[], Check]]:
-    """Put a function of (value, n) into a registry, as a check that holds where the value is in its bound."""
-
-    def register(measure: Measure) -> Callable[[], Check]:
-        @wraps(measure)
-        def check() -> Check:
-            value, n = measure()
-            return Check(f"{kind}.{id}", what, value, bound, n)
-
-        registry[id] = check
-        return check
-
-    return register
 
 
 def _check(id: str, what: str, bound: float = EQUAL) -> Callable[[Measure], Callable[[], Check]]:

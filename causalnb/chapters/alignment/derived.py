@@ -11,9 +11,10 @@ from scipy import stats
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from causalnb.chapters import Check, Measure, Registry, registered
 from causalnb.chapters.alignment import closed_forms as forms
 from causalnb.chapters.alignment import losses, style
-from causalnb.chapters.alignment.checks import EQUAL, MU, SHARES, THREE, Check, Measure, Registry, registered
+from causalnb.chapters.alignment.checks import EQUAL, MU, SHARES, THREE
 from causalnb.chapters.alignment.objectives import Ball, CausalAdv, Trades
 from causalnb.data import Images
 from causalnb.models.seeding import drawn

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from causalnb.attacks import ball
-from causalnb.chapters import Check
+from causalnb.chapters import Check, within
 
 
 def _normal(*shape: int, seed: int = 0) -> Tensor:
@@ -19,7 +19,7 @@ def sign_step(n: int = 10_000, eps: float = 0.1) -> Check:
     """
     gradient, changes = _normal(64), eps * (2 * _normal(n, 64, seed=1).sigmoid() - 1)
     share = float((changes @ gradient).max() / (eps * gradient.abs().sum()))
-    return Check("check.sign", "most that a random change gains, over the sign step's gain", share, 1.0, n)
+    return within("check.sign", "most that a random change gains, over the sign step's gain", share, 1.0, n)
 
 
 def least_change(n: int = 200) -> Check:
@@ -31,7 +31,7 @@ def least_change(n: int = 200) -> Check:
     size = margin / weight.abs().sum()
     moved = images - ball.per_image(size, images) * weight.sign().reshape(1, 1, 8, 8)
     left = float((moved.flatten(1) @ weight).abs().max())
-    return Check("check.least", "largest margin left after the least change", left, 1e-12, n)
+    return within("check.least", "largest margin left after the least change", left, 1e-12, n)
 
 
 def slope(n: int = 200) -> Check:
@@ -40,7 +40,7 @@ def slope(n: int = 200) -> Check:
     loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
     formula = logits.detach().softmax(dim=1) - nn.functional.one_hot(labels, 10)
     miss = float((torch.autograd.grad(loss, logits)[0] - formula).abs().max())
-    return Check("check.slope", "largest |autograd - (softmax - label)|", miss, 1e-12, n)
+    return within("check.slope", "largest |autograd - (softmax - label)|", miss, 1e-12, n)
 
 
 def silence(n: int = 200) -> Check:
@@ -51,7 +51,7 @@ def silence(n: int = 200) -> Check:
     logits = (_normal(n, 10).clamp(-2, 2).float() + 110 * nn.functional.one_hot(labels, 10)).requires_grad_()
     loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
     most = float(torch.autograd.grad(loss, logits)[0].abs().max())
-    return Check("check.silence", "largest gradient at leads above 104 logits, float32", most, 0.0, n)
+    return within("check.silence", "largest gradient at leads above 104 logits, float32", most, 0.0, n)
 
 
 CHECKS: dict[str, Callable[[], Check]] = {

@@ -5,8 +5,6 @@ truth is planted (G1 to G6).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import wraps
 from itertools import pairwise
 from typing import cast, get_args
 
@@ -14,39 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from causalnb import models
+from causalnb.chapters import Check, Measure, Registry, registered
 from causalnb.chapters.counterfactual import closed_forms, readings, routes, strategies
 from causalnb.chapters.counterfactual.filters import Filters, ci
 
-Measure = Callable[[], tuple[float, int]]
 EQUAL = 1e-12
 
 
-@dataclass(frozen=True)
-class Check:
-    """A quantity and the bound that it must not pass; `n` is what was counted."""
-
-    id: str
-    what: str
-    value: float
-    bound: float
-    holds: bool
-    n: int | None
-
-
-CHECKS: dict[str, Callable[[], Check]] = {}
+CHECKS: Registry = {}
 
 
 def _shows(id: str, what: str, *, bound: float = EQUAL) -> Callable[[Measure], Callable[[], Check]]:
-    def register(measure: Measure) -> Callable[[], Check]:
-        @wraps(measure)
-        def check() -> Check:
-            value, n = measure()
-            return Check(f"check.{id}", what, value, bound, value <= bound, n)
-
-        CHECKS[id] = check
-        return check
-
-    return register
+    return registered(CHECKS, "check", id, what, bound)
 
 
 # Routes --------------------------------------------------------------------------------------------------

@@ -6,39 +6,28 @@ where the truth is planted are registered by `checks_of_truths`.
 
 import math
 from collections.abc import Callable
-from functools import cache, wraps
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 
 from causalnb import UserError, models
-from causalnb.chapters import Check
+from causalnb.chapters import Check, Measure, Registry, registered
 from causalnb.chapters.intervention import closed_forms, engine, kernels, values
 from causalnb.chapters.intervention import sets as sets_
 from causalnb.chapters.intervention.metrics import Effects, effects
 from causalnb.chapters.intervention.resampling import pearson
 from causalnb.models.channelwise import apart_until
 
-Measure = Callable[[], tuple[float, int]]
 EQUAL = 1e-10
 ROUNDED = closed_forms.PRINTED
 
-CHECKS: dict[str, Callable[[], Check]] = {}
+CHECKS: Registry = {}
 
 
 def shows(id: str, what: str, *, bound: float = EQUAL) -> Callable[[Measure], Callable[[], Check]]:
     """Register a measure, a value that must not exceed the bound and how much was compared."""
-
-    def register(measure: Measure) -> Callable[[], Check]:
-        @wraps(measure)
-        def check() -> Check:
-            value, n = measure()
-            return Check(f"check.{id}", what, value, bound, n)
-
-        CHECKS[id] = check
-        return check
-
-    return register
+    return registered(CHECKS, "check", id, what, bound)
 
 
 def apart(one: Tensor, other: Tensor) -> float:

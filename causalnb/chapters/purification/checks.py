@@ -6,18 +6,16 @@ are in `mechanism`.
 
 import math
 from collections.abc import Callable
-from functools import wraps
 
 import torch
 from scipy import stats
 from torch import Tensor
 
-from causalnb.chapters import Check
+from causalnb.chapters import Check, Measure, Registry, registered
 from causalnb.chapters.purification import bottleneck, diffusion, gaussian, graphs, objective
 from causalnb.chapters.purification.defence import Around, pair_error
 
-Measure = Callable[[], tuple[float, int]]
-CHECKS: dict[str, Callable[[], Check]] = {}
+CHECKS: Registry = {}
 EQUAL = 1e-12
 VARIANCES = (1.0, 0.25, 0.01)
 CASES = 1000
@@ -25,17 +23,7 @@ CASES = 1000
 
 def shows(id: str, what: str, *, bound: float = EQUAL) -> Callable[[Measure], Callable[[], Check]]:
     """Register a function of (value, n) as a check that holds where the value is at most the bound."""
-
-    def register(measure: Measure) -> Callable[[], Check]:
-        @wraps(measure)
-        def check() -> Check:
-            value, n = measure()
-            return Check(f"check.{id}", what, value, bound, n)
-
-        CHECKS[id] = check
-        return check
-
-    return register
+    return registered(CHECKS, "check", id, what, bound)
 
 
 # Diffusion -----------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ def test_every_step_of_what_an_attack_solves_holds(id):
 
 
 def test_a_check_beyond_its_bound_does_not_hold():
-    assert not checks.Check("check.x", "", 1.1, 1.0, 1).holds
+    assert not checks.within("check.x", "", 1.1, 1.0, 1).holds
 
 
 def test_a_step_that_is_not_along_the_sign_gains_less(monkeypatch):

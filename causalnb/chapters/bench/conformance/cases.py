@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from causalnb.attacks import ball
-from causalnb.attacks.contract import ATTACKS, Attack, AttackResult, run
+from causalnb.attacks.contract import ATTACKS, Attack, run
+from causalnb.attacks.results import AttackResult
 
 SEED = 0
 SIDE = 6

@@ -11,8 +11,9 @@ from scipy import stats
 from torch import Tensor, nn
 
 from causalnb.attacks import ball
-from causalnb.attacks.contract import AttackResult, run
+from causalnb.attacks.contract import run
 from causalnb.attacks.planted import Control, planted_control
+from causalnb.attacks.results import AttackResult
 from causalnb.chapters.bench import toys
 from causalnb.chapters.bench.conformance.cases import (
     SEED,
