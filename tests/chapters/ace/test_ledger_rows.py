@@ -1,10 +1,8 @@
 """The rows of chapter 1 against Table I, typed here again from the paper, and against themselves."""
 
 import re
-from importlib.resources import files
 
 import pytest
-import yaml
 
 from causalnb import ledger
 from causalnb.chapters.ace.errata import ERRATA, REMARKS
@@ -367,17 +365,3 @@ def test_parameters_that_rows_hold_fixed_exist_in_the_chapter(rows):
     assert {name for row in rows.values() for name in row.decided_by.parameters} <= set(
         parameters.model_fields
     )
-
-
-def test_no_line_of_the_file_repeats_a_key():
-    class Strict(yaml.SafeLoader):
-        pass
-
-    def mapping(loader, node):
-        keys = [key.value for key, _ in node.value if key.value != "<<"]
-        assert len(keys) == len(set(keys)), keys
-        loader.flatten_mapping(node)
-        return loader.construct_mapping(node)
-
-    Strict.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
-    yaml.load((files("causalnb") / "chapters" / "ace" / "ledger.yaml").read_text(encoding="utf-8"), Strict)

@@ -5,7 +5,6 @@ import re
 from importlib.resources import files
 
 import pytest
-import yaml
 
 from causalnb import ledger
 from causalnb.ledger import judge, printed_cells
@@ -234,30 +233,3 @@ def test_errata_are_those_that_are_false_as_printed(rows):
     found = [row for row in rows.values() if row.kind == "erratum"]
     assert [row.id for row in found] == [f"erratum.{id}" for id in ("E1", "E2", "E3", "E5", "E7")]
     assert all(row.quote and row.holds and row.note.startswith("Judged by ") for row in found)
-
-
-def test_controls_are_ours_and_in_no_count(rows):
-    assert all(row.ours and not row.family for row in rows.values() if row.kind == "control")
-
-
-def test_patterns_name_the_data_that_decides(rows):
-    for row in rows.values():
-        for pattern in row.decided_by.measurements:
-            assert re.fullmatch(r"[\w-]+(\.([\w-]+\*?|\*))*", pattern), (row.id, pattern)
-            if row.decided_by.data:
-                assert f".{row.decided_by.data}" in pattern, (row.id, pattern)
-
-
-def test_no_line_of_the_file_repeats_a_key():
-    class Strict(yaml.SafeLoader):
-        pass
-
-    def mapping(loader, node):
-        keys = [key.value for key, _ in node.value if key.value != "<<"]
-        assert len(keys) == len(set(keys)), keys
-        loader.flatten_mapping(node)
-        return loader.construct_mapping(node)
-
-    Strict.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
-    text = (files("causalnb") / "chapters" / "intervention" / "ledger.yaml").read_text(encoding="utf-8")
-    yaml.load(text, Strict)

@@ -2,11 +2,9 @@
 
 import re
 from collections import Counter
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
-import yaml
 
 from causalnb import ledger
 from causalnb.ledger import judge, printed_cells
@@ -166,34 +164,7 @@ def test_that_the_objective_implies_disentanglement_falls_by_logic(book):
 # The file ------------------------------------------------------------------------------------------------
 
 
-def test_controls_are_ours_and_in_no_family(rows):
-    assert all(row.ours and not row.family for row in rows.values() if row.kind == "control")
-
-
-def test_patterns_name_the_data_that_decides(rows):
-    for row in rows.values():
-        for pattern in row.decided_by.measurements:
-            assert re.fullmatch(r"[\w-]+(\.([\w-]+\*?|\*))*", pattern), (row.id, pattern)
-            if row.decided_by.data:
-                assert f".{row.decided_by.data}" in pattern, (row.id, pattern)
-
-
 def test_every_text_is_filled_in(rows):
     for row in rows.values():
         assert row.location and row.statement
         assert not re.search(r"[{}]", row.statement + row.quote + row.holds + row.note), row.id
-
-
-def test_no_line_of_the_file_repeats_a_key():
-    class Strict(yaml.SafeLoader):
-        pass
-
-    def mapping(loader, node):
-        keys = [key.value for key, _ in node.value if key.value != "<<"]
-        assert len(keys) == len(set(keys)), keys
-        loader.flatten_mapping(node)
-        return loader.construct_mapping(node)
-
-    Strict.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
-    text = (files("causalnb") / "chapters" / "purification" / "ledger.yaml").read_text(encoding="utf-8")
-    yaml.load(text, Strict)
