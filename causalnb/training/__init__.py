@@ -12,9 +12,10 @@ from causalnb.training.fitting import (
     predict,
 )
 from causalnb.training.keeping import Outcome, Stages, carried_key, train_or_load, trained
-from causalnb.training.recipe import Recipe
+from causalnb.training.recipe import PHOTOGRAPHS, Recipe
 
 __all__ = [
+    "PHOTOGRAPHS",
     "Fit",
     "Loss",
     "Outcome",

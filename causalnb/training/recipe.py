@@ -63,3 +63,15 @@ class Recipe(BaseModel):
                 "one-cycle": min(done / self.warm_up, (1 - done) / (1 - self.warm_up)),
             }[self.schedule]
         )
+
+
+PHOTOGRAPHS = Recipe(  # one cycle with crops and flips, for small networks on 32 x 32 colour images
+    rate=0.1,
+    momentum=0.9,
+    nesterov=True,
+    weight_decay=5e-4,
+    decay_on="weights",
+    schedule="one-cycle",
+    augmentation="crop-flip",
+    channels_last=True,
+)

@@ -61,7 +61,9 @@ def test_a_quick_run_keeps_to_its_budget(one, executed):
 @each_chapter
 def test_a_quick_run_decides_every_erratum_remark_and_step_of_logic(one, executed):
     verdicts = ledger.judge(ledger.load(one.name), executed(one).record)
-    open_ = {x.row.id for x in verdicts if x.row.kind in ("erratum", "logic", "remark") and x.word == "not run"}
+    open_ = {
+        x.row.id for x in verdicts if x.row.kind in ("erratum", "logic", "remark") and x.word == "not run"
+    }
     assert open_ == OUTSIDE.get(one.name, set())
 
 

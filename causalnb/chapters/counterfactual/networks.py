@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from causalnb import UserError, chapters, data, models, training
 from causalnb.chapters.counterfactual.parameters import Parameters
 from causalnb.data import Images
-from causalnb.training import Recipe
+from causalnb.training import PHOTOGRAPHS, Recipe
 
 Run = chapters.Run[Parameters]
 WIDTH, SECOND_WIDTH, FILTERS = 0.35, 0.25, 512
@@ -109,21 +109,7 @@ def recipe_for(train: Images, *, epochs: int, seed: int) -> Recipe:
     """
     if not _large(train):
         return Recipe(optimiser="adam", rate=1e-2, schedule="one-cycle", epochs=epochs, batch=50, seed=seed)
-    return Recipe(
-        optimiser="sgd",
-        rate=0.1,
-        momentum=0.9,
-        nesterov=True,
-        weight_decay=5e-4,
-        decay_on="weights",
-        schedule="one-cycle",
-        warm_up=0.2,
-        epochs=epochs,
-        batch=128,
-        augmentation="crop-flip",
-        channels_last=True,
-        seed=seed,
-    )
+    return PHOTOGRAPHS.model_copy(update={"epochs": epochs, "seed": seed})
 
 
 @torch.no_grad()

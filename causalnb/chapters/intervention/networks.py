@@ -13,7 +13,7 @@ from causalnb import chapters, models, training
 from causalnb.chapters.intervention.parameters import Parameters
 from causalnb.data import Images
 from causalnb.models.copies import copied
-from causalnb.training import Recipe
+from causalnb.training import PHOTOGRAPHS, Recipe
 
 Run = chapters.Run[Parameters]
 
@@ -111,20 +111,7 @@ def recipe_for(train: Images, epochs: int | None) -> Recipe:
     if not natural(train):
         rate, batch = (2e-3, 32) if len(train) < 1000 else (1e-3, 128)
         return Recipe(optimiser="adam", rate=rate, epochs=epochs or 6, batch=batch)
-    return Recipe(
-        optimiser="sgd",
-        rate=0.1,
-        momentum=0.9,
-        nesterov=True,
-        weight_decay=5e-4,
-        decay_on="weights",
-        schedule="one-cycle",
-        warm_up=0.2,
-        epochs=epochs or 45,
-        batch=128,
-        augmentation="crop-flip",
-        channels_last=True,
-    )
+    return PHOTOGRAPHS.model_copy(update={"epochs": epochs or 45})
 
 
 def rounded(model: nn.Module) -> nn.Module:
