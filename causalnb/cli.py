@@ -355,7 +355,7 @@ def _pair(text: str, flag: str, example: str) -> tuple[str, str]:
     return name, value
 
 
-def _unquoted(text: str) -> str:
+def unquoted(text: str) -> str:
     """What a quoted Python text says, else the text itself: commands that the book shows quote what could
     not be seen whole.
     """
@@ -371,7 +371,7 @@ def _values(pairs: list[str], profile: str | None) -> dict[str, Any]:
     asked += [_pair(text, "-p", "n_images=20") for text in pairs]
     found: dict[str, Any] = {}
     for name, typed in asked:
-        value = _unquoted(typed)
+        value = unquoted(typed)
         if found.setdefault(name, value) != value:
             raise UserError(
                 f"{name} = {found[name]!r} and {name} = {value!r} were both asked: give one of them."

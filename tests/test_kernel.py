@@ -154,7 +154,8 @@ VALUES = st.one_of(
 )
 def test_one_name_with_two_values_is_refused_and_with_one_is_kept(name, first, second, profile):
     pairs = [f"{name}={first}", f"{name}={second}"]
-    asked = [data.listed(str(value)) if name == "data" else str(value) for value in (first, second)]
+    said = [cli.unquoted(str(value)) for value in (first, second)]
+    asked = [data.listed(text) for text in said] if name == "data" else said
     asked += [profile] if profile and name == "profile" else []
     if len(set(asked)) == 1:
         found = cli._values(pairs, profile)
