@@ -31,7 +31,7 @@ class Parameters(Base):
         },
         "laptop": {
             "data": "mnist",
-            "n_images": 500,
+            "n_images": 300,
             "n_panel": 40,
             "n_planted": 50,
             "n_decisions": 100,
