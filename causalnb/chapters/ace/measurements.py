@@ -285,13 +285,15 @@ def agreement(sampled: Mapping[str, Tensor], formula: Mapping[str, Tensor]) -> E
 
 
 def whole(book: Ledger, found: Mapping[str, Estimate]) -> Estimates:
-    """Of Table I under one reading: how many readings there are, the most cells inside under one of them, and
-    in how many all directions are right.
+    """Of Table I under one reading: how many combinations of choices there are, how many of them differ, the
+    most cells inside under one of them, and in how many all directions are right.
     """
     [row] = [row for row in book.rows if row.id == "whole.table-1"]
     cells = book.cells_of(cast(TableRule, row.rule))
-    readings = ranked(cells, cast(TableRule, row.rule).spelled(cell.id for cell in cells), found)
+    spelled = cast(TableRule, row.rule).spelled(cell.id for cell in cells)
+    readings = ranked(cells, spelled, found)
     counts = {
+        "combinations": len(spelled),
         "readings": len(readings),
         "cells": len(cells),
         "inside": max(one.inside for one in readings),

@@ -259,9 +259,11 @@ def test_the_whole_table_is_counted_over_its_readings():
     }
     found = measurements.whole(parse("p", WHOLE), made)
     counts = {id: one.value for id, one in found.items()}
-    assert counts == {"whole.readings": 4, "whole.cells": 3, "whole.inside": 2, "whole.directed": 2}
+    count = {"whole.combinations": 4, "whole.readings": 4, "whole.cells": 3}
+    assert counts == count | {"whole.inside": 2, "whole.directed": 2}
     same = made | {id.replace("R1", "R4"): one for id, one in made.items() if ".R1" in id}
     alike = measurements.whole(parse("p", WHOLE), same)
-    assert alike["whole.readings"].value == 3, "readings that are the same in every cell count once"
+    told = "readings that are the same in every cell count once"
+    assert (alike["whole.combinations"].value, alike["whole.readings"].value) == (4, 3), told
     nothing = {id: one.value for id, one in measurements.whole(parse("p", WHOLE), {}).items()}
-    assert nothing == {"whole.readings": 4, "whole.cells": 3, "whole.inside": 0, "whole.directed": 0}
+    assert nothing == count | {"whole.inside": 0, "whole.directed": 0}
