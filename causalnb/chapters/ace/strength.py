@@ -2,7 +2,7 @@
 roughness of its size adds.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -74,42 +74,29 @@ def curves(run: Run, net: Trained, found: Mapping[str, AttackResult]) -> list[Po
 
     found   the attacks on all drawn images; the first `n_strength` that the network gets right are taken
     """
-    right = found["fgsm"].correct.cpu()
+    right, seed = found["fgsm"].correct.cpu(), run.p.seed
     clean = net.test.take(right).take(slice(run.p.n_strength))
     made = [("clean", "", 0.0, clean.images)]
     for eps in budgets(run.p.eps, "linf"):
-        made += [
-            (
-                name,
-                "linf",
-                eps,
-                attack(run, net, name, attack_settings(run.p, eps=eps)[name], clean).images.cpu(),
-            )
-            for name in ("fgsm", "pgd")
-        ]
-        made.append(
-            (
-                "noise",
-                "linf",
-                eps,
-                noise(clean.images, kind="sign", norm="linf", eps=eps, seed=run.p.seed),
-            )
-        )
+        settings = attack_settings(run.p, eps=eps)
+        for name in ("fgsm", "pgd"):
+            made.append((name, "linf", eps, attack(run, net, name, settings[name], clean).images.cpu()))
+        made.append(("noise", "linf", eps, noise(clean.images, kind="sign", norm="linf", eps=eps, seed=seed)))
     for eps in budgets(run.p.eps, "l2"):
-        made += [
-            ("cw", "l2", eps, found["cw"].within(eps).images.cpu()[right][: len(clean)]),
-            (
-                "noise",
-                "l2",
-                eps,
-                noise(clean.images, kind="gauss", norm="l2", eps=eps, seed=run.p.seed),
-            ),
-        ]
-    return [_point(run, net, *one, clean.labels) for one in made]
+        made.append(("cw", "l2", eps, found["cw"].within(eps).images.cpu()[right][: len(clean)]))
+        made.append(("noise", "l2", eps, noise(clean.images, kind="gauss", norm="l2", eps=eps, seed=seed)))
+    return _points(run, net, made, clean.labels)
 
 
-def _point(run: Run, net: Trained, kind: str, norm: str, eps: float, images: Tensor, labels: Tensor) -> Point:
-    maps = {
-        key: values.cpu() for key, values in main_maps(run, net, images, labels).items() if key in READINGS
-    }
-    return Point(kind, norm, eps, images, maps, training.predict(net.model, images).argmax(1), labels)
+def _points(
+    run: Run, net: Trained, made: Sequence[tuple[str, str, float, Tensor]], labels: Tensor
+) -> list[Point]:
+    """The points of what was made of the same images, all of whose maps come from one pass."""
+    images = torch.cat([some for *_, some in made])
+    predicted = training.predict(net.model, images).argmax(1).split(len(labels))
+    every = main_maps(run, net, images, labels.repeat(len(made)))
+    each = {key: every[key].cpu().split(len(labels)) for key in READINGS}
+    return [
+        Point(*one, {key: parts[place] for key, parts in each.items()}, predicted[place], labels)
+        for place, one in enumerate(made)
+    ]

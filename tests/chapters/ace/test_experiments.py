@@ -469,6 +469,13 @@ def test_an_attack_at_the_runs_own_budget_is_the_runs_own_attack(net, sets, poin
     assert torch.equal(own.images, sets["fgsm"][: len(own.images)])
 
 
+def test_the_maps_of_a_point_are_those_of_its_images_alone(run, net, points):
+    one = points[-1]
+    own = experiments.main_maps(run, net, one.images, one.labels)
+    for key in strength.READINGS:
+        assert torch.allclose(one.maps[key], own[key], rtol=1e-5, atol=1e-6), key
+
+
 def test_the_statistics_of_a_point_are_those_of_its_maps(points):
     one = points[2]
     found = dict(one.statistics())
@@ -489,7 +496,7 @@ def test_the_statistics_of_a_point_are_those_of_its_maps(points):
 def test_only_the_first_right_images_are_taken(monkeypatch, run, net, found, right):
     asked = []
     monkeypatch.setattr(
-        strength, "_point", lambda run, net, kind, norm, eps, images, labels: asked.append(len(images))
+        strength, "_points", lambda run, net, made, labels: asked.extend(len(images) for *_, images in made)
     )
     few = SimpleNamespace(p=run.p.model_copy(update={"n_strength": 3}), store=run.store, device=run.device)
     strength.curves(few, net, found)
