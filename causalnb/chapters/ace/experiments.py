@@ -58,22 +58,12 @@ def attack_settings(p: Parameters, *, eps: float | None = None) -> dict[str, dic
     and none is shorter than foolbox's eps / 30.
     """
     size = p.eps if eps is None else eps
+    ball: dict[str, Any] = {"norm": "linf", "eps": size}
+    search = {"binary_search_steps": p.cw_searches, "step": 0.05, "initial_const": 1.0}
     return {
-        "fgsm": {"norm": "linf", "eps": size},
-        "pgd": {
-            "norm": "linf",
-            "eps": size,
-            "steps": p.pgd_steps,
-            "step": size * max(1 / 30, 2 / p.pgd_steps),
-        },
-        "cw": {
-            "norm": "l2",
-            "eps": None,
-            "steps": p.cw_steps,
-            "binary_search_steps": p.cw_searches,
-            "step": 0.05,
-            "initial_const": 1.0,
-        },
+        "fgsm": ball,
+        "pgd": {**ball, "steps": p.pgd_steps, "step": size * max(1 / 30, 2 / p.pgd_steps)},
+        "cw": {"norm": "l2", "eps": None, "steps": p.cw_steps, **search},
     }
 
 
@@ -103,11 +93,9 @@ def image_sets(net: Trained, found: Mapping[str, AttackResult]) -> dict[str, Ten
     """Table I's rows: images [m, 1, h, w] that the network gets right when they are clean; C&W as it returns
     them and held to an L2 of eps.
     """
-    right, clean = found["fgsm"].correct.cpu(), net.test.images
-    return {
-        name: images.cpu()[right]
-        for name, images in {"clean": clean, **{name: one.images for name, one in found.items()}}.items()
-    }
+    right = found["fgsm"].correct.cpu()
+    every = {"clean": net.test.images} | {name: one.images for name, one in found.items()}
+    return {name: images.cpu()[right] for name, images in every.items()}
 
 
 def placebo_sets(run: Run, sets: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -117,15 +105,11 @@ def placebo_sets(run: Run, sets: Mapping[str, Tensor]) -> dict[str, Tensor]:
     clean, made = sets["clean"], {}
     for name, kind in PLACEBOS.items():
         change = sets[name] - clean
-        size = change.flatten(1).norm(dim=1) if kind == "gauss" else change.flatten(1).abs().amax(1)
-        made[name] = noise(
-            clean,
-            kind=kind,
-            norm="l2" if kind == "gauss" else "linf",
-            eps=size,
-            seed=run.p.seed,
-            perturbation=change if kind == "shuffle" else None,
-        )
+        flat, asked = change.flatten(1), dict[str, Any](kind=kind, seed=run.p.seed)
+        if kind == "gauss":
+            made[name] = noise(clean, norm="l2", eps=flat.norm(dim=1), **asked)
+        else:
+            made[name] = noise(clean, norm="linf", eps=flat.abs().amax(1), perturbation=change, **asked)
     return made
 
 
@@ -267,16 +251,13 @@ def untrained(run: Run, net: Trained, images: Tensor, labels: Tensor) -> Columns
     """T5's columns of the main readings, of the first `n_individual` images, in a network of the same kind
     with drawn weights.
     """
-    few = slice(run.p.n_individual)
-    model = (
-        lenet(variant=run.p.variant, classes=len(net.train.classes), seed=run.p.seed).to(run.device).eval()
-    )
+    few, p, classes = slice(run.p.n_individual), run.p, len(net.train.classes)
+    model = lenet(variant=p.variant, classes=classes, seed=p.seed).to(run.device).eval()
     given = (model, images[few].to(run.device), labels[few].to(run.device))
     made: Columns = {}
     for name, family in main_families(run, replace(net, model=model)).items():
-        made |= memo(
-            run.store, f"columns of {name}, drawn weights, {net.name}", families.shares, family, *given
-        )
+        what = f"columns of {name}, drawn weights, {net.name}"
+        made |= memo(run.store, what, families.shares, family, *given)
     return made
 
 
@@ -304,10 +285,9 @@ def by_rows(run: Run, net: Trained, sizes: Sequence[int]) -> Iterator[tuple[int,
         one, found = table(run, net, drawn_rows(run, net, size).images), {}
         effects = average_effects(one)
         for name, values in (("", effects), (".resolved", effects - 2 * one.error)):
-            for score, maps in zip(
-                SCORES, look_up(values, one.alphas, images.flatten(1), labels), strict=True
-            ):
-                found[f"{score}{name}"] = 1 - (maps > 0).double().mean(1).cpu()
+            maps = look_up(values, one.alphas, images.flatten(1), labels)
+            for score, its in zip(SCORES, maps, strict=True):
+                found[f"{score}{name}"] = 1 - (its > 0).double().mean(1).cpu()
         yield size, found
 
 
@@ -315,9 +295,7 @@ def centred(one: Table) -> dict[str, Tensor]:
     """A table's effects against the uniform baseline, flat, for each score: what two ways of computing it are
     compared in.
     """
-    return {
-        score: effects.flatten().cpu() for score, effects in zip(SCORES, average_effects(one), strict=True)
-    }
+    return {name: each.flatten().cpu() for name, each in zip(SCORES, average_effects(one), strict=True)}
 
 
 def intervention(run: Run, net: Trained) -> dict[str, Any]:
@@ -325,15 +303,10 @@ def intervention(run: Run, net: Trained) -> dict[str, Any]:
     of its class over the pixel's value.
     """
     image, of = net.test.images[0, 0], int(net.test.labels[0])
-    sampled = table(run, net)
-    ends = sampled.expectation[1, :, :, of]
+    ends = table(run, net).expectation[1, :, :, of]
     pixel = int((ends.amax(1) - ends.amin(1)).argmax())
-    return {
-        "image": image,
-        "pixel": divmod(pixel, image.shape[1]),
-        "alphas": sampled.alphas.tolist(),
-        "expectations": ends[pixel].cpu(),
-    }
+    place, grid = divmod(pixel, image.shape[1]), alphas(run.p).tolist()
+    return {"image": image, "pixel": place, "alphas": grid, "expectations": ends[pixel].cpu()}
 
 
 # The promised detector ------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from causalnb import plots
 from causalnb.figstyle import BLUE, COLUMN, INK, RULE, VERMILLION, style
+from causalnb.plots import Curve
 from causalnb.statistics import Interval
 
 
@@ -69,16 +70,12 @@ def training(curves: Mapping[str, Mapping[str, Sequence[float]]], printed: Mappi
     printed  data set -> percent, for the sets that the paper reports
     """
     titles = {data: f"{data}: test accuracy, %" for data in curves}
-    return plots.curves(
-        {
-            titles[data]: {name: dict(enumerate(values, 1)) for name, values in recipes.items()}
-            for data, recipes in curves.items()
-        },
-        x="epoch",
-        levels={
-            titles[data]: {f"printed, {printed[data]}": printed[data]} for data in curves & printed.keys()
-        },
-    )
+    panels: dict[str, dict[str, Curve]] = {
+        titles[data]: {name: dict(enumerate(values, 1)) for name, values in recipes.items()}
+        for data, recipes in curves.items()
+    }
+    levels = {titles[data]: {f"printed, {printed[data]}": printed[data]} for data in curves & printed.keys()}
+    return plots.curves(panels, x="epoch", levels=levels)
 
 
 def attacked(images: Mapping[str, Tensor], maps: Mapping[str, Tensor], *, own_scale: bool) -> Figure:
@@ -88,12 +85,8 @@ def attacked(images: Mapping[str, Tensor], maps: Mapping[str, Tensor], *, own_sc
     own_scale     each map on its own symmetric scale, or all on one
     """
     limit = None if own_scale else max(float(one.abs().max()) for one in maps.values())
-    return plots.tiles(
-        [
-            [plots.Picture(title, image) for title, image in images.items()],
-            [plots.effects("", maps[title], limit) for title in images],
-        ]
-    )
+    above = [plots.Picture(title, image) for title, image in images.items()]
+    return plots.tiles([above, [plots.effects("", maps[title], limit) for title in images]])
 
 
 def readings_of(image: Tensor, maps: Mapping[str, Tensor]) -> Figure:
@@ -158,13 +151,11 @@ def by_rows(curves: Mapping[str, Mapping[int, Interval]]) -> Figure:
     """
     names = {name: name.replace(".", ", ") for name in curves}
     each = [(BLUE, "-", "o"), (BLUE, "--", "o"), (VERMILLION, "-", "s"), (VERMILLION, "--", "s")]
+    lines: dict[str, Curve] = {
+        names[name]: {rows: value for rows, (value, *_) in of.items()} for name, of in curves.items()
+    }
     return plots.curves(
-        {
-            "mean S of clean images": {
-                names[name]: {rows: value for rows, (value, *_) in points.items()}
-                for name, points in curves.items()
-            }
-        },
+        {"mean S of clean images": lines},
         x="training rows behind the table",
         looks=dict(zip(names.values(), each, strict=True)),
         ticks=sorted({rows for points in curves.values() for rows in points}),

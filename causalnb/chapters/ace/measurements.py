@@ -3,7 +3,7 @@ row asks for.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from statistics import stdev
 from typing import Any, cast
@@ -84,10 +84,9 @@ def table_cells(run: Run, data: str, columns: Mapping[str, Tensor], network: str
     network   whose maps they are, where it is not the first
     """
     found: Estimates = {}
-    own = [(text.split(" "), values) for text, values in columns.items() if text.startswith("table ")]
     for summary, word in (("mean", "mean"), ("sd", "std")):
         cells = {}
-        for (_, statistic, which, key), values in own:
+        for (statistic, which, key), values in _named(columns, "table"):
             what, _, scale = statistic.partition(".")
             cells[cell_id(data, which, f"{what}_{word}", key, scale, network)] = values
         found |= _summarised(run, cells, summary)
@@ -96,12 +95,16 @@ def table_cells(run: Run, data: str, columns: Mapping[str, Tensor], network: str
 
 def resolved(run: Run, data: str, columns: Mapping[str, Tensor]) -> Estimates:
     """Mean S over the share of a map's largest effect above which an effect counts as positive."""
-    found = {}
+    parts = _named(columns, "resolved")
+    return _summarised(run, {resolved_id(data, which, key, x): values for (x, which, key), values in parts})
+
+
+def _named(columns: Mapping[str, Tensor], kind: str) -> Iterator[tuple[list[str], Tensor]]:
+    """The columns of one kind, with what their names say beside it."""
     for text, values in columns.items():
-        kind, share, which, key = text.split(" ")
-        if kind == "resolved":
-            found[resolved_id(data, which, key, share)] = values
-    return _summarised(run, found)
+        first, *rest = text.split(" ")
+        if first == kind:
+            yield rest, values
 
 
 def resolved_id(data: str, which: str, key: str, share: str) -> MeasurementId:
@@ -135,6 +138,9 @@ def between_id(data: str, which: str, statistic: str, key: str, scale: str = "")
     )
 
 
+WORDS = ("rises", "open", "falls")
+
+
 def direction(one: Estimate) -> str:
     """Whether a change rises or falls over its whole interval, or is open."""
     return "rises" if (one.low or 0.0) > 0 else "falls" if (one.high or 0.0) < 0 else "open"
@@ -152,23 +158,16 @@ def directions(found: Mapping[MeasurementId, Estimate]) -> Estimates:
         part = id.parts
         if id.kind in ("claim", "noise", "beyond") and part["claim"] in ("T6", "T8"):
             sets.update(id.data)
-            parts = {
-                "kind": id.kind,
-                "claim": part["claim"],
-                "attacks": "l2" if part["attack"] == "cw" else "linf",
-                "of": part["of"],
-                "scale": part.get("scale", ""),
-            }
+            parts = {"kind": id.kind, "claim": part["claim"]}
+            parts |= {"attacks": "l2" if part["attack"] == "cw" else "linf", "of": part["of"]}
+            parts["scale"] = part.get("scale", "")
             counts.setdefault(tuple(parts.items()), Counter())[direction(one)] += 1
-    named = {
-        MeasurementId.of("directions", on=sorted(sets), **dict(key), word=word): (number, word)
-        for key, number in counts.items()
-        for word in ("rises", "open", "falls", "all")
-    }
-    return {
-        id: exact(number.total() if word == "all" else number[word], n=number.total())
-        for id, (number, word) in named.items()
-    }
+    made: Estimates = {}
+    for key, number in counts.items():
+        for word, count in {**{word: number[word] for word in WORDS}, "all": number.total()}.items():
+            id = MeasurementId.of("directions", on=sorted(sets), **dict(key), word=word)
+            made[id] = exact(count, n=number.total())
+    return made
 
 
 def between(data: str, each: Mapping[int, Mapping[str, Tensor]]) -> Estimates:
@@ -194,27 +193,19 @@ def latents(run: Run, found: Sequence[Latents]) -> Estimates:
     made: Estimates = {}
     for beta in dict.fromkeys(one.beta for one in found):
         those = [one for one in found if one.beta == beta]
-        ids, seeds = (
-            ("vae.active" if beta == run.p.vae_beta else f"vae.latents.{beta:g}"),
-            tuple(one.seed for one in those),
-        )
-        made[ids] = mean([one.active for one in those], level=run.level(ids), seed=run.p.seed, seeds=seeds)
-        made[f"vae.nats.{beta:g}"] = mean(
-            [one.kl.sum().item() for one in those], seed=run.p.seed, seeds=seeds
-        )
-        made[f"vae.labels.{beta:g}"] = proportion(
-            sum(one.labels[0] for one in those), sum(one.labels[1] for one in those), seeds=seeds
-        )
+        seeds, nats = tuple(one.seed for one in those), [one.kl.sum().item() for one in those]
+        id = "vae.active" if beta == run.p.vae_beta else f"vae.latents.{beta:g}"
+        made[id] = mean([one.active for one in those], level=run.level(id), seed=run.p.seed, seeds=seeds)
+        made[f"vae.nats.{beta:g}"] = mean(nats, seed=run.p.seed, seeds=seeds)
+        right, of = map(sum, zip(*(one.labels for one in those), strict=True))
+        made[f"vae.labels.{beta:g}"] = proportion(right, of, seeds=seeds)
     return made
 
 
 def rows(run: Run, found: Mapping[int, Mapping[str, Tensor]]) -> Estimates:
     """Mean S over images against the number of rows, plain and with unresolved signs left out."""
-    return {
-        f"rows.{size}.{name}": mean(values.numpy(), seed=run.p.seed, seeds=(run.p.seed,))
-        for size, of in found.items()
-        for name, values in of.items()
-    }
+    own = {f"rows.{size}.{name}": x for size, of in found.items() for name, x in of.items()}
+    return {id: mean(x.numpy(), seed=run.p.seed, seeds=(run.p.seed,)) for id, x in own.items()}
 
 
 def strengths(run: Run, points: Sequence[Point]) -> Estimates:
@@ -230,29 +221,23 @@ def detections(run: Run, name: str, found: Mapping[str, Mapping[str, Tensor]]) -
     """The AUC of each detector for each kind of image; found: reading -> kind -> a number an image whose mean
     is the AUC.
     """
-    return _summarised(
-        run,
-        {
-            MeasurementId.of("detector", data=name, reading=reading, kind=kind): values
-            for reading, kinds in found.items()
-            for kind, values in kinds.items()
-        },
-    )
+    columns = {
+        MeasurementId.of("detector", data=name, reading=reading, kind=kind): values
+        for reading, kinds in found.items()
+        for kind, values in kinds.items()
+    }
+    return _summarised(run, columns)
 
 
 def alike(run: Run, name: str, columns: Mapping[str, Tensor], readings: Sequence[str]) -> Estimates:
     """The mean correlation, over images, of two readings' maps of the same image."""
-    maps = {key: columns[f"maps whole clean {key}"] for key in readings}
-    pairs = {(a, b): min(len(maps[a]), len(maps[b])) for a, b in combinations(readings, 2)}
-    return _summarised(
-        run,
-        {
-            MeasurementId.of(
-                "alike", data=name, pair="-".join(key_parts(key)["reading"] for key in (a, b))
-            ): (m.correlation(maps[a][:n], maps[b][:n]))
-            for (a, b), n in pairs.items()
-        },
-    )
+    maps = {key_parts(key)["reading"]: columns[f"maps whole clean {key}"] for key in readings}
+    found = {}
+    for a, b in combinations(maps, 2):
+        n = min(len(maps[a]), len(maps[b]))
+        id = MeasurementId.of("alike", data=name, pair=f"{a}-{b}")
+        found[id] = m.correlation(maps[a][:n], maps[b][:n])
+    return _summarised(run, found)
 
 
 def corners(run: Run, found: Sequence[Corner]) -> Estimates:
@@ -275,13 +260,11 @@ def corners(run: Run, found: Sequence[Corner]) -> Estimates:
 
 def agreement(sampled: Mapping[str, Tensor], formula: Mapping[str, Tensor]) -> Estimates:
     """Correlation of Taylor's effects with the sampled ones, for each score."""
-    pairs = {
-        score: torch.corrcoef(torch.stack([values, formula[score]]))[0, 1].item()
-        for score, values in sampled.items()
-    }
-    return {
-        f"taylor.correlation.{score}": exact(value, n=len(sampled[score])) for score, value in pairs.items()
-    }
+    made: Estimates = {}
+    for score, values in sampled.items():
+        value = torch.corrcoef(torch.stack([values, formula[score]]))[0, 1].item()
+        made[f"taylor.correlation.{score}"] = exact(value, n=len(values))
+    return made
 
 
 def whole(book: Ledger, found: Mapping[str, Estimate]) -> Estimates:
@@ -311,10 +294,8 @@ def _summarised(run: Run, columns: Mapping[Any, Tensor], statistic: Any = "mean"
         values = column[~column.isnan()]
         groups.setdefault((len(values), run.level(id)), {})[id] = values.cpu().numpy()
     found: Estimates = {}
+    seed = run.p.seed
     for (n, level), part in groups.items():
-        found |= (
-            summaries(part, statistic=statistic, level=level, seed=run.p.seed, seeds=(run.p.seed,))
-            if n
-            else {}
-        )
+        if n:
+            found |= summaries(part, statistic=statistic, level=level, seed=seed, seeds=(seed,))
     return found

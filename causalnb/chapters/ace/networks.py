@@ -121,16 +121,12 @@ def generators(run: Run, net: Trained, *, beta: float, seeds: Sequence[int]) -> 
     """The same with each of the seeds."""
     train, batch = net.train, 64
     epochs = max(1, round(run.p.vae_steps * batch / len(train)))
+    recipe = training.Recipe(optimiser="adam", rate=1e-3, epochs=epochs, batch=batch)
     outcomes = training.train_or_load(
         run.store,
         f"beta-VAE ({beta:g}) on {net.name}",
         lambda seed: vae.beta_vae(classes=len(train.classes), size=train.images.shape[-1], seed=seed),
-        [
-            (
-                partial(vae.elbo_loss, beta=beta),
-                training.Recipe(optimiser="adam", rate=1e-3, epochs=epochs, batch=batch),
-            )
-        ],
+        [(partial(vae.elbo_loss, beta=beta), recipe)],
         train,
         seeds=seeds,
         device=run.device,

@@ -27,6 +27,7 @@ Budget = tuple[float, float, float, float]  # budget, value, low, high
 NAMES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 ATTACKS = {"fgsm": "FGSM", "pgd": "PGD", "cw": "C&W"}
 TITLES = {"clean": "clean", "cw": "C&W", "fgsm": "FGSM", "pgd": "PGD"}  # Table I's rows
+SETS = ("clean", *ATTACKS)  # in the order of the tables here
 MAIN = ("R1", "R3", "R3m")  # readings that figures draw
 NETWORKS = {"": "as printed", "momentum": "momentum", "cited": "tanh, average"}
 CLASSES = {"true": "true class", "predicted": "predicted class"}
@@ -75,14 +76,9 @@ def specifications(found: Found, cell: str) -> tuple[dict[str, Interval], dict[s
     for id in own:
         part = id.parts
         reading = READINGS[part["reading"]]
-        chosen = {
-            "class": part["of"],
-            "score": part["score"],
-            "scale": part.get("scale", ""),
-            "baseline": reading.baseline,
-            "rows": reading.rows,
-            "network": NETWORKS[part.get("network", "")],
-        }
+        chosen = {"class": part["of"], "score": part["score"], "scale": part.get("scale", "")}
+        chosen |= {"baseline": reading.baseline, "rows": reading.rows}
+        chosen["network"] = NETWORKS[part.get("network", "")]
         for decision, option in chosen.items():
             if option:
                 decisions.setdefault(decision, {})[id] = option
@@ -106,15 +102,12 @@ def against_noise(found: Found, data: str, claim: str, scale: str) -> dict[str, 
     """What an attack changes against the clean image, beside what noise of its size does, in the readings
     that figures draw.
     """
-    sources = {"under the attack": "claim", "under noise of its size": "noise"}
-    return {
-        f"{reading} {named}": {
-            name: found[claim_id(source, f"{claim}.{scale}", data, attack, f"{reading}.logit.true")].interval
-            for name, source in sources.items()
-        }
-        for reading in MAIN
-        for attack, named in ATTACKS.items()
-    }
+    lines: dict[str, dict[str, Interval]] = {}
+    for reading, (attack, named) in product(MAIN, ATTACKS.items()):
+        of = f"{claim}.{scale}", data, attack, f"{reading}.logit.true"
+        kinds = {"under the attack": "claim", "under noise of its size": "noise"}
+        lines[f"{reading} {named}"] = {name: found[claim_id(k, *of)].interval for name, k in kinds.items()}
+    return lines
 
 
 def over_threshold(
@@ -129,17 +122,14 @@ def over_threshold(
 
 def compared(data: str, found: Found) -> Lines:
     """S and TV of the maps that are no readings, clean and attacked, logit of the true class."""
-    return [
-        (
-            reading,
-            *(
-                f"{found[cell_id(data, which, column, f'{reading}.logit.true', scale)].value:{form}}"
-                for column, scale, form in (("S_mean", "", ".3f"), ("TV_mean", "scaled", ".1f"))
-                for which in ("clean", *ATTACKS)
-            ),
-        )
-        for reading in COMPARISONS
-    ]
+    lines: Lines = []
+    for reading in COMPARISONS:
+        cells = []
+        for column, scale, form in (("S_mean", "", ".3f"), ("TV_mean", "scaled", ".1f")):
+            ids = (cell_id(data, which, column, f"{reading}.logit.true", scale) for which in SETS)
+            cells += [f"{found[id].value:{form}}" for id in ids]
+        lines.append((reading, *cells))
+    return lines
 
 
 def over_budget(
@@ -148,25 +138,17 @@ def over_budget(
     """Panels of `figures.strengths`: statistic -> kind -> (budget, value, low, high), the clean images at
     0.
     """
-    titles = {
-        "share misled": "misled",
-        "S": f"S.{key}",
-        "TV, as it comes": f"TV.{key}",
-        "positive mass": f"positive.{key}",
-    }
-    lines = {
-        ATTACKS.get(kind, kind): [
-            one for one in points if (one.kind, one.norm) in ((kind, norm), ("clean", ""))
-        ]
-        for kind in kinds
-    }
-    return {
-        title: {
-            kind: [(one.eps, *found[f"{one.id}.{what}"].interval) for one in line]
-            for kind, line in lines.items()
-        }
-        for title, what in titles.items()
-    }
+    titles = {"share misled": "misled", "S": f"S.{key}", "TV, as it comes": f"TV.{key}"}
+    titles["positive mass"] = f"positive.{key}"
+    panels: dict[str, dict[str, list[Budget]]] = {}
+    for title, what in titles.items():
+        panels[title] = {ATTACKS.get(kind, kind): [] for kind in kinds}
+        for kind in kinds:
+            for one in points:
+                if (one.kind, one.norm) in ((kind, norm), ("clean", "")):
+                    budget = (one.eps, *found[f"{one.id}.{what}"].interval)
+                    panels[title][ATTACKS.get(kind, kind)].append(budget)
+    return panels
 
 
 def parts(seen: Mapping[str, Mapping[str, float]], of: str = "logit.1") -> Lines:
@@ -182,14 +164,11 @@ def two_by_two(sets: Sequence[str], found: Found) -> Lines:
     interval.
     """
     columns = (("T6", ""), ("T8", "raw"), ("T8", "scaled"))
-    return [
-        (
-            f"{called(data)}, {words}",
-            *(_signs(found, data, claim, of, scale) for claim, scale in columns),
-        )
-        for data in sets
-        for of, words in CLASSES.items()
-    ]
+    lines: Lines = []
+    for data, (of, words) in product(sets, CLASSES.items()):
+        signs = (_signs(found, data, claim, of, scale) for claim, scale in columns)
+        lines.append((f"{called(data)}, {words}", *signs))
+    return lines
 
 
 def _signs(found: Found, data: str, claim: str, of: str, scale: str) -> str:
@@ -215,33 +194,19 @@ def trainings(
     """
     lines: Lines = []
     for data, net in nets.items():
-        for recipe, each in {
-            "as printed": [net, *others[data]["plain"]],
-            "with momentum": others[data]["momentum"],
-        }.items():
+        criterion, plain = printed.get(data), [net, *others[data]["plain"]]
+        for recipe, each in {"as printed": plain, "with momentum": others[data]["momentum"]}.items():
             if each:
-                criterion = printed.get(data)
-                first = [
-                    next(
-                        (
-                            str(epoch)
-                            for epoch, value in enumerate(one.curve.tolist(), 1)
-                            if criterion and 100 * value >= criterion
-                        ),
-                        "never",
-                    )
-                    for one in each
-                ]
-                lines.append(
-                    (
-                        f"{called(data)}, {recipe}",
-                        ", ".join(f"{100 * one.curve[-1].item():.2f}" for one in each),
-                        f"{criterion:.2f}" if criterion else "–",
-                        ", ".join(first) if criterion else "–",
-                        str(len(net.curve)),
-                    )
-                )
+                ends = ", ".join(f"{100 * one.curve[-1].item():.2f}" for one in each)
+                first = ", ".join(_first(one.curve, criterion) for one in each) if criterion else "–"
+                asked = f"{criterion:.2f}" if criterion else "–"
+                lines.append((f"{called(data)}, {recipe}", ends, asked, first, str(len(net.curve))))
     return lines
+
+
+def _first(curve: Tensor, percent: float) -> str:
+    reached = (str(epoch) for epoch, value in enumerate(curve.tolist(), 1) if 100 * value >= percent)
+    return next(reached, "never")
 
 
 def between(data: str, found: Found, printed: Mapping[str, float]) -> Lines:
@@ -249,16 +214,13 @@ def between(data: str, found: Found, printed: Mapping[str, float]) -> Lines:
     readings.
     """
     lines: Lines = []
-    for key in (f"{reading}.logit.{of}" for reading in ("R1", "R3m") for of in CLASSES):
-        reading, of = key_parts(key)["reading"], key_parts(key)["of"]
-        keys = [_on(which, key) for which in ("clean", *ATTACKS)]
-        pairs = [
-            (found[cell_id(data, which, "S_std", its)], found[between_id(data, which, "S", its)])
-            for which, its in zip(("clean", *ATTACKS), keys, strict=True)
-        ]
-        cells = [f"{images.value:.3f} / {trainings.value:.3f}" for images, trainings in pairs]
+    for reading, of in product(("R1", "R3m"), CLASSES):
+        keys = {which: _on(which, f"{reading}.logit.{of}") for which in SETS}
+        images = [found[cell_id(data, which, "S_std", key)].value for which, key in keys.items()]
+        spread = [found[between_id(data, which, "S", key)].value for which, key in keys.items()]
+        cells = (f"{a:.3f} / {b:.3f}" for a, b in zip(images, spread, strict=True))
         lines.append((f"{reading}, {CLASSES[of]}", *cells))
-    given = [f"{printed[f'table.{data}.{which}.S_std']:.3f}" for which in ("clean", *ATTACKS) if printed]
+    given = [f"{printed[f'table.{data}.{which}.S_std']:.3f}" for which in SETS if printed]
     return [("printed, over images", *given), *lines] if given else lines
 
 
@@ -301,8 +263,7 @@ def alike(data: str, readings: Sequence[str], found: Found) -> Lines:
 
 def interval(found: Found, id: str, form: Callable[[float], str] = "{:.2f}".format) -> str:
     """A value with the ends of its interval; a dash where nothing was measured."""
-    one = found.get(id)
-    if one is None:
+    if (one := found.get(id)) is None:
         return "–"
     return form(one.value) + (
         f" ({form(one.low)} to {form(one.high)})" if one.low is not None and one.high is not None else ""
@@ -316,14 +277,12 @@ def pictured(
     says what the network takes it for.
     """
     ends = {"clean": 0.0, "fgsm": eps, "pgd": eps, "cw": budgets(eps, "l2")[-1]}
-    at = {
-        f"{TITLES[one.kind]}: {classes[int(one.predicted[0])]}": one
-        for one in points
-        if one.eps == ends.get(one.kind)
-    }
-    return {title: one.images[0, 0] for title, one in at.items()}, {
-        title: one.maps[key][0] for title, one in at.items()
-    }
+    images, maps = {}, {}
+    for one in points:
+        if one.eps == ends.get(one.kind):
+            title = f"{TITLES[one.kind]}: {classes[int(one.predicted[0])]}"
+            images[title], maps[title] = one.images[0, 0], one.maps[key][0]
+    return images, maps
 
 
 def tiles(
@@ -337,10 +296,7 @@ def tiles(
     """
     at = {(one.kind, one.eps): one for one in points}
     clean = at["clean", 0.0]
-    shown = [
-        f"{number + 1}: {classes[int(clean.labels[number])]}"
-        for number in range(min(images, len(clean.labels)))
-    ]
+    shown = [f"{number}: {classes[int(of)]}" for number, of in enumerate(clean.labels[:images], 1)]
     linf, l2 = budgets(eps, "linf"), budgets(eps, "l2")
     steps = {f"{a:g} (C&W: L2 norm {b:g})": (a, b) for a, b in ((eps, l2[-1]), (linf[0], l2[0]))}
     choices = {
