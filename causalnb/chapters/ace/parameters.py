@@ -32,7 +32,7 @@ class Parameters(Base):
             "cw_steps": 60,
             "cw_searches": 3,
             "vae_steps": 25,
-            "n_shapes": 300,
+            "n_shapes": 500,
         },
         "laptop": {
             "data": "mnist,fashion_mnist",

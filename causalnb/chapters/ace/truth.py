@@ -33,7 +33,7 @@ class Corner:
 
 def corner(run: Run, rho: float, *, images: int = 100) -> Corner:
     """Train on `shapes` with a corner that follows the content with probability rho; intervene on the corner
-    of new images: a tenth as many as it trains on, at most `images`.
+    of new images.
     """
     train = data.shapes(run.p.n_shapes, rho=rho, seed=run.p.seed)
     new, free = (data.shapes(1000, rho=r, seed=run.p.seed + 1) for r in (rho, 0.0))
@@ -43,7 +43,7 @@ def corner(run: Run, rho: float, *, images: int = 100) -> Corner:
     model = lenet(classes=len(train.classes), seed=recipe.seed)
     stages = [(training.cross_entropy, recipe)]
     training.train_or_load(run.store, f"LeNet on shapes, rho {rho}", model, stages, train, device=run.device)
-    some = free.take(slice(min(images, run.p.n_shapes // 10)))
+    some = free.take(slice(images))
     without = data.do(some, corner=some.labels, strength=0.0)
     with_patch = data.do(some, corner=some.labels)
     single, joint = single_and_joint(
