@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from causalnb.chapters.counterfactual.filters import Filters, Information, ci
     from causalnb.chapters.counterfactual.heatmaps import heat_maps
     from causalnb.chapters.counterfactual.prototypes import choose
+    from causalnb.chapters.counterfactual.report import report_card
     from causalnb.chapters.counterfactual.strategies import causal, common, correlation, scores, zeros
 else:
     __getattr__, __dir__ = lazy.names(__name__)
@@ -40,6 +41,7 @@ __all__ = [
     "common",
     "correlation",
     "heat_maps",
+    "report_card",
     "scores",
     "zeros",
 ]

@@ -69,12 +69,13 @@ def matched(
     def near(outputs: Tensor, rows: Tensor) -> Tensor:
         return -(head.features(outputs) - guides[rows]).square().sum(1) / size[rows]
 
-    return _pgd(rounding(head), images, labels, loss=near, classes=head.classes, **settings)
+    return pgd(rounding(head), images, labels, loss=near, classes=head.classes, **settings)
 
 
-def _pgd(
+def pgd(
     model: nn.Module, images: Tensor, labels: Tensor, *, eps: float, steps: int, **asked: Any
 ) -> AttackResult:
+    """The bench's PGD in L-inf, its schedule by the budget and the steps."""
     return attacks.run(
         "pgd", model, images, labels, norm="linf", eps=eps, **pgd_schedule(eps, steps), **asked
     )
@@ -127,7 +128,7 @@ def evade(
               found are left out. Plain PGD goes first, so that no result is worse than its
     """
     head, known = Head(model, layer, images[:1]), known.to(images.device)
-    watched, at = rounding(head), detectors.prototypes_of(head, known)
+    watched, at = rounding(head), detectors.prototypes_of(known)
     chased = Chase(head, known, at, targets, limits)
     n, weights, factor = len(images), torch.full((len(images),), FIRST, device=images.device), FACTOR
     none = torch.zeros(n, dtype=torch.bool, device=images.device)
@@ -137,7 +138,7 @@ def evade(
         if not len(left):
             break
         chasing = replace_rows(chased, left)
-        found = _pgd(
+        found = pgd(
             watched,
             images[left],
             labels[left],

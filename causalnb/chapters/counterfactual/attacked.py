@@ -26,6 +26,7 @@ PAPERS, LARGEST, LARGER = 8.0, 24.0, 16.0  # of 255: ImageNet's budget, CIFAR-10
 SPARSE = 4.0  # targeted attacks run from this budget on
 BIM_STEPS = 10
 AUTHORS = {"ten": (10, 1.0), "hundred": (100, 0.1)}  # steps, and their length of 255, at a budget of 24
+DEFENCES = {"fs": "feature squeezing", "ss": "spatial smoothing", "gda": "Gaussian noise"}  # of Table 4
 STRONG = ("ddn", "fab-t", "apgd-t")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from causalnb import plots
-from causalnb.chapters.counterfactual.attacked import SETS, TITLES
+from causalnb.chapters.counterfactual.attacked import DEFENCES, SETS, TITLES
 from causalnb.chapters.counterfactual.detectors import ABLATIONS, BASELINES, STRATEGIES, UNION
 from causalnb.plots import Interval
 from causalnb.statistics import Estimate
@@ -34,7 +34,14 @@ NAMES = {
     "planted": "planted, random",
     "none": "no detector",
 }
-HOW = {"plain": "PGD, plain", "matched": "features matched", "aimed": "every target", "own": "attack on it"}
+HOW = {
+    "plain": "PGD, plain",
+    "matched": "features matched",
+    "aimed": "every target",
+    "own": "attack on it",
+    "orthogonal": "orthogonal steps",
+}
+GROWN = ("plain", "matched", "own", "orthogonal")
 DRAWN = ("none", UNION, "softmax", "mahalanobis")
 PARTED = ("all", "successes", "correct")
 
@@ -197,13 +204,38 @@ def evaded(found: Found, data: str, eps: float) -> Lines:
 
 
 def grown(found: Found, data: str) -> Lines:
-    """The least budget at which half and nine tenths are fooled and not flagged."""
+    """The least budget at which half and nine tenths are fooled and not flagged, by attack; a dash where
+    fewer than two budgets were tried.
+    """
     lines: Lines = []
     for name in (*STRATEGIES.values(), UNION, "rho.g", "softmax", "mahalanobis", "density"):
         cells = []
-        for how in ("plain", "matched"):
-            for part in ("0.5", "0.9"):
-                one = found.get(f"growth.{data}.{how}.{name}.{part}")
-                cells.append(f"{one.value:g}" if one else "not reached")
+        for how in GROWN:
+            tried = sum(id.startswith(f"evade.{data}.{how}.") and id.endswith(f".{name}") for id in found)
+            each = (found.get(f"growth.{data}.{how}.{name}.{part}") for part in ("0.5", "0.9"))
+            both = [f"{one.value:g}" if one else "not reached" for one in each]
+            cells.append(", ".join(dict.fromkeys(both)) if tried > 1 else "–")
         lines.append((NAMES[name], *cells))
+    return lines
+
+
+def figure_3(found: Found, printed: Mapping[str, str], data: str) -> Lines:
+    """Fig. 3: what is printed, and our counts of 300 by both rules, clean and over the attacks at 8."""
+    lines: Lines = []
+    for size in ("3_10", "5_20", "10_30"):
+        for what, words in (("clean", "clean"), ("adv", "attacked")):
+            ours = (
+                told(found, f"f3.{data}.{what}.{size}.{rule}", ".0f") for rule in ("containment", "meeting")
+            )
+            lines.append((f"{size.replace('_', '/')}, {words}", printed[f"f3.{what}.{size}"], *ours))
+    return lines
+
+
+def recovered_by_budget(found: Found, data: str, budgets: Sequence[float]) -> Lines:
+    """Labels that each defence brings back of images that were right and are misled, by attack and budget."""
+    lines: Lines = []
+    for name in SETS:
+        for way, words in DEFENCES.items():
+            each = (found.get(f"recovered.{data}.{way}.{name}.{eps:g}.successes") for eps in budgets)
+            lines.append((f"{TITLES[name]}; {words}", *(f"{one.value:.2f}" if one else "–" for one in each)))
     return lines

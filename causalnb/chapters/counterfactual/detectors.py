@@ -16,7 +16,7 @@ from causalnb import training
 from causalnb.attacks.ball import draws
 from causalnb.chapters.counterfactual import readings
 from causalnb.chapters.counterfactual.filters import Information
-from causalnb.chapters.counterfactual.heads import Head
+from causalnb.chapters.counterfactual.heads import Head, at_once
 from causalnb.chapters.counterfactual.prototypes import Prototypes
 from causalnb.chapters.counterfactual.routes import Removed
 from causalnb.chapters.counterfactual.strategies import causal, correlation, scores, zeros
@@ -32,6 +32,7 @@ ABLATIONS = ("rho.g", "rho.gW", "rho.gW.runner", "rho.gradient")
 UNION = "union"
 RIDGE = 1e-4  # of the features' mean variance, on the covariance's diagonal
 NEIGHBOURS = 1000  # training images at most by which a kernel's width is found
+NUMBERS = 2**24  # of one step at most, where images are taken in parts
 Scores = dict[str, Tensor]
 
 
@@ -41,7 +42,10 @@ class References:
 
     prototypes   [k, classes + d], outputs of each class's prototype; classes [k], their classes; images [k],
                  their places
-    means        [k, d] of the features of each class; precision [d, d], the inverse of their covariance
+    vectors      [k, filters] of these prototypes, by kind of vector
+    filters      how many there are; where each has several places among the features d, distances are taken
+                 of its mean over them
+    means        [k, filters] of each class; precision [filters, filters], the inverse of their covariance
     kept         [m, d], features of the training images; labels [m]
     width        of the kernel, in the features' unit
     """
@@ -49,6 +53,8 @@ class References:
     prototypes: Tensor
     classes: Tensor
     images: Tensor
+    vectors: dict[str, Tensor]
+    filters: int
     means: Tensor
     precision: Tensor
     kept: Tensor
@@ -57,21 +63,41 @@ class References:
 
     def to(self, device: torch.device) -> "References":
         """The same on another device."""
-        moved = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "width"}
-        return References(**{name: one.to(device) for name, one in moved.items()}, width=self.width)
+        held = {one.name: getattr(self, one.name) for one in fields(self)}
+        moved = {name: one.to(device) for name, one in held.items() if isinstance(one, Tensor)}
+        vectors = {name: one.to(device) for name, one in self.vectors.items()}
+        return References(**held | moved | {"vectors": vectors})
+
+    def pooled(self, features: Tensor) -> Tensor:
+        """The mean of each filter's features [n, d] over its places, [n, filters] float64."""
+        return features.double().unflatten(1, (self.filters, -1)).mean(2)
 
 
+@torch.no_grad()
 def fit(head: Head, outputs: Tensor, labels: Tensor) -> References:
     """From the outputs [m, classes + d] and labels [m] of clean training images."""
     rows = surest(head, outputs, labels)
-    features, classes = head.features(outputs).double(), labels.unique()
+    kinds = _together([_kinds(head, some) for some in head.parts(outputs[rows])])
+    kept, classes = head.features(outputs), labels.unique()
+    features = kept.double().unflatten(1, (head.filters, -1)).mean(2)
     means = torch.stack([features[labels == one].mean(0) for one in classes])
     centred = features - means[torch.searchsorted(classes, labels)]
     covariance = centred.T @ centred / len(features)
     ridge = RIDGE * covariance.diagonal().mean() + torch.finfo(torch.float64).tiny
     precision = torch.linalg.inv(covariance + ridge * torch.eye(len(covariance), dtype=torch.float64))
     width = _nearest(features[:NEIGHBOURS], labels[:NEIGHBOURS])
-    return References(outputs[rows], labels[rows], rows, means, precision, features.float(), labels, width)
+    return References(
+        outputs[rows], labels[rows], rows, kinds, head.filters, means, precision, kept, labels, width
+    )
+
+
+def _kinds(head: Head, outputs: Tensor) -> dict[str, Tensor]:
+    removed = head.removed(outputs)
+    return vectors(head, outputs, removed, head.information(outputs, removed))
+
+
+def _together(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.cat([one[name] for one in parts]) for name in parts[0]}
 
 
 def surest(head: Head, outputs: Tensor, labels: Tensor) -> Tensor:
@@ -115,9 +141,13 @@ def of_outputs(head: Head, known: References, outputs: Tensor) -> Scores:
     "rho.gW", "rho.gW.runner", "rho.gradient": strategy 2 on the filters' responses, on what they add to the
     predicted class's logit, to its lead over the runner-up, and on gradient x activation.
     """
+    return _together([_of_few(head, known, some) for some in head.parts(outputs)])
+
+
+def _of_few(head: Head, known: References, outputs: Tensor) -> Scores:
     with torch.no_grad():
         removed = head.removed(outputs)
-    found, at = head.information(outputs, removed), prototypes_of(head, known)
+    found, at = head.information(outputs, removed), prototypes_of(known)
     single = readings.subtracted(removed.whole, removed.without)
     odds = scores(found.log_odds, found.classes, at["odds"])
     made = scores(found.ci, found.classes, at["ci"])
@@ -145,12 +175,9 @@ def vectors(head: Head, outputs: Tensor, removed: Removed, found: Information) -
     }
 
 
-def prototypes_of(head: Head, known: References) -> dict[str, Prototypes]:
+def prototypes_of(known: References) -> dict[str, Prototypes]:
     """The classes' prototypes, in every kind of vector."""
-    with torch.no_grad():
-        removed = head.removed(known.prototypes)
-    made = vectors(head, known.prototypes, removed, head.information(known.prototypes, removed))
-    return {name: Prototypes(one, known.classes, known.images) for name, one in made.items()}
+    return {name: Prototypes(one, known.classes, known.images) for name, one in known.vectors.items()}
 
 
 def of_confidence(logits: Tensor) -> Scores:
@@ -178,8 +205,11 @@ def of_features(head: Head, known: References, outputs: Tensor) -> Scores:
 
 def nearest_mean(known: References, features: Tensor) -> Tensor:
     """The least Mahalanobis distance [n], squared, to a class's mean; differentiable."""
-    apart = features.double()[:, None] - known.means
-    return torch.einsum("nkd,de,nke->nk", apart, known.precision, apart).amin(1)
+    found = []
+    for some in known.pooled(features).split(max(1, NUMBERS // known.means.numel())):
+        apart = some[:, None] - known.means
+        found.append(torch.einsum("nkd,de,nke->nk", apart, known.precision, apart).amin(1))
+    return torch.cat(found)
 
 
 def sparsity(known: References, features: Tensor, classes: Tensor) -> Tensor:
@@ -187,15 +217,21 @@ def sparsity(known: References, features: Tensor, classes: Tensor) -> Tensor:
     any is as far as can be.
     """
     found = torch.full((len(features),), torch.inf, dtype=torch.float64, device=features.device)
+    pooled = known.pooled(features)
     for one in classes.unique():
-        kept, some = known.kept[known.labels == one].double(), classes == one
+        kept, some = known.pooled(known.kept[known.labels == one]), classes == one
         if len(kept):
-            apart = torch.cdist(features[some].double(), kept) ** 2 / (2 * known.width**2)
+            apart = torch.cdist(pooled[some], kept) ** 2 / (2 * known.width**2)
             found[some] = math.log(len(kept)) - (-apart).logsumexp(1)
     return found.nan_to_num(posinf=torch.finfo(torch.float64).max)
 
 
 # From other images ---------------------------------------------------------------------------------------
+
+
+def predicted(model: nn.Module, images: Tensor) -> Tensor:
+    """Logits [n, classes] of images [n, ...], as many at a time as memory has room for."""
+    return training.predict(model, images, batch=at_once(images, 1000))
 
 
 def eight_bits(images: Tensor) -> Tensor:
@@ -213,8 +249,9 @@ def median(images: Tensor, size: int = 2) -> Tensor:
     """The median of each window of size x size pixels, the image mirrored at its edges."""
     before, after = (size - 1) // 2, size // 2
     padded = nn.functional.pad(images, (before, after, before, after), mode="reflect")
-    windows = padded.unfold(2, size, 1).unfold(3, size, 1).flatten(4)
-    return windows.quantile(0.5, dim=4)
+    windows = padded.unfold(2, size, 1).unfold(3, size, 1)
+    few = max(1, NUMBERS // windows[:1].numel())
+    return torch.cat([some.flatten(4).quantile(0.5, dim=4) for some in windows.split(few)])
 
 
 def noisy(images: Tensor, *, size: float, seed: int, draw: int = 0) -> Tensor:
@@ -230,9 +267,9 @@ def squeezed(model: nn.Module, images: Tensor) -> Tensor:
     """How far the softmax moves, in L1, when images are squeezed: to 4 bits, by a 2 x 2 median, the greater
     [n] (Xu et al. 2018; without their third squeezer, non-local means).
     """
-    before = training.predict(model, images).softmax(1).double()
+    before = predicted(model, images).softmax(1).double()
     others = (fewer_bits(images, 4), median(images))
-    moved = [(training.predict(model, one).softmax(1).double() - before).abs().sum(1).cpu() for one in others]
+    moved = [(predicted(model, one).softmax(1).double() - before).abs().sum(1).cpu() for one in others]
     return torch.stack(moved).amax(0)
 
 
@@ -240,11 +277,11 @@ def shifts(model: nn.Module, images: Tensor, *, size: float, repeats: int, seed:
     """How the lead of every class over the predicted one changes under noise, in the mean over `repeats`
     draws: [n, classes] float64, 0 for the predicted class (Roth et al. 2019).
     """
-    before = training.predict(model, images).double()
+    before = predicted(model, images).double()
     y = before.argmax(1, keepdim=True)
     total = torch.zeros_like(before)
     for draw in range(repeats):
-        after = training.predict(model, noisy(images, size=size, seed=seed, draw=draw)).double()
+        after = predicted(model, noisy(images, size=size, seed=seed, draw=draw)).double()
         total += (after - after.gather(1, y)) - (before - before.gather(1, y))
     return (total / repeats).cpu()
 

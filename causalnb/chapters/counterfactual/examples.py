@@ -17,6 +17,7 @@ from causalnb.chapters.counterfactual.filters import Filters, Information
 from causalnb.chapters.counterfactual.parameters import Parameters
 from causalnb.chapters.counterfactual.prototypes import Prototypes, choose
 from causalnb.data import Images
+from causalnb.detection import threshold_at
 from causalnb.fragments import Bars
 from causalnb.store import memo
 
@@ -24,6 +25,8 @@ Run = chapters.Run[Parameters]
 Key = tuple[str, str]  # attack and budget
 ATTACKS = {"PGD": "pgd", "PGD, targeted": "pgd", "FGSM": "fgsm"}
 STEPS = 20
+ASKED = ("S1", "S2.rho", "S3.0", "S4.3_10")  # one reading of each strategy
+RATE = 0.05  # of held-out clean images, which a strategy may flag
 SCALES = ("float32", "log-odds")
 
 
@@ -43,6 +46,10 @@ class Net(Protocol):
         """Training images, among which prototypes are chosen."""
 
     @property
+    def held_out(self) -> Images:
+        """Clean images on which thresholds are fixed."""
+
+    @property
     def test(self) -> Images:
         """Test images."""
 
@@ -51,13 +58,15 @@ class Net(Protocol):
 class Vectors:
     """Counterfactual information of n images in one scale, with the prototypes in the same.
 
-    ci   [n, filters]; classes: [n], the predicted class, whose P it is; probability: [n]
+    ci      [n, filters]; classes: [n], the predicted class, whose P it is; probability: [n]
+    limits  the least that each of `ASKED` must have to pass
     """
 
     ci: Tensor
     classes: Tensor
     probability: Tensor
     prototypes: Prototypes
+    limits: Mapping[str, float]
 
 
 def first_right(net: Net, labels: tuple[int, ...]) -> Images:
@@ -86,19 +95,28 @@ def attacked(run: Run, net: Net, some: Images, budgets: tuple[float, ...]) -> di
 
 def vectors(net: Net, versions: Mapping[Key, Tensor]) -> dict[Key, dict[str, Vectors]]:
     """Of images [n, ...] by attack and budget, CI as float32 gives it and in log-odds, by the names in
-    `SCALES`. Prototypes are chosen among the images that the network was fitted on.
+    `SCALES`. Prototypes are chosen among the images that the network was fitted on, limits such that each
+    strategy flags at most one held-out clean image in twenty.
     """
     filters = Filters(net.model, net.layer)
     chosen = choose(filters(net.fitted.images), net.fitted.labels)
     own = _scales(filters, net.fitted.images[chosen.images])[0]
     prototypes = {name: Prototypes(ci, chosen.classes, chosen.images) for name, ci in own.items()}
+    held, clean = _scales(filters, net.held_out.images)
+    limits = {name: _limits(ci, clean.classes, prototypes[name]) for name, ci in held.items()}
     found = {}
     for key, images in versions.items():
         scales, of = _scales(filters, images)
         found[key] = {
-            name: Vectors(ci, of.classes, of.probability, prototypes[name]) for name, ci in scales.items()
+            name: Vectors(ci, of.classes, of.probability, prototypes[name], limits[name])
+            for name, ci in scales.items()
         }
     return found
+
+
+def _limits(ci: Tensor, classes: Tensor, prototypes: Prototypes) -> dict[str, float]:
+    scores = strategies.scores(ci, classes, prototypes)
+    return {name: 0.0 - threshold_at(RATE, scores[name].numpy()).value for name in ASKED}
 
 
 def _scales(filters: Filters, images: Tensor) -> tuple[dict[str, Tensor], Information]:
@@ -146,15 +164,29 @@ def bars(classes: tuple[str, ...], image: Tensor, of: Vectors, row: int, scale: 
 
 
 def said(classes: tuple[str, ...], of: Vectors, row: int, scale: str) -> str:
-    """The prediction and the four strategies' numbers of an image, as one sentence each."""
+    """The prediction, and what each of the four strategies makes of an image with which limit, as one
+    sentence each.
+    """
     ci, predicted = of.ci[row : row + 1], of.classes[row : row + 1]
+    scores = strategies.scores(ci, predicted, of.prototypes)
     rho = strategies.correlation(ci, predicted, of.prototypes)
-    shared = int(strategies.common(ci, predicted, of.prototypes, n=3, m=10).count)
-    told = f"ρ = {float(rho.rho):.2f}" if rho.undefined == 0 else "ρ is not defined"
-    return (
-        f"Read as {classes[int(predicted)]}, P = {float(of.probability[row]):.4g}. "
-        f"S1: {int(strategies.causal(ci))} of {ci.shape[1]} filters are causal. "
-        f"S2: {told}. "
-        f"S3: {int(strategies.zeros(ci))} have a CI of 0 in {scale}. "
-        f"S4: {shared} of its 3 strongest are among the prototype's 10."
-    )
+    told = {
+        "S1": f"{int(strategies.causal(ci))} of {ci.shape[1]} filters are causal",
+        "S2.rho": f"ρ = {float(rho.rho):.2f}" if rho.undefined == 0 else "ρ is not defined",
+        "S3.0": f"{int(strategies.zeros(ci))} have a CI of 0 in {scale}",
+        "S4.3_10": f"{-int(scores['S4.3_10'])} of its 3 strongest are among the prototype's 10",
+    }
+    sentences = [
+        _judged(name[:2], words, float(-scores[name]), of.limits[name]) for name, words in told.items()
+    ]
+    probability = f"Read as {classes[int(predicted)]}, P = {float(of.probability[row]):.4g}."
+    return " ".join([probability, *sentences])
+
+
+def _judged(strategy: str, words: str, value: float, limit: float) -> str:
+    if limit <= 0 and strategy != "S2":
+        return f"{strategy} passes it: {words}, and none is needed."
+    least = f"{limit:.2f}" if strategy == "S2" else f"{limit:.0f}"
+    if value < limit:
+        return f"{strategy} flags it: {words}, below {least}."
+    return f"{strategy} passes it: {words}, {least} or more."

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from causalnb import training
 from causalnb.attacks import AttackResult
 from causalnb.chapters.counterfactual import attacked, detectors, heads
 from causalnb.chapters.counterfactual.attacked import PAPERS, Condition
@@ -176,8 +175,6 @@ def placebos(run: Run, has: Detectives) -> dict[tuple[str, float], Seen]:
 
 # Table 4 ---------------------------------------------------------------------------------------------------
 
-DEFENCES = {"fs": "feature squeezing", "ss": "spatial smoothing", "gda": "Gaussian noise"}
-
 
 def defended(run: Run, net: Net, images: Tensor) -> dict[str, Tensor]:
     """The classes [n] that the network gives images [n, ...] behind each defence of Table 4: 3 bits a pixel,
@@ -190,6 +187,6 @@ def defended(run: Run, net: Net, images: Tensor) -> dict[str, Tensor]:
         "gda": detectors.noisy(images, size=run.p.eps(9), seed=run.p.seed),
     }
     return {
-        name: training.predict(net.model, some.to(run.device)).argmax(1).cpu()
+        name: detectors.predicted(net.model, some.to(run.device)).argmax(1).cpu()
         for name, some in changed.items()
     }

@@ -15,18 +15,17 @@ from causalnb.plots.text import LINE
 
 @dataclass(frozen=True)
 class Dumbbell:
-    """A printed share of the images and what it came to on the published ones, in percent.
+    """A printed share of the images and what it came to on the published ones, in percent of all evaluated.
 
-    printed      as printed
-    recomputed   of the published images, or of all evaluated if no other counts
-    low, high    between which it lies if all were evaluated, whatever the unpublished ones are
-    said         both in words; "" for none
+    printed    as printed
+    counted    published images that count: what it is if no other does
+    most       what it is if all unpublished ones count as well
+    said       printed and counted in words; "" for none
     """
 
     printed: float
-    recomputed: float
-    low: float
-    high: float
+    counted: float
+    most: float
     said: str = ""
 
 
@@ -55,10 +54,10 @@ def dumbbells(top: Mapping[str, Dumbbell], below: Mapping[str, Mapping[str, Dumb
 
 def _dumbbells(axes: Axes, found: Mapping[str, Dumbbell]) -> None:
     y, each = np.arange(len(found)), list(found.values())
-    printed, ours = ([getattr(one, name) for one in each] for name in ("printed", "recomputed"))
-    axes.hlines(y, [one.low for one in each], [one.high for one in each], color=BLUE, lw=7, alpha=0.25)
+    printed, ours, most = ([getattr(one, name) for one in each] for name in ("printed", "counted", "most"))
+    axes.hlines(y, ours, most, color=BLUE, lw=7, alpha=0.25, label="all unpublished ones too")
     axes.hlines(y, printed, ours, color=RULE, linewidth=1.2)
-    axes.plot(ours, y, "o", color=BLUE, label="counted again, and its bounds", clip_on=False)
+    axes.plot(ours, y, "o", color=BLUE, label="counted of the published", clip_on=False)
     axes.plot(printed, y, "D", color=VERMILLION, fillstyle="none", mew=2, label="as printed", clip_on=False)
     for row, one in enumerate(each):
         axes.annotate(one.said, (1.03, row), xycoords=axes.get_yaxis_transform(), va="center")
@@ -91,6 +90,51 @@ def bars(images: Sequence[tuple[str, Tensor]], vectors: Sequence[tuple[Tensor, T
 
 def _scaled(values: Tensor) -> np.ndarray:
     return np.asarray(values / (values.abs().max() or 1), dtype=float)
+
+
+def heat(names: Sequence[str], rows: Mapping[str, tuple[Tensor, Tensor]]) -> Figure:
+    """Images and their heat maps, a pair of lines for each of `rows`, under the images' names.
+
+    rows    by what was done to them: images [n, channels, height, width], maps [n, height, width] in [0, 1]
+    """
+    lines: list[list[plots.Picture]] = []
+    for what, (images, maps) in rows.items():
+        lines.append([plots.Picture(f"{name}, {what}", one) for name, one in zip(names, images, strict=True)])
+        lines.append([plots.Picture("", one) for one in maps])
+    return plots.tiles(lines)
+
+
+def report_card(
+    odds: Mapping[str, Tensor], causal: Mapping[str, int], flagged: Mapping[str, tuple[float, float]]
+) -> Figure:
+    """What a layer's filters say of some images: how large their CI are, how many causal filters each class's
+    prototype has, and what the strategies flag.
+
+    odds      by set of images, the log-odds CI of all its filters
+    causal    by class
+    flagged   by strategy, the share of clean images, and of these
+    """
+    with style():
+        figure = Figure(figsize=(COLUMN, 2.2 + 2.2 + LINE * 1.4 * (len(flagged) + 3)), layout="constrained")
+        first, second, third = figure.subplots(3, 1, height_ratios=[2, 2, LINE * 1.4 * (len(flagged) + 3)])
+        edges = np.linspace(
+            *np.quantile(np.concatenate([one.flatten() for one in odds.values()]), (0.01, 0.99))
+        )
+        for (name, values), colour in zip(odds.items(), (BLUE, VERMILLION), strict=True):
+            heights = np.histogram(values.flatten(), edges)[0] / max(1, values.numel())
+            first.stairs(heights, edges, color=colour, label=name, linewidth=1.6)
+        first.set(title="share of all CI, by log-odds CI", yscale="log")
+        first.legend(loc="upper right")
+        second.bar(list(causal), list(causal.values()), color=BLUE, width=0.7)
+        second.set(title="causal filters of each class's prototype")
+        y = np.arange(len(flagged))
+        for k, (label, colour, marker) in enumerate((("clean", BLUE, "o"), ("these", VERMILLION, "D"))):
+            shares = [pair[k] for pair in flagged.values()]
+            third.plot(shares, y, marker, color=colour, label=label, clip_on=False)
+        third.set_yticks(y, list(flagged))
+        third.set(title="share that each strategy flags", xlim=(-0.02, 1.02), ylim=(len(flagged) - 0.5, -0.5))
+        third.legend(loc="lower right")
+    return figure
 
 
 def zeros_against_spread(

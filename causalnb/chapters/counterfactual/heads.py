@@ -14,6 +14,8 @@ from causalnb.chapters.counterfactual.routes import Removed, block_of, of_enteri
 from causalnb.chapters.counterfactual.seams import changed, read
 
 BATCH = 200
+NUMBERS = 2**24  # logits without each filter at a time, of some images: 128 MB in float64
+PIXELS = 2**22  # of one batch at most: a map of 64 channels is then a gigabyte
 
 
 class Head(nn.Module):
@@ -73,7 +75,8 @@ class Head(nn.Module):
     def of(self, images: Tensor) -> Tensor:
         """The same of many images, on the CPU."""
         device = self.nothing.device
-        return torch.cat([self(some.to(device)).cpu() for some in images.split(BATCH)])
+        parts = images.split(at_once(images, BATCH))
+        return torch.cat([self(some.to(device)).cpu() for some in parts])
 
     def logits(self, outputs: Tensor) -> Tensor:
         """[n, classes]."""
@@ -91,9 +94,14 @@ class Head(nn.Module):
     @torch.no_grad()
     def information(self, outputs: Tensor, removed: Removed | None = None) -> Information:
         """Counterfactual information of every filter; of logits without each, where they are there."""
-        ci, odds, classes, margin, silent = vectors_of(removed or self.removed(outputs))
+        each = [vectors_of(one) for one in ([removed] if removed else map(self.removed, self.parts(outputs)))]
+        ci, odds, classes, margin, silent = (torch.cat(part) for part in zip(*each, strict=True))
         route = f"from what enters {self.block.name}"
         return Information(ci, odds, classes, margin, silent, route)
+
+    def parts(self, outputs: Tensor) -> tuple[Tensor, ...]:
+        """Outputs [n, classes + d] in parts for whose logits without each filter memory has room."""
+        return outputs.split(max(1, NUMBERS // (self.filters * self.classes)))
 
     def responses(self, outputs: Tensor) -> Tensor:
         """Each filter's mean response g [n, filters]."""
@@ -114,6 +122,13 @@ class Head(nn.Module):
             gradient = torch.autograd.grad(odds.sum(), entering)[0]
         product = (entering.detach() - self.nothing) * gradient
         return product.unflatten(1, (self.filters, -1)).sum(2).double()
+
+
+def at_once(images: Tensor, most: int) -> int:
+    """How many of these images [n, channels, height, width] to take at a time: `most`, or fewer that are
+    large.
+    """
+    return max(1, min(most, PIXELS // images[0, 0].numel())) if len(images) else most
 
 
 def on_cpu(model: nn.Module, layer: str, images: Tensor, *, check: bool = False) -> Head:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from causalnb.attacks import AttackResult
-from causalnb.chapters.counterfactual import adaptive, attacked, experiments
+from causalnb.chapters.counterfactual import adaptive, attacked, experiments, orthogonal
 from causalnb.chapters.counterfactual.adaptive import PLANTED, Evaded
 from causalnb.chapters.counterfactual.attacked import PAPERS
 from causalnb.chapters.counterfactual.detectors import STRATEGIES, UNION
@@ -25,6 +25,7 @@ from causalnb.store import memo
 FALSE_ALARMS = (0.05, 0.01)
 EVERYWHERE = (UNION, "mahalanobis")  # attacked at every budget; the others at the paper's alone
 ATTACKED = (*STRATEGIES.values(), UNION, "rho.g", "softmax", "mahalanobis", PLANTED)
+ORTHOGONAL = (UNION, "S2.rho", "mahalanobis", PLANTED)  # attacked by orthogonal gradients as well
 Call = tuple[str, partial[Any]]
 
 
@@ -35,12 +36,13 @@ class Knowing:
     matched   by budget of 255, an attack for each guide: the nearest image of the runner-up class, and its
               prototype
     aimed     at the paper's budget, an attack for each target class in turn, towards the nearest image of it
-    evading   by detector and budget
+    evading   by detector and budget, by the search for a weight; orthogonal: by orthogonal gradients
     """
 
     matched: dict[float, list[Shown]]
     aimed: list[Shown]
     evading: dict[tuple[str, float], Evaded]
+    orthogonal: dict[tuple[str, float], AttackResult]
 
 
 def thresholds(has: Detectives, rate: float) -> dict[str, Threshold]:
@@ -60,11 +62,14 @@ def knowing(run: Run, has: Detectives) -> Knowing:
         if name != "S4.10_30" or name in has.held_out.scores
     ]
     goals = {pair: evading_call(run, has, *pair) for pair in pairs}
-    attacked.side_by_side(run, [*(one for calls in near.values() for one in calls), *aims, *goals.values()])
+    apart = {pair: orthogonal_call(run, has, *pair) for pair in pairs if pair[0] in ORTHOGONAL}
+    matching = [one for calls in near.values() for one in calls]
+    attacked.side_by_side(run, [*matching, *aims, *goals.values(), *apart.values()])
     return Knowing(
         {eps: [_shown(run, has, one) for one in calls] for eps, calls in near.items()},
         [_shown(run, has, one) for one in aims],
         {pair: memo(run.store, *one) for pair, one in goals.items()},
+        {pair: memo(run.store, *one) for pair, one in apart.items()},
     )
 
 
@@ -113,23 +118,26 @@ def _matching(run: Run, has: Detectives, images: Images, guides: Tensor, eps: fl
 
 def evading_call(run: Run, has: Detectives, name: str, eps: float) -> Call:
     """The attack on one detector, or on the union."""
+    given, asked = _aimed_at(run, has, name, eps)
+    made = partial(adaptive.evade, *given, **asked, rounds=run.p.n_weights)
+    return f"{name} evaded at {eps:g} on {has.net.name}", made
+
+
+def orthogonal_call(run: Run, has: Detectives, name: str, eps: float) -> Call:
+    """The same by orthogonal gradients."""
+    given, asked = _aimed_at(run, has, name, eps)
+    return f"{name} evaded orthogonally at {eps:g} on {has.net.name}", partial(
+        orthogonal.evade, *given, **asked
+    )
+
+
+def _aimed_at(run: Run, has: Detectives, name: str, eps: float) -> tuple[list[Any], dict[str, Any]]:
     p, net = run.p, has.net
     images, outputs = some(has, p.n_adaptive)
     targets = adaptive.runners_up(has.head, outputs, images.labels)
-    given = (one.to(run.device) for one in (images.images, images.labels, targets))
-    made = partial(
-        adaptive.evade,
-        net.model,
-        net.layer,
-        has.known,
-        *given,
-        limits=limits(has, name),
-        eps=p.eps(eps),
-        steps=p.adaptive_steps,
-        rounds=p.n_weights,
-        seed=p.seed,
-    )
-    return f"{name} evaded at {eps:g} on {net.name}", made
+    moved = [one.to(run.device) for one in (images.images, images.labels, targets)]
+    asked = {"limits": limits(has, name), "eps": p.eps(eps), "steps": p.adaptive_steps, "seed": p.seed}
+    return [net.model, net.layer, has.known, *moved], asked
 
 
 def limits(has: Detectives, name: str, rate: float = FALSE_ALARMS[0]) -> dict[str, float]:

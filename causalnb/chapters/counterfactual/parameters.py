@@ -8,6 +8,7 @@ from causalnb.data.known import NAMES
 from causalnb.parameters import Parameters as Base
 from causalnb.parameters import parameter
 
+TRAINED = "trained"
 NEEDED = (4.0, 8.0, 16.0, 24.0)  # budgets that the paper names, of 255
 
 
@@ -28,6 +29,7 @@ class Parameters(Base):
             "grid": "4,8,16,24",
             "steps": 10,
             "authors": False,
+            "weights": TRAINED,
             "epochs": 6,
             "second_epochs": 0,
             "n_matched": 30,
@@ -51,6 +53,7 @@ class Parameters(Base):
             "grid": "1,2,4,8,16,24",
             "steps": 40,
             "authors": True,
+            "weights": TRAINED,
             "epochs": 35,
             "second_epochs": 35,
             "n_matched": 200,
@@ -74,7 +77,21 @@ class Parameters(Base):
             "n_adaptive": 500,
         }
     }
-    profiles = profiles | {"full": {**profiles["gpu"], "n_images": 5000, "n_held_out": 5000}}
+    profiles = profiles | {
+        "full": {
+            **profiles["gpu"],
+            "data": "./imagenet",
+            "n_images": 300,
+            "n_held_out": 1000,
+            "n_attacked": 300,
+            "n_strong": 100,
+            "grid": "4,8,16,24",
+            "authors": False,
+            "weights": "./vgg16.safetensors",
+            "n_matched": 100,
+            "n_adaptive": 50,
+        }
+    }
 
     n_images: int = parameter(None, "clean test images, balanced over the classes", ge=20, le=5000)
     image_seed: int = parameter(
@@ -104,6 +121,11 @@ class Parameters(Base):
     )
     authors: bool = parameter(
         None, "whether the author's budgets at 24 are tried too, 10 steps of 1 and 100 of 0.1"
+    )
+    weights: str = parameter(
+        None,
+        "the network: trained, or a safetensors file with weights of torchvision's VGG16, of as many classes "
+        "as the data have",
     )
     epochs: int = parameter(None, "training epochs of the network", ge=1, le=300)
     second_epochs: int = parameter(

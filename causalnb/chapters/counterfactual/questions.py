@@ -186,7 +186,8 @@ def _pair(has: Detectives, one: Shown, name: str, among: Tensor) -> tuple[np.nda
 
 def evasion(run: Run, has: Detectives, found: Found, knows: Knowing) -> Estimates:
     """Of the images that are right, how many are fooled and not flagged: "evade.HOW.EPS.DETECTOR"; HOW is
-    plain (PGD), matched, aimed (the worst of several targets), own (the attack on this detector).
+    plain (PGD), matched, aimed (the worst of several targets), own (the search against this detector),
+    orthogonal (orthogonal gradients against it).
 
     Where one image has several attacks, the worst counts.
     """
@@ -207,6 +208,9 @@ def evasion(run: Run, has: Detectives, found: Found, knows: Knowing) -> Estimate
         made |= share(run, "evade", one.found.cpu(), right, **parts, detector=detector)
         if (detector, eps) == (PLANTED, PAPERS):
             made |= share(run, "control", one.found.cpu(), right, what="detector", data=name)
+    for (detector, eps), result in knows.orthogonal.items():
+        parts = {"data": name, "how": "orthogonal", "eps": f"{eps:g}", "detector": detector}
+        made |= share(run, "evade", result.found.cpu(), result.correct.cpu(), **parts)
     return made
 
 
@@ -233,6 +237,11 @@ def growth(has: Detectives, found: Found, knows: Knowing) -> Estimates:
         for detector in told(fixed, each):
             hits = undetected(each, fixed[detector], detector) & right
             curves.setdefault((how, detector), {})[eps] = int(hits.sum()) / max(1, int(right.sum()))
+    aimed = {("own", *pair): one for pair, one in knows.evading.items()}
+    apart = {("orthogonal", *pair): one for pair, one in knows.orthogonal.items()}
+    for (how, detector, eps), evaded in {**aimed, **apart}.items():
+        attacked, hidden = int(evaded.correct.sum()), int(evaded.found.sum())
+        curves.setdefault((how, detector), {})[eps] = hidden / max(1, attacked)
     for (how, detector), curve in curves.items():
         for part in GROWTH if len(curve) > 1 else ():
             enough = [eps for eps, value in curve.items() if value >= part]

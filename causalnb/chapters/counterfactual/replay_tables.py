@@ -100,7 +100,7 @@ def _share(found: Found, id: str, printed: float, said: str = "") -> Dumbbell:
     one, (_, low, high) = found[f"{id}.published"], (100 * x for x in found[f"{id}.interval"].interval)
     n = one.n or 0
     words = said.format(k=round(one.value * n), n=n) if said else ""
-    return Dumbbell(printed, 100 * one.value, low, high, words)
+    return Dumbbell(printed, low, high, words)
 
 
 # Tables --------------------------------------------------------------------------------------------------

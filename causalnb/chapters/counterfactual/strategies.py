@@ -23,6 +23,7 @@ from causalnb.chapters.counterfactual.prototypes import Prototypes
 Rule = Literal["containment", "meeting"]
 PAIRS = ((3, 10), (5, 20), (10, 30))  # n and m of strategy 4
 ZERO = (0.0, 1e-7, 1e-4)  # up to which size a CI counts as zero
+NUMBERS = 2**24  # products at a time, of some images with all prototypes
 
 
 def scores(ci: Tensor, classes: Tensor, prototypes: Prototypes) -> dict[str, Tensor]:
@@ -123,8 +124,13 @@ def rank(ci: Tensor, classes: Tensor, prototypes: Prototypes) -> Tensor:
 
     The top-5 rule is rank <= 5.
     """
+    few = max(1, NUMBERS // max(1, prototypes.ci.numel()))
+    parts = zip(ci.split(few), prototypes.row(classes)[:, None].split(few), strict=True)
+    return torch.cat([_rank(some, own, prototypes) for some, own in parts])
+
+
+def _rank(ci: Tensor, own: Tensor, prototypes: Prototypes) -> Tensor:
     every = pearson(ci[:, None], prototypes.ci)
-    own = prototypes.row(classes)[:, None]
     at_least = (every.rho >= every.rho.gather(1, own)) & every.defined
     place = at_least.sum(1)
     return torch.where(every.defined.gather(1, own)[:, 0], place, torch.full_like(place, len(prototypes) + 1))

@@ -14,10 +14,9 @@ def lines(axes, label):
 
 @pytest.fixture
 def drawn():
-    top = {"BIM": Dumbbell(100, 52, 43, 60, "100 %, 129 of 249"), "FGSM": Dumbbell(0, 0, 0, 5, "none")}
+    top = {"BIM": Dumbbell(100, 43, 60, "100 %, 129 of 249"), "FGSM": Dumbbell(0, 0, 5, "none")}
     below = {
-        name: {"PGD": Dumbbell(8, 23, 23, 63), "BIM": Dumbbell(3, 20, 20, 70)}
-        for name in ("Table 2", "Table 3")
+        name: {"PGD": Dumbbell(8, 23, 63), "BIM": Dumbbell(3, 20, 70)} for name in ("Table 2", "Table 3")
     }
     return figures.dumbbells(top, below, "rejected")
 
@@ -25,13 +24,13 @@ def drawn():
 def test_dumbbells_stand_at_printed_and_counted_again_in_the_order_given(drawn):
     first, *panels = drawn.axes
     assert lines(first, "as printed").get_xdata().tolist() == [100, 0]
-    assert lines(first, "counted again, and its bounds").get_xdata().tolist() == [52, 0]
+    assert lines(first, "counted of the published").get_xdata().tolist() == [43, 0]
     assert [tick.get_text() for tick in first.get_yticklabels()] == ["BIM", "FGSM"]
     assert first.get_ylim()[0] > first.get_ylim()[1], "the first row on top"
     assert [panel.get_title(loc="left") for panel in panels] == ["Table 2", "Table 3"]
 
 
-def test_bounds_are_bands_and_words_stand_beside_the_top_rows(drawn):
+def test_bands_begin_at_what_is_counted_and_words_stand_beside_the_top_rows(drawn):
     first = drawn.axes[0]
     bands = first.collections[0].get_segments()
     assert [(segment[0][0], segment[1][0]) for segment in bands] == [(43, 60), (0, 5)]

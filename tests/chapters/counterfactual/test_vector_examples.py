@@ -1,17 +1,23 @@
 """What the live figure of chapter 2 shows."""
 
+import dataclasses
 from itertools import product
 
 import pytest
 import torch
 
 from causalnb import models
-from causalnb.chapters.counterfactual import examples
+from causalnb.chapters.counterfactual import examples, strategies
 from causalnb.chapters.counterfactual.closed_forms import images_of, two_classes
 from causalnb.chapters.counterfactual.filters import ci
+from causalnb.chapters.counterfactual.networks import Net
 from causalnb.chapters.counterfactual.parameters import Parameters
-from causalnb.chapters.counterfactual.small import Net
 from causalnb.data import Images
+
+
+def of(model, layer, fitted, test):
+    """A network with the same images for whatever is asked of them."""
+    return Net("x", model, layer, fitted, test, test, test, torch.empty(0), (1, 1))
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +27,7 @@ def net():
     with torch.no_grad():
         labels = model(pixels).argmax(1)
     images = Images("x", "test", pixels, labels, ("a", "b", "c"), "")
-    return Net("x", model, "relu3", images, images)
+    return of(model, "relu3", images, images)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +42,7 @@ def test_examples_are_the_first_of_their_class_that_the_network_gets_right(net, 
     first = int((wrong == label).nonzero()[0, 0])
     wrong[first] = (label + 1) % 3
     moved = Images("x", "test", net.test.images, wrong, net.test.classes, "")
-    again = examples.first_right(Net("x", net.model, net.layer, net.fitted, moved), (label,))
+    again = examples.first_right(of(net.model, net.layer, net.fitted, moved), (label,))
     assert torch.equal(some.images[0], net.test.images[first])
     assert not torch.equal(again.images[0], some.images[0])
 
@@ -59,12 +65,39 @@ def test_a_sure_network_has_no_ci_in_float32_and_all_of_them_in_log_odds():
         ("a", "b"),
         "",
     )
-    found = examples.vectors(Net("x", model.float(), "relu", images, images), {("none", "0"): image.float()})
-    of = found["none", "0"]
-    assert "S1: 0 of 20 filters are causal" in examples.said(("a", "b"), of["float32"], 0, "float32")
-    assert "S3: 20 have a CI of 0 in float32" in examples.said(("a", "b"), of["float32"], 0, "float32")
-    assert "S2: ρ is not defined" in examples.said(("a", "b"), of["float32"], 0, "float32")
-    assert "S1: 20 of 20" in examples.said(("a", "b"), of["log-odds"], 0, "log-odds")
+    found = examples.vectors(of(model.float(), "relu", images, images), {("none", "0"): image.float()})
+    seen = found["none", "0"]
+    assert "S1 passes it: 0 of 20 filters are causal" in examples.said(
+        ("a", "b"), seen["float32"], 0, "float32"
+    )
+    assert ": 20 have a CI of 0 in float32" in examples.said(("a", "b"), seen["float32"], 0, "float32")
+    assert ": ρ is not defined" in examples.said(("a", "b"), seen["float32"], 0, "float32")
+    assert ": 20 of 20" in examples.said(("a", "b"), seen["log-odds"], 0, "log-odds")
+
+
+def test_each_strategy_flags_what_is_below_the_limit_that_clean_images_fixed(net, some):
+    seen = examples.vectors(net, {("none", "0"): some.images})["none", "0"]["log-odds"]
+    filters = ci(net.model, net.held_out.images, net.layer)
+    held = strategies.scores(filters.log_odds, filters.classes, seen.prototypes)
+    for name, limit in seen.limits.items():
+        assert (-held[name] < limit).double().mean() <= examples.RATE
+    strict = {name: 1e3 for name in seen.limits}
+    for limits, word in ((strict, "flags"), ({name: -1e3 for name in strict}, "passes")):
+        said = examples.said(net.test.classes, dataclasses.replace(seen, limits=limits), 0, "log-odds")
+        assert [one.split()[1] for one in said.split(". ")[-4:]] == [word] * 4
+
+
+@pytest.mark.parametrize(
+    ("strategy", "value", "limit", "said"),
+    [
+        ("S1", 12, 32, "S1 flags it: x, below 32."),
+        ("S1", 32, 32, "S1 passes it: x, 32 or more."),
+        ("S3", 0, 0, "S3 passes it: x, and none is needed."),
+        ("S2", 0.7, -0.25, "S2 passes it: x, -0.25 or more."),
+    ],
+)
+def test_a_strategy_says_its_limit(strategy, value, limit, said):
+    assert examples._judged(strategy, "x", value, limit) == said
 
 
 def test_bars_stand_in_the_order_of_the_prototype(net, some):

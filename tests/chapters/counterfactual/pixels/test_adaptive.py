@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from causalnb.attacks import ball
-from causalnb.chapters.counterfactual import adaptive, detectors, knowing
+from causalnb.chapters.counterfactual import adaptive, detectors, knowing, orthogonal
 from causalnb.chapters.counterfactual.adaptive import Chase
+from causalnb.chapters.counterfactual.attacked import Condition
 
 
 def some(has, n=8):
@@ -40,7 +41,7 @@ def test_a_guide_is_the_nearest_training_image_of_its_class(has):
 def test_what_evades_is_fooled_undetected_and_in_the_ball_of_8_bits(run, has, knows, name):
     found, limits = knows.evading[name, 8.0], knowing.limits(has, name)
     images, labels = some(has)
-    at = detectors.prototypes_of(has.head, has.known)
+    at = detectors.prototypes_of(has.known)
     chase = Chase(has.head, has.known, at, labels, limits)
     outputs = has.head.of(found.images)
     rows = torch.arange(len(images))
@@ -49,6 +50,41 @@ def test_what_evades_is_fooled_undetected_and_in_the_ball_of_8_bits(run, has, kn
     assert (found.images * 255 - (found.images * 255).round()).abs().max() < 1e-3
     assert (ball.distance(images, found.images, "linf") <= run.p.eps(8) + 0.5 / 255 + 1e-6).all()
     assert (found.fooled | ~found.found).all() and (found.correct | ~found.found).all()
+
+
+@pytest.mark.parametrize("name", knowing.ORTHOGONAL)
+def test_orthogonal_gradients_find_what_is_misled_undetected_and_in_the_ball(run, has, knows, name):
+    found, limits = knows.orthogonal[name, 8.0], knowing.limits(has, name)
+    images, labels = some(has)
+    chase = Chase(has.head, has.known, detectors.prototypes_of(has.known), labels, limits)
+    outputs = has.head.of(detectors.eight_bits(found.candidates))
+    assert (has.head.logits(outputs).argmax(1) != labels)[found.found].all()
+    assert not chase.detected(outputs, torch.arange(len(images)))[found.found].any()
+    assert (ball.distance(images, found.candidates, "linf") <= run.p.eps(8) + 1e-6).all()
+
+
+def test_a_step_is_orthogonal_to_the_gradient_whose_turn_it_is_not(has, shown):
+    images, labels = has.net.attacked.images[:12], has.net.attacked.labels[:12]
+    moved = shown[Condition("pgd_u", 24.0)].result.candidates[:12]
+    both = torch.cat([images, moved])
+    labels, targets = labels.repeat(2), ((labels + 1) % 10).repeat(2)
+    entrance, at = orthogonal.Entrance(), detectors.prototypes_of(has.known)
+    chase = Chase(has.head, has.known, at, targets, {"mahalanobis": 1.0})
+    given, rows = both.clone().requires_grad_(), torch.arange(24)
+
+    def gradient(loss):
+        outputs = has.head(entrance(given))
+        return torch.autograd.grad(loss(outputs).sum(), given)[0].flatten(1)
+
+    step = gradient(lambda outputs: orthogonal._climbed(chase, entrance, labels, outputs, rows))
+    mislead = gradient(lambda outputs: chase.confidence(outputs, rows))
+    hide = gradient(lambda outputs: chase.suspicion(outputs, rows))
+    misled = has.head.logits(has.head.of(both)).argmax(1) != labels
+    assert misled.any() and not misled.all()
+    other, turn = torch.where(misled[:, None], mislead, hide), torch.where(misled[:, None], hide, mislead)
+    cosine = torch.nn.functional.cosine_similarity(step, other, dim=1)
+    assert cosine.abs().max() < 1e-3 and ((step * turn).sum(1) <= 1e-6).all()
+    assert (step.norm(dim=1) > 0).any()
 
 
 def test_a_detector_that_flags_nothing_is_evaded_wherever_the_network_is_fooled(run, has):
@@ -64,11 +100,9 @@ def test_a_detector_that_flags_nothing_is_evaded_wherever_the_network_is_fooled(
 
 @pytest.mark.parametrize("name", adaptive.SURROGATES)
 def test_a_surrogate_is_above_zero_with_a_gradient_where_its_detector_flags(has, shown, name):
-    from causalnb.chapters.counterfactual.attacked import Condition
-
     images = shown[Condition("pgd_u", 24.0)].result.candidates[:20].clone().requires_grad_()
     outputs = has.head(images)
-    at = detectors.prototypes_of(has.head, has.known)
+    at = detectors.prototypes_of(has.known)
     classes = has.head.logits(outputs).argmax(1)
     scores = adaptive.score_named(has.head, has.known, at, outputs.detach(), (name,))[name]
     limit = float(scores.quantile(0.3))

@@ -15,6 +15,8 @@ def references(**changed):
         "prototypes": kept,
         "classes": torch.arange(2),
         "images": torch.arange(2),
+        "vectors": {},
+        "filters": 2,
         "means": kept.double(),
         "precision": torch.eye(2, dtype=torch.float64),
         "kept": kept,
@@ -119,7 +121,7 @@ def test_every_score_is_a_finite_number_of_each_image(has, shown):
 
 def test_scores_of_a_few_names_are_those_of_all(has):
     names = (*detectors.STRATEGIES.values(), "rho.g", "softmax", "mahalanobis")
-    at = detectors.prototypes_of(has.head, has.known)
+    at = detectors.prototypes_of(has.known)
     few = adaptive.score_named(has.head, has.known, at, has.test.outputs, names)
     for name in names:
         assert torch.allclose(few[name], has.test.scores[name], atol=1e-9), name
