@@ -6,6 +6,7 @@ or several at once, by a surrogate of its score on log-odds, which do not satura
 it for each image. All see images rounded to 8 bits, through which gradients go straight.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -300,7 +301,7 @@ def _short_of(vectors: Tensor, prototype: Tensor, limit: float) -> Tensor:
 
 def _alive(view: View, limit: float) -> Tensor:
     """S3: zeros are filters that do not respond; as many as are needed are pushed down, the weakest."""
-    needed = min(int(-limit), view.chase.head.filters)
+    needed = min(math.ceil(-limit), view.chase.head.filters)
     if needed <= 0:
         return view.before * 0
     responses = view.chase.head.responses(view.outputs).abs()
@@ -313,7 +314,7 @@ def _strangers(view: View, limit: float) -> Tensor:
     those is causal and above the (n - k + 1)-th of the others.
     """
     n, m = PAIRS[-1]
-    needed = min(n, int(-limit))
+    needed = min(n, math.ceil(-limit))
     if needed <= 0:
         return view.before * 0
     top = view.prototype("ci").topk(m, dim=1).indices

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from causalnb import detection
+from causalnb.attacks import AttackResult
 from causalnb.chapters.counterfactual import detectors
-from causalnb.chapters.counterfactual.adaptive import PLANTED
+from causalnb.chapters.counterfactual.adaptive import PLANTED, Evaded
 from causalnb.chapters.counterfactual.attacked import LARGEST, PAPERS, Condition
 from causalnb.chapters.counterfactual.detectors import STRATEGIES, UNION
 from causalnb.chapters.counterfactual.estimates import median
@@ -237,9 +238,11 @@ def growth(has: Detectives, found: Found, knows: Knowing) -> Estimates:
         for detector in told(fixed, each):
             hits = undetected(each, fixed[detector], detector) & right
             curves.setdefault((how, detector), {})[eps] = int(hits.sum()) / max(1, int(right.sum()))
-    aimed = {("own", *pair): one for pair, one in knows.evading.items()}
-    apart = {("orthogonal", *pair): one for pair, one in knows.orthogonal.items()}
-    for (how, detector, eps), evaded in {**aimed, **apart}.items():
+    aimed: dict[tuple[str, str, float], Evaded | AttackResult] = {
+        ("own", *pair): one for pair, one in knows.evading.items()
+    }
+    aimed |= {("orthogonal", *pair): one for pair, one in knows.orthogonal.items()}
+    for (how, detector, eps), evaded in aimed.items():
         attacked, hidden = int(evaded.correct.sum()), int(evaded.found.sum())
         curves.setdefault((how, detector), {})[eps] = hidden / max(1, attacked)
     for (how, detector), curve in curves.items():

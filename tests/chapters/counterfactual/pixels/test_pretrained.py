@@ -81,7 +81,9 @@ def test_all_of_the_chapter_from_pixels_is_measured_on_it(run):
     net = networks.network(run)
     assert (net.name, net.layer) == ("imagenet", networks.CONV13) and networks.second(run) is None
     has = experiments.detectives(run, net)
-    assert has.known.means.shape[1] == has.known.filters == FILTERS and has.known.kept.shape[1] == FILTERS * 49
+    assert (
+        has.known.means.shape[1] == has.known.filters == FILTERS and has.known.kept.shape[1] == FILTERS * 49
+    )
     shown, strong, harmless = (
         experiments.shown(run, has), experiments.strong(run, has), experiments.placebos(run, has),
     )  # fmt: skip
