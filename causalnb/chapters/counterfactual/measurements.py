@@ -347,6 +347,19 @@ def heat(run: Run, has: Detectives, images: Tensor) -> Tensor:
     return torch.cat(made)
 
 
+def pictured(
+    run: Run, has: Detectives, found: Found, n: int = 4
+) -> tuple[list[str], dict[str, tuple[Tensor, Tensor]]]:
+    """The first images, clean and under untargeted PGD at 8, with their heat maps: names, and rows for
+    `figures.heat`.
+    """
+    few = has.net.attacked.take(slice(n))
+    moved = found[Condition("pgd_u", PAPERS)].result.candidates[:n].cpu()
+    rows = {"clean": few.images, "attacked": detectors.eight_bits(moved)}
+    names = [few.classes[int(label)] for label in few.labels]
+    return names, {what: (images, heat(run, has, images)) for what, images in rows.items()}
+
+
 def everything(run: Run, has: Detectives, found: Found) -> Estimates:
     """All of the above on the chapter's network."""
     parts = (

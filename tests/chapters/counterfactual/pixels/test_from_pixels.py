@@ -8,6 +8,7 @@ from causalnb.chapters.counterfactual import (
     attacked,
     charts,
     experiments,
+    figures,
     measurements,
     networks,
     questions,
@@ -159,7 +160,7 @@ def test_extremes_of_columns():
 # What is shown -------------------------------------------------------------------------------------------
 
 
-def test_tables_and_charts_are_drawn_from_what_is_measured(run, made, shown):
+def test_tables_and_charts_are_drawn_from_what_is_measured(run, has, made, shown):
     texts = {row.id: row.printed for row in run.ledger.rows if row.kind == "cell"}
     found = {str(id): one for id, one in made.items()}
     budgets = run.p.budgets
@@ -174,10 +175,15 @@ def test_tables_and_charts_are_drawn_from_what_is_measured(run, made, shown):
     assert charts.with_network(found, texts, "digits8", "t3n10", "")[-1][1] == "00/300"
     assert len(charts.recovered(found, texts, "digits8")) == 7
     assert len(charts.successes(found, "digits8", budgets)) == 6
+    assert [line[1] for line in charts.figure_3(found, texts, "digits8")] == "164 68 182 78 128 12".split()
+    assert len(charts.recovered_by_budget(found, "digits8", budgets)) == 18
+    names, rows = measurements.pictured(run, has, shown)
+    assert len(figures.heat(names, rows).axes) == 16 and set(rows) == {"clean", "attacked"}
     for table in (
         charts.detection(found, "digits8", [("pgd_u", "8")], "tpr5"),
         charts.harmless(found, "digits8", 8.0),
         charts.evaded(found, "digits8", 8.0),
         charts.grown(found, "digits8"),
+        charts.recovered_by_budget(found, "digits8", budgets),
     ):
         assert any(cell != "–" for line in table for cell in line[1:])
