@@ -42,7 +42,7 @@ class Knowing:
     matched: dict[float, list[Shown]]
     aimed: list[Shown]
     evading: dict[tuple[str, float], Evaded]
-    orthogonal: dict[tuple[str, float], AttackResult]
+    orthogonal: dict[tuple[str, float], Evaded]
 
 
 def thresholds(has: Detectives, rate: float) -> dict[str, Threshold]:

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from causalnb import detection
-from causalnb.attacks import AttackResult
 from causalnb.chapters.counterfactual import detectors
-from causalnb.chapters.counterfactual.adaptive import PLANTED, Evaded
+from causalnb.chapters.counterfactual.adaptive import PLANTED
 from causalnb.chapters.counterfactual.attacked import LARGEST, PAPERS, Condition
 from causalnb.chapters.counterfactual.detectors import STRATEGIES, UNION
 from causalnb.chapters.counterfactual.estimates import median
@@ -209,9 +208,9 @@ def evasion(run: Run, has: Detectives, found: Found, knows: Knowing) -> Estimate
         made |= share(run, "evade", one.found.cpu(), right, **parts, detector=detector)
         if (detector, eps) == (PLANTED, PAPERS):
             made |= share(run, "control", one.found.cpu(), right, what="detector", data=name)
-    for (detector, eps), result in knows.orthogonal.items():
+    for (detector, eps), one in knows.orthogonal.items():
         parts = {"data": name, "how": "orthogonal", "eps": f"{eps:g}", "detector": detector}
-        made |= share(run, "evade", result.found.cpu(), result.correct.cpu(), **parts)
+        made |= share(run, "evade", one.found.cpu(), one.correct.cpu(), **parts)
     return made
 
 
@@ -238,9 +237,7 @@ def growth(has: Detectives, found: Found, knows: Knowing) -> Estimates:
         for detector in told(fixed, each):
             hits = undetected(each, fixed[detector], detector) & right
             curves.setdefault((how, detector), {})[eps] = int(hits.sum()) / max(1, int(right.sum()))
-    aimed: dict[tuple[str, str, float], Evaded | AttackResult] = {
-        ("own", *pair): one for pair, one in knows.evading.items()
-    }
+    aimed = {("own", *pair): one for pair, one in knows.evading.items()}
     aimed |= {("orthogonal", *pair): one for pair, one in knows.orthogonal.items()}
     for (how, detector, eps), evaded in aimed.items():
         attacked, hidden = int(evaded.correct.sum()), int(evaded.found.sum())

@@ -175,7 +175,14 @@ def test_tables_and_charts_are_drawn_from_what_is_measured(run, has, made, shown
     assert charts.with_network(found, texts, "digits8", "t3n10", "")[-1][1] == "00/300"
     assert len(charts.recovered(found, texts, "digits8")) == 7
     assert len(charts.successes(found, "digits8", budgets)) == 6
-    assert [line[1] for line in charts.figure_3(found, texts, "digits8")] == "164 68 182 78 128 12".split()
+    assert [line[1] for line in charts.figure_3(found, texts, "digits8")] == [
+        "164",
+        "68",
+        "182",
+        "78",
+        "128",
+        "12",
+    ]
     assert len(charts.recovered_by_budget(found, "digits8", budgets)) == 18
     names, rows = measurements.pictured(run, has, shown)
     assert len(figures.heat(names, rows).axes) == 16 and set(rows) == {"clean", "attacked"}
