@@ -184,9 +184,11 @@ def said(classes: tuple[str, ...], of: Vectors, row: int, scale: str) -> str:
 
 
 def _judged(strategy: str, words: str, value: float, limit: float) -> str:
+    verb = "flags" if value < limit else "passes"
     if limit <= 0 and strategy != "S2":
-        return f"{strategy} passes it: {words}, and none is needed."
-    least = f"{limit:.2f}" if strategy == "S2" else f"{limit:.0f}"
-    if value < limit:
-        return f"{strategy} flags it: {words}, below {least}."
-    return f"{strategy} passes it: {words}, {least} or more."
+        return f"{strategy} {verb} it: {words}, none is needed."
+    return (
+        f"{strategy} {verb} it: {words}, {limit:.2f} is needed."
+        if strategy == "S2"
+        else (f"{strategy} {verb} it: {words}, {limit:.0f} needed.")
+    )

@@ -90,10 +90,10 @@ def test_each_strategy_flags_what_is_below_the_limit_that_clean_images_fixed(net
 @pytest.mark.parametrize(
     ("strategy", "value", "limit", "said"),
     [
-        ("S1", 12, 32, "S1 flags it: x, below 32."),
-        ("S1", 32, 32, "S1 passes it: x, 32 or more."),
-        ("S3", 0, 0, "S3 passes it: x, and none is needed."),
-        ("S2", 0.7, -0.25, "S2 passes it: x, -0.25 or more."),
+        ("S1", 12, 32, "S1 flags it: x, 32 needed."),
+        ("S1", 32, 32, "S1 passes it: x, 32 needed."),
+        ("S3", 0, 0, "S3 passes it: x, none is needed."),
+        ("S2", 0.7, -0.25, "S2 passes it: x, -0.25 is needed."),
     ],
 )
 def test_a_strategy_says_its_limit(strategy, value, limit, said):
