@@ -92,8 +92,7 @@ def matching_calls(run: Run, has: Detectives, eps: float) -> Sequence[Call]:
         adaptive.guides(has.head, has.known, outputs, targets),
         adaptive.prototype_guides(has.head, has.known, targets),
     )
-    chosen = every[: run.p.matching_restarts]
-    return [_matching(run, has, images, guides, eps, f"guide {k}") for k, guides in enumerate(chosen)]
+    return [_matching(run, has, images, guides, eps, f"guide {k}") for k, guides in enumerate(every)]
 
 
 def aimed_calls(run: Run, has: Detectives) -> list[Call]:

@@ -33,7 +33,6 @@ class Parameters(Base):
             "epochs": 6,
             "second_epochs": 0,
             "n_matched": 30,
-            "matching_restarts": 2,
             "n_adaptive": 20,
             "adaptive_steps": 15,
             "n_weights": 2,
@@ -57,7 +56,6 @@ class Parameters(Base):
             "epochs": 35,
             "second_epochs": 35,
             "n_matched": 200,
-            "matching_restarts": 2,
             "n_adaptive": 100,
             "adaptive_steps": 100,
             "n_weights": 6,
@@ -132,7 +130,6 @@ class Parameters(Base):
         None, "training epochs of the second network, of the author's order; 0 for none", ge=0, le=300
     )
     n_matched: int = parameter(None, "test images for the attack that matches features", ge=5, le=5000)
-    matching_restarts: int = parameter(None, "guide images that it tries for each image", ge=1, le=10)
     n_adaptive: int = parameter(
         None, "test images for the attacks on a detector and for all targets", ge=5, le=5000
     )
