@@ -19,7 +19,7 @@ class Parameters(Base):
             "data": "digits37",
             "n_images": 32,
             "n_other": 16,
-            "n_lattice": 16,
+            "n_lattice": 8,
             "n_hsj": 8,
             "n_sampled": 32,
             "n_sets": 100,

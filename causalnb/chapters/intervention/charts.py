@@ -1,0 +1,175 @@
+"""What is seen of chapter 3: estimates and effects in, figures and lines of text out."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from causalnb import plots
+from causalnb.chapters.intervention import comparisons, figures, kernels, resampling, significance, values
+from causalnb.chapters.intervention.attacked import TITLES
+from causalnb.chapters.intervention.maps import Maps
+from causalnb.chapters.intervention.measurements import ranks_by_size
+from causalnb.chapters.intervention.swaps import FEW, MANY, SEVEN, Case
+from causalnb.statistics import Estimate
+
+Found = Mapping[str, Estimate]
+Lines = list[tuple[str, ...]]
+
+
+def told(found: Found, id: str, form: str = ".2f") -> str:
+    """A value with the ends of its interval; a dash where nothing was measured."""
+    one = found.get(id)
+    if one is None:
+        return "–"
+    ends = f" ({one.low:{form}} to {one.high:{form}})" if one.low is not None and one.high is not None else ""
+    return f"{one.value:{form}}{ends}".replace("-", "−")
+
+
+def three_maps(found: Maps) -> Figure:
+    """The printed map, the same on permuted channels, and images as the unit."""
+    red = [significance.red(p) for p in found]
+    pairs = len(found.printed) * (len(found.printed) - 1) // 2
+    names = ("printed test", "channels permuted", "images, Holm")
+    return figures.heat_maps(
+        {f"{name}\n{k} of {pairs} red": p for name, k, p in zip(names, red, found, strict=True)}
+    )
+
+
+def greatest(case: Case) -> Figure:
+    """The greatest AEA of any set by size, on the images on which all sets were swapped."""
+    lines = {
+        TITLES[name]: comparisons.greatest_by_size(swaps.every)
+        for name, swaps in case.swaps.items()
+        if name in ("apgd", "cw", "boundary", "extended") and swaps.every is not None
+    }
+    title = "greatest share of images made wrong by a set"
+    return plots.curves({title: lines}, x="channels swapped, of 16", limits=(-0.02, 1.04))
+
+
+def ranked(case: Case) -> Figure:
+    """Ranks of the channels over sizes: measured, and of effects that add up."""
+    sampled = case.swaps["apgd"].sampled
+    assert sampled is not None
+    table = sampled.channel()
+    return figures.ranks({"APGD": ranks_by_size(table), "noise": ranks_by_size(_noise(case))})
+
+
+def _noise(case: Case) -> Tensor:
+    sampled = case.swaps["noise"].sampled
+    assert sampled is not None
+    return sampled.channel()
+
+
+def beside(case: Case, size: int) -> Figure:
+    """AEL of the sets of a size under two perturbations each (Figs. 5 and A9), with R."""
+    panels = {}
+    for one, other in (("apgd", "cw"), ("apgd", "hsj"), ("cw", "hsj"), ("apgd", "noise"), ("cw", "noise")):
+        found = [case.swaps[name].at(size) if name in case.swaps else None for name in (one, other)]
+        a, b = found
+        if a is None or b is None:
+            continue
+        n = min(len(a), len(b))
+        x, y = (part.norms[:n].double().mean(0) for part in (a, b))
+        r = float(resampling.pearson(x, y))
+        panels[f"{TITLES[one]}, {TITLES[other]}\nR = {r:.2f}".replace("-", "−")] = (x, y)
+    return figures.against(panels, x=f"AEL of the sets of {size}, first against second")
+
+
+def kernel(case: Case) -> Figure:
+    """Rank of the channels at size 1 against four properties of their kernels (Fig. 6)."""
+    sampled, net = case.swaps["apgd"].sampled, case.subject.net
+    assert sampled is not None
+    rank = ranks_by_size(sampled.channel())[0]
+    panels = {}
+    names = {"norm": "norm", "std": "deviation", "folded": "norm, folded", "path": "path norm"}
+    for name, its in kernels.kernels(net.model, net.layer)._asdict().items():
+        r = float(resampling.pearson(its.double().cpu(), rank))
+        panels[f"{names[name]}\nR = {r:.2f}".replace("-", "−")] = (its.cpu(), rank)
+    return figures.against(panels, x="of the kernel; up: rank of the channel, 16 the most vulnerable")
+
+
+def histograms(case: Case) -> Figure:
+    """AEA of all sets that were swapped, at three sizes (Figs. 2c, A3c, A4c)."""
+    panels = {}
+    for size in (1, FEW, SEVEN, MANY):
+        found = case.swaps["apgd"].at(size)
+        if found is not None:
+            panels[f"{len(found.sets):,} sets of {size}"] = found.aea
+    return figures.histograms(panels, x="share of images that a set makes wrong (AEA)")
+
+
+def extremes(case: Case) -> Figure:
+    """AEL of the ten top and the ten bottom sets of three, over images of the half that did not choose them
+    (Fig. 2a).
+    """
+    found = case.swaps["apgd"].at(FEW)
+    assert found is not None
+    first = resampling.halves(len(found), seed=0)
+    means = found.norms[first].double().mean(0)
+    order = means.argsort(descending=True)
+    chosen = torch.cat([order[:10], order[-10:]])
+    groups = [found.norms[~first][:, one] for one in chosen.tolist()]
+    names = [*(str(k) for k in range(1, 11)), *(str(k) for k in range(len(means) - 9, len(means) + 1))]
+    return figures.boxes({"|change of the logits|": groups}, names=names, x="rank of the set on other images")
+
+
+def measures(case: Case) -> Figure:
+    """What single swaps, Shapley and Banzhaf values and leaving one channel clean say of each channel."""
+    every = case.swaps["apgd"].every
+    assert every is not None
+    table = every.table().averaged()
+    alone, but_one = table.at(1)[0], table.at(table.channels - 1)[0]
+    columns = {
+        "alone": alone,
+        "Shapley": values.shapley(table)[0],
+        "Banzhaf": values.banzhaf(table)[0],
+        "one left clean": but_one - but_one.min(),
+    }
+    return figures.values_of_channels(columns)
+
+
+def orders(case: Case) -> Figure:
+    """The shares of variance by order, of AEL and AEA, image by image."""
+    shares = {}
+    for name, swaps in case.swaps.items():
+        if swaps.every is None or name == "extended":
+            continue
+        for what, of in (("AEL", swaps.every.norms.double()), ("margin", swaps.every.margins.double())):
+            shares[f"{what}, {TITLES[name]}"] = torch.stack([values.shares(one) for one in of]).mean(0)
+    return figures.orders(shares)
+
+
+# Tables --------------------------------------------------------------------------------------------------
+
+
+def perturbed(case: Case) -> Lines:
+    """Each perturbation: how many images it makes wrong, how far it overshoots, how large its effect is."""
+    over, lines = comparisons.overshoots(case), []
+    for name, swaps in case.swaps.items():
+        one = swaps.at(1)
+        if one is None:
+            continue
+        length = (case.subject.changed[name] - case.subject.images.images[: len(one)]).flatten(1)
+        whole = (one.attacked - one.clean).norm(dim=1).mean()
+        lines.append(
+            (
+                TITLES[name],
+                str(len(one)),
+                f"{float(one.found.double().mean()):.2f}",
+                f"{over[name]:.1f}" if name in over else "–",
+                f"{float(length.norm(dim=1).mean()):.2f}",
+                f"{float(whole):.2f}",
+                f"{case.subject.clipped.get(name, 0):.2f}",
+            )
+        )
+    return lines
+
+
+def two_scopes(found: Found, rows: Sequence[tuple[str, str]]) -> Lines:
+    """A statistic a line, on all images and on those on which the attack succeeds.
+
+    rows   words and an id without its scope
+    """
+    return [(words, *(told(found, f"{id}.{scope}") for scope in ("all", "found"))) for words, id in rows]
