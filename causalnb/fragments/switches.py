@@ -1,5 +1,5 @@
-"""An image and a switch for each of some parts: what any set of them that is switched on does, packed so small
-that it stands in the page itself; cn.js draws it.
+"""An image and a switch for each of some parts: what any set of them that is switched on does, packed so
+small that it stands in the page itself; cn.js draws it.
 """
 
 import json
@@ -19,8 +19,8 @@ class Switched:
 
     image    [channels, height, width] of one or three channels in [0, 1]
     wrong    [2^n] bool: the answer is wrong
-    values   name -> Walsh coefficients by set of parts (those left out are 0), from which a number of every set
-             is put together: the sum over sets T of (-1)^|s and T| w(T)
+    values   name -> Walsh coefficients by set of parts (those left out are 0), from which a number of every
+             set is put together: the sum over sets T of (-1)^|s and T| w(T)
     """
 
     image: Tensor
@@ -37,8 +37,8 @@ def switches(
     *,
     says: tuple[str, str] = ("right", "wrong"),
 ) -> str:
-    """A switch for each part, and what the chosen set does to the chosen image; `static` stands instead without
-    script and on paper.
+    """A switch for each part, and what the chosen set does to the chosen image; `static` stands instead
+    without script and on paper.
 
     shown    title -> an image, all of equal shapes and names of values
     sets     what a button says -> the set that it chooses

@@ -11,7 +11,7 @@ from causalnb.chapters.intervention import comparisons, figures, kernels, resamp
 from causalnb.chapters.intervention.attacked import TITLES
 from causalnb.chapters.intervention.maps import Maps
 from causalnb.chapters.intervention.measurements import ranks_by_size
-from causalnb.chapters.intervention.swaps import FEW, MANY, SEVEN, Case
+from causalnb.chapters.intervention.swaps import MANY, SEVEN, Case
 from causalnb.statistics import Estimate
 
 Found = Mapping[str, Estimate]
@@ -25,6 +25,24 @@ def told(found: Found, id: str, form: str = ".2f") -> str:
         return "–"
     ends = f" ({one.low:{form}} to {one.high:{form}})" if one.low is not None and one.high is not None else ""
     return f"{one.value:{form}}{ends}".replace("-", "−")
+
+
+def seen(case: Case, row: int) -> Figure:
+    """An image clean and under APGD, and what each channel does alone."""
+    alone, of = case.swaps["apgd"].at(1), case.subject
+    assert alone is not None
+    said = [of.net.test.classes[int(z[row].argmax())] for z in (alone.clean, alone.attacked)]
+    two = [(f"read as {said[0]}", of.images.images[row]), (f"as {said[1]}", of.changed["apgd"][row])]
+    return figures.seen(two, alone.norms[row], "change of the logits (AEL)")
+
+
+def steadiness(found: Found, case: Case) -> str:
+    """How alike the rankings of two sizes are at least, under the attack and under noise, as a sentence."""
+    ids = [f"stable.{case.name}.{name}.s{case.seed}.all" for name in ("apgd", "noise")]
+    attack, noise = (f"{found[id].value:.2f}".replace("-", "−") for id in ids)
+    return (
+        f"Rankings at size 1 and at another agree by tau = {attack} or more under APGD, {noise} under noise."
+    )
 
 
 def three_maps(found: Maps) -> Figure:
@@ -45,7 +63,7 @@ def greatest(case: Case) -> Figure:
         if name in ("apgd", "cw", "boundary", "extended") and swaps.every is not None
     }
     title = "greatest share of images made wrong by a set"
-    return plots.curves({title: lines}, x="channels swapped, of 16", limits=(-0.02, 1.04))
+    return plots.curves({title: lines}, x=f"channels swapped, of {case.channels}", limits=(-0.02, 1.04))
 
 
 def ranked(case: Case) -> Figure:
@@ -87,13 +105,13 @@ def kernel(case: Case) -> Figure:
     for name, its in kernels.kernels(net.model, net.layer)._asdict().items():
         r = float(resampling.pearson(its.double().cpu(), rank))
         panels[f"{names[name]}\nR = {r:.2f}".replace("-", "−")] = (its.cpu(), rank)
-    return figures.against(panels, x="of the kernel; up: rank of the channel, 16 the most vulnerable")
+    return figures.against(panels, x="of the kernel; up: rank of the channel, the last the most vulnerable")
 
 
 def histograms(case: Case) -> Figure:
     """AEA of all sets that were swapped, at three sizes (Figs. 2c, A3c, A4c)."""
     panels = {}
-    for size in (1, FEW, SEVEN, MANY):
+    for size in (1, case.few, SEVEN, MANY):
         found = case.swaps["apgd"].at(size)
         if found is not None:
             panels[f"{len(found.sets):,} sets of {size}"] = found.aea
@@ -102,9 +120,9 @@ def histograms(case: Case) -> Figure:
 
 def extremes(case: Case) -> Figure:
     """AEL of the ten top and the ten bottom sets of three, over images of the half that did not choose them
-    (Fig. 2a).
+    (Fig. 2a). Sets of the largest size of which all were swapped.
     """
-    found = case.swaps["apgd"].at(FEW)
+    found = case.swaps["apgd"].at(case.few)
     assert found is not None
     first = resampling.halves(len(found), seed=0)
     means = found.norms[first].double().mean(0)
@@ -173,3 +191,45 @@ def two_scopes(found: Found, rows: Sequence[tuple[str, str]]) -> Lines:
     rows   words and an id without its scope
     """
     return [(words, *(told(found, f"{id}.{scope}") for scope in ("all", "found"))) for words, id in rows]
+
+
+MAPPED = {
+    "red": "red cells, printed test",
+    "mixed": "the same, channels permuted",
+    "placebo": "permuted less true",
+    "honest": "share of pairs that differ, images as the unit",
+    "relative": "mean difference, of the mean effect",
+    "concordance": "agreement of the images on the ranking, W",
+}
+SHRUNK = {"red": "red cells", "p": "median p, risen", "relative": "mean difference, of the mean effect"}
+
+
+def mapped(found: Found, case: Case) -> Lines:
+    """The printed map, its placebo and images as the unit at two sizes, and how differences shrink."""
+    rows = [
+        (f"{words}, size {size}", f"{kind}.{case.name}.apgd.{size}")
+        for size in (case.few, SEVEN)
+        for kind, words in MAPPED.items()
+    ]
+    shrunk = [(f"less at 7: {words}", f"less.{case.name}.apgd.7.{kind}") for kind, words in SHRUNK.items()]
+    return [line for line in two_scopes(found, rows + shrunk) if set(line[1:]) != {"–"}]
+
+
+def correlated(found: Found, case: Case) -> Lines:
+    """R of AEL under every two perturbations that were compared, at two sizes."""
+    pairs = (*comparisons.PAIRS, *comparisons.WITH_NOISE, *comparisons.BESIDE)
+    rows = [
+        (f"{TITLES[one]} and {TITLES[other]}, size {size}", f"r.{case.name}.{one}_{other}.{size}")
+        for size in (1, case.few)
+        for one, other in pairs
+    ]
+    return two_scopes(found, rows)
+
+
+def exceeding(found: Found, case: Case) -> Lines:
+    """How much more two attacks correlate with each other than with noise."""
+    rows = [
+        (f"{TITLES[one]} and {TITLES[other]}", f"excess.{case.name}.{one}_{other}.1")
+        for one, other in comparisons.PAIRS
+    ]
+    return two_scopes(found, rows)

@@ -64,7 +64,7 @@ def _alike(run: Run, a: Effects, b: Effects, size: int, parts: Mapping[str, Any]
         put("common", resampling.common(a.norms, b.norms, 10), wide=m, centred=False)
     if size == 1 and parts["pair"] not in NO_CLAIM:
         tables = (a.table().at(1), b.table().at(1))
-        put("channels_common", resampling.common(*tables, 3), wide=16, centred=False)
+        put("channels_common", resampling.common(*tables, 3), wide=a.channels, centred=False)
     return made
 
 
@@ -174,7 +174,7 @@ def spread(run: Run, case: Case) -> Estimates:
                 statistic = resampling.less(
                     resampling.participation(own[rows]), resampling.participation(other[rows])
                 )
-                asked: dict[str, Any] = {"level": run.level(id), "seed": run.p.seed, "wide": 16}
+                asked: dict[str, Any] = {"level": run.level(id), "seed": run.p.seed, "wide": case.channels}
                 made[id] = resampling.estimate(statistic, int(rows.sum()), **asked)
     return made
 

@@ -295,6 +295,8 @@ def _norms(run: Run, cases: Sequence[Case], perturbation: str) -> Estimates:
         swaps = case.swaps.get(perturbation)
         if swaps is None or swaps.sampled is None or swaps.ordered is None:
             continue
+        if not kernels.has_kernels(case.subject.net.model, case.subject.net.layer):
+            continue
         norm = kernels.kernels(case.subject.net.model, case.subject.net.layer).norm.double().cpu()
         for scope in SCOPES if perturbation == "apgd" else SCOPES[:1]:
             rows = rows_of(scope, swaps.ordered)

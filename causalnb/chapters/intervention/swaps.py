@@ -13,8 +13,10 @@ from causalnb.chapters.intervention.metrics import Effects
 from causalnb.chapters.intervention.networks import Run
 from causalnb.chapters.intervention.permutation import Sampled
 
-FEW, MANY, SEVEN = 3, 14, 7  # sizes: all sets up to, all sets from, and a sample or all of
+FEW, MANY, SEVEN = 3, 14, 7  # sizes of 16 channels: all sets up to, all sets from, and a sample or all of
+LISTED = 16  # channels up to which all sets can be swapped
 EVERY_SET = ("apgd", "cw", "boundary", "hsj", "extended")
+OURS = ("other", "flipped")  # controls that take fewer images
 QUICK = 3  # of these at the quick profile
 ORDERED = ("apgd", "noise")  # by permutations too
 LATTICE_OF_SMALL = 100  # images of mnist37 on which all sets are swapped
@@ -34,18 +36,12 @@ class Swaps:
     ordered: Effects | None = None
 
     def at(self, size: int) -> Effects | None:
-        """The effects of sets of a size, on as many images as there are; at size 7 of the sets that were
-        drawn, where all were swapped on fewer images. None where no sets were swapped.
+        """The effects of sets of a size, on as many images as there are: of all sets, or at size 7 of drawn
+        ones, unless all were swapped on as many images. None where no sets were swapped.
         """
-        parts = self.parts
-        if size <= FEW and "few" in parts:
-            return parts["few"].of(size)
-        if size >= MANY and "many" in parts:
-            return parts["many"].of(size)
-        every = parts.get("every")
-        if size == SEVEN and "seven" in parts and (every is None or len(every) < len(parts["seven"])):
-            return parts["seven"]
-        return every.of(size) if every is not None else None
+        found = [one.of(size) for name, one in self.parts.items() if name != "seven" or size == SEVEN]
+        found = [one for one in found if len(one.sets)]
+        return max(found, key=lambda one: (len(one), len(one.sets)), default=None)
 
     @property
     def every(self) -> Effects | None:
@@ -58,12 +54,14 @@ class Case:
     """A training with its images, what was done to them, and what the swaps do.
 
     swaps   by perturbation; first: whether all perturbations were made
+    few     the largest size of which all sets were swapped on all images
     """
 
     subject: Subject
     swaps: Mapping[str, Swaps]
     first: bool
     channels: int
+    few: int
 
     @property
     def name(self) -> str:
@@ -76,11 +74,20 @@ class Case:
         return self.subject.net.seed
 
 
-def plan(run: Run, name: str, perturbation: str, *, first: bool) -> dict[str, int]:
+def reach(run: Run, channels: int) -> int:
+    """The size up to which all sets are swapped: 3 of 16 channels; of more 2, and 4, the paper's, at full."""
+    if channels <= LISTED:
+        return min(FEW, channels)
+    return 4 if run.p.profile == "full" and channels <= 2 * LISTED else 2
+
+
+def plan(run: Run, name: str, perturbation: str, channels: int, *, first: bool) -> dict[str, int]:
     """Which groups of sets are swapped, each on how many images at most."""
     p = run.p
     small = name == "mnist37"
-    asked = {"few": p.n_images if first else p.n_other}
+    asked = {"few": p.n_images if first and perturbation not in OURS else p.n_other}
+    if perturbation == "extended":
+        asked.clear()
     if first and perturbation in ("apgd", "cw", "hsj", "noise"):
         asked["many"] = p.n_images
     if perturbation in ("apgd", "noise") or (first and perturbation in ("cw", "hsj")):
@@ -88,6 +95,8 @@ def plan(run: Run, name: str, perturbation: str, *, first: bool) -> dict[str, in
     chosen = EVERY_SET[:QUICK] if p.profile == "quick" else EVERY_SET
     if (first and perturbation in chosen) or (small and perturbation in ORDERED):
         asked["every"] = LATTICE_OF_SMALL if small and p.profile != "quick" else p.n_lattice
+    if channels > LISTED:
+        asked.pop("every", None)
     if perturbation in ORDERED:
         asked["orders"] = p.n_sampled if first else p.n_other
     if small and "every" in asked:
@@ -106,18 +115,18 @@ def case(run: Run, net: attacked.Net, *, first: bool) -> Case:
     of = attacked.subject(run, net, first=first)
     channels = experiments.width(net.model, net.layer, of.images.images)
     made = {name: _swaps(run, of, name, channels, first) for name in of.changed}
-    return Case(of, made, first, channels)
+    return Case(of, made, first, channels, reach(run, channels))
 
 
 def groups(run: Run, channels: int) -> dict[str, Tensor]:
     """The sets of each group."""
-    top = torch.cat([sets_.of_size(channels, size) for size in range(MANY, channels + 1)])
-    return {
-        "few": sets_.up_to(channels, FEW),
-        "many": top,
+    from_ = MANY if channels <= LISTED else channels - 1
+    made = {
+        "few": sets_.up_to(channels, reach(run, channels)),
+        "many": torch.cat([sets_.of_size(channels, size) for size in range(from_, channels + 1)]),
         "seven": sets_.drawn(channels, SEVEN, run.p.n_sets, seed=run.p.seed),
-        "every": sets_.every(channels),
     }
+    return made | ({"every": sets_.every(channels)} if channels <= LISTED else {})
 
 
 def _swaps(run: Run, of: Subject, name: str, channels: int, first: bool) -> Swaps:
@@ -125,7 +134,7 @@ def _swaps(run: Run, of: Subject, name: str, channels: int, first: bool) -> Swap
     workers = 1 if run.p.profile == "quick" else None
     parts: dict[str, Effects] = {}
     sampled, ordered = None, None
-    for group, most in plan(run, net.name, name, first=first).items():
+    for group, most in plan(run, net.name, name, channels, first=first).items():
         n = min(most, len(of.changed[name]))
         images = (of.images.images[:n], of.changed[name][:n], of.images.labels[:n])
         given = tuple(one.to(run.device) for one in images)

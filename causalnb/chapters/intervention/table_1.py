@@ -1,5 +1,5 @@
-"""What the record holds of Table 1: accuracies clean and under attack, channels of the examined layers; and the
-controls that the networks are as good as printed and that the attack finds what is there.
+"""What the record holds of Table 1: accuracies clean and under attack, channels of the examined layers; and
+the controls that the networks are as good as printed and that the attack finds what is there.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,16 @@ MULTIPLE = 8  # to which they are rounded
 RESTARTS = 5
 
 
-def channels() -> Estimates:
+def channels(run: Run) -> Estimates:
     """Output channels of the first convolution: of ResNet-20 as built here, of EfficientNetV2's variants by
-    torchvision's own configurations and, for B0 to B3, by the scaling that they share.
+    torchvision's own configurations and, for B0 to B3, by the scaling that they share. torchvision
+    takes seconds to import: at the quick profile without it.
     """
     built = models.resnet20().conv1.out_channels
     made: Estimates = {MeasurementId.of("channels", net="resnet20"): exact(built)}
     counts = {name: scaled(STEM * width) for name, width in WIDTHS.items()}
-    efficientnet = vision.import_torchvision().models.efficientnet
-    for size in "sml":
+    for size in "sml" if run.p.profile != "quick" else "":
+        efficientnet = vision.import_torchvision().models.efficientnet
         settings, _ = efficientnet._efficientnet_conf(f"efficientnet_v2_{size}")
         counts[size] = settings[0].input_channels
     for name, n in counts.items():
@@ -102,7 +103,7 @@ def planted(run: Run, case: Case) -> Estimates:
 def everything(run: Run, cases: Sequence[Case]) -> dict[MeasurementId, Estimate]:
     """All of the above."""
     nets = [case.subject.net for case in cases]
-    made = channels() | clean(run, nets) | under_attack(run, cases) | planted(run, cases[0])
+    made = channels(run) | clean(run, nets) | under_attack(run, cases) | planted(run, cases[0])
     if nets[0].name == "mnist37":
         made |= early(run, nets[0].name)
     return made
