@@ -8,6 +8,7 @@ from torch import Tensor
 
 from causalnb import plots
 from causalnb.chapters.intervention import comparisons, figures, kernels, resampling, significance, values
+from causalnb.chapters.intervention import sets as sets_
 from causalnb.chapters.intervention.attacked import TITLES
 from causalnb.chapters.intervention.maps import Maps
 from causalnb.chapters.intervention.measurements import ranks_by_size
@@ -57,7 +58,7 @@ def three_maps(found: Maps) -> Figure:
 
 def greatest(case: Case) -> Figure:
     """The greatest AEA of any set by size, on the images on which all sets were swapped."""
-    lines = {
+    lines: dict[str, plots.Curve] = {
         TITLES[name]: comparisons.greatest_by_size(swaps.every)
         for name, swaps in case.swaps.items()
         if name in ("apgd", "cw", "boundary", "extended") and swaps.every is not None
@@ -133,6 +134,19 @@ def extremes(case: Case) -> Figure:
     return figures.boxes({"|change of the logits|": groups}, names=names, x="rank of the set on other images")
 
 
+def channels(case: Case) -> Figure:
+    """AEL and AEA of the sets that hold each channel, at the size of `Case.few` (Figs. 2b, 3b, A3b)."""
+    found = case.swaps["apgd"].at(case.few)
+    assert found is not None
+    inside = sets_.members(found.sets, case.channels)
+    panels = {
+        f"{name} of the sets of {case.few} that hold it": [of[inside[:, j]] for j in range(case.channels)]
+        for name, of in (("AEL", found.ael), ("AEA", found.aea))
+    }
+    names = [str(j) if j in figures.EVERY else "" for j in range(1, case.channels + 1)]
+    return figures.boxes(panels, names=names, x="channel")
+
+
 def measures(case: Case) -> Figure:
     """What single swaps, Shapley and Banzhaf values and leaving one channel clean say of each channel."""
     every = case.swaps["apgd"].every
@@ -164,7 +178,7 @@ def orders(case: Case) -> Figure:
 
 def perturbed(case: Case) -> Lines:
     """Each perturbation: how many images it makes wrong, how far it overshoots, how large its effect is."""
-    over, lines = comparisons.overshoots(case), []
+    over, lines = comparisons.overshoots(case), Lines()
     for name, swaps in case.swaps.items():
         one = swaps.at(1)
         if one is None:
@@ -233,3 +247,25 @@ def exceeding(found: Found, case: Case) -> Lines:
         for one, other in comparisons.PAIRS
     ]
     return two_scopes(found, rows)
+
+
+TWINS = {
+    "size 7: what the top set costs, AEA": "max.{data}.apgd.7",
+    "size 3: share of sets that cost half of the accuracy": "strong.{data}.apgd.3.50",
+    "size 3: AEL of the top three channels less the bottom three": "topbottom.{data}.apgd.3.s{seed}",
+    "least agreement of rankings, size 1 and any other": "stable.{data}.apgd.s{seed}",
+    "least rise of the mean AEL from a size to the next": "grows.{data}.apgd.s{seed}",
+    "size at which a set costs nine tenths, APGD": "onset.{data}.apgd",
+    "the same, C&W": "onset.{data}.cw",
+    "the same, APGD to its boundary": "onset.{data}.boundary",
+    "the same, C&W lengthened": "onset.{data}.extended",
+    "R of the sets of 3, APGD and C&W": "r.{data}.apgd_cw.3",
+    "the same, APGD and noise": "r.{data}.apgd_noise.3",
+    "R of rank and norm of the kernel": "norm.{data}.apgd.16",
+}
+
+
+def twins(found: Found, case: Case) -> Lines:
+    """What the claims' statistics come to on the images of this page."""
+    rows = [(words, id.format(data=case.name, seed=case.seed)) for words, id in TWINS.items()]
+    return [line for line in two_scopes(found, rows) if set(line[1:]) != {"–"}]

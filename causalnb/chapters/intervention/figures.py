@@ -164,7 +164,7 @@ def values_of_channels(columns: Mapping[str, Tensor]) -> Figure:
     """
     first = next(iter(columns.values()))
     order = first.argsort(descending=True).tolist()
-    lines = {
+    lines: dict[str, plots.Curve] = {
         name: {place + 1: float(found[j] / found.abs().max()) for place, j in enumerate(order)}
         for name, found in columns.items()
     }

@@ -51,7 +51,12 @@ def measured(run: Run, case: Case) -> Estimates:
         for scope, effects in scoped(case, "apgd", size):
             if effects.table().sizes != (size,):
                 continue
-            parts = {"data": case.name, "perturbation": "apgd", "size": size, "scope": scope}
+            parts: dict[str, Any] = {
+                "data": case.name,
+                "perturbation": "apgd",
+                "size": size,
+                "scope": scope,
+            }
             if (size, len(effects)) not in known:
                 known[size, len(effects)] = (
                     _placebo(run, effects) | _honest(run, effects) | _large(run, effects)
@@ -153,14 +158,19 @@ def _less(run: Run, case: Case) -> Estimates:
 
 
 def _additive(run: Run, case: Case) -> Estimates:
-    """additive: the share of the variance over all sets, image by image, that is of first order."""
+    """additive: the share of the variance over all sets, image by image, that is of first order; of images on
+    which the attack succeeds, as the others may have no variance.
+    """
     made: Estimates = {}
     for name in ("apgd", "cw", "boundary"):
         swaps = case.swaps.get(name)
         if swaps is None or swaps.every is None:
             continue
-        first = torch.stack([values.shares(one)[0] for one in swaps.every.norms.double()])
-        id = MeasurementId.of("additive", data=case.name, perturbation=name, scope="all")
+        found = swaps.every.found
+        if not found.any():
+            continue
+        first = torch.stack([values.shares(one)[0] for one in swaps.every.norms[found].double()])
+        id = MeasurementId.of("additive", data=case.name, perturbation=name, scope="found")
         statistic = lambda weights, first=first: weights @ first  # noqa: E731
         asked: dict[str, Any] = {"level": run.level(id), "seed": run.p.seed, "within": (0, 1)}
         made[id] = resampling.estimate(statistic, len(first), **asked)

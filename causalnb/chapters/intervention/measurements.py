@@ -14,6 +14,7 @@ from causalnb import trainings
 from causalnb.chapters.intervention import attacked, kernels, resampling, significance
 from causalnb.chapters.intervention.metrics import Effects
 from causalnb.chapters.intervention.networks import Run
+from causalnb.chapters.intervention.permutation import Sampled
 from causalnb.chapters.intervention.resampling import Statistic
 from causalnb.chapters.intervention.swaps import FEW, MANY, SEVEN, Case
 from causalnb.record import MeasurementId
@@ -232,7 +233,7 @@ def standing_out(run: Run, cases: Sequence[Case]) -> Estimates:
                 both = [dict(scoped(case, "apgd", size)).get(scope) for size in (FEW, 1)]
                 if both[0] is not None and both[1] is not None:
                     tables = [one.table().at(size) for one, size in zip(both, (FEW, 1), strict=True) if one]
-                    found[case.seed] = _point(resampling.common(*tables, k), len(tables[0]))
+                    found[case.seed] = _point(resampling.common(tables[0], tables[1], k), len(tables[0]))
             if found:
                 id = MeasurementId.of(
                     "overlap", data=cases[0].name, perturbation="apgd", size=FEW, reading=k, scope=scope
@@ -276,13 +277,16 @@ def _by_permutations(run: Run, case: Case, perturbation: str) -> Estimates:
         parts = {"data": case.name, "perturbation": perturbation, "seed": f"s{case.seed}", "scope": scope}
         for kind, base, few in (("stable", 0, 0), ("indicates", 0, FEW - 1)):
             id = MeasurementId.of(kind, **parts)
-            wanted = resampling.least_agreement(
-                lambda w, one=one, few=few, h=h: one.channel(w)[:, few : h - 1], base=base
-            )
+            wanted = resampling.least_agreement(_sizes(one, few, h), base=base)
             made[id] = _estimated(run, id, wanted, len(one.phi), wide=h * h * h, few=ROUGH, within=(-1, 1))
         id = MeasurementId.of("grows", **parts)
         made[id] = _estimated(run, id, resampling.least_step(one.mean), len(one.phi), wide=h)
     return made
+
+
+def _sizes(of: Sampled, first: int, last: int) -> resampling.Means:
+    """The means A_j^gamma of the sizes from `first` + 1 to below `last`, by weights of the images."""
+    return lambda weights: of.channel(weights)[:, first : last - 1]
 
 
 def _estimated(run: Run, id: MeasurementId, statistic: Statistic, n: int, **more: Any) -> Estimate:

@@ -80,7 +80,7 @@ def given(run: Run, name: str, train: Images, test: Images) -> Net:
     """
     p = run.p
     shape = {"classes": len(test.classes), "channels": test.images.shape[1], "size": test.images.shape[-1]}
-    model = models.load(p.model, p.architecture, mean=p.list_of("mean"), std=p.list_of("std"), **shape)
+    model = models.load(p.model or "", p.architecture, mean=p.list_of("mean"), std=p.list_of("std"), **shape)
     layer = f"model.{p.layer}" if isinstance(model, models.Normalised) else p.layer
     if layer not in dict(model.named_modules()):
         convolutions = [at for at, part in model.named_modules() if isinstance(part, nn.Conv2d)]

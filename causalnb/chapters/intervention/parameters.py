@@ -27,8 +27,8 @@ class Parameters(Base):
             "n_trainings": 2,
             "epochs": 12,
             "steps": 20,
-            "cw_steps": 40,
-            "cw_searches": 3,
+            "cw_steps": 100,
+            "cw_searches": 5,
             "hsj_steps": 5,
         },
         "laptop": {

@@ -10,14 +10,14 @@ from causalnb.chapters.intervention import attacked, experiments, networks
 from causalnb.chapters.intervention import sets as sets_
 from causalnb.chapters.intervention.attacked import Subject
 from causalnb.chapters.intervention.metrics import Effects
-from causalnb.chapters.intervention.networks import Run
+from causalnb.chapters.intervention.networks import Net, Run
 from causalnb.chapters.intervention.permutation import Sampled
 
 FEW, MANY, SEVEN = 3, 14, 7  # sizes of 16 channels: all sets up to, all sets from, and a sample or all of
 LISTED = 16  # channels up to which all sets can be swapped
-EVERY_SET = ("apgd", "cw", "boundary", "hsj", "extended")
+EVERY_SET = ("apgd", "cw", "boundary", "extended", "hsj")
 OURS = ("other", "flipped")  # controls that take fewer images
-QUICK = 3  # of these at the quick profile
+QUICK = 4  # of these at the quick profile
 ORDERED = ("apgd", "noise")  # by permutations too
 LATTICE_OF_SMALL = 100  # images of mnist37 on which all sets are swapped
 
@@ -110,7 +110,7 @@ def cases(run: Run, name: str) -> list[Case]:
     return [case(run, net, first=place == 0) for place, net in enumerate(nets)]
 
 
-def case(run: Run, net: attacked.Net, *, first: bool) -> Case:
+def case(run: Run, net: Net, *, first: bool) -> Case:
     """A training, attacked and swapped."""
     of = attacked.subject(run, net, first=first)
     channels = experiments.width(net.model, net.layer, of.images.images)
@@ -136,23 +136,13 @@ def _swaps(run: Run, of: Subject, name: str, channels: int, first: bool) -> Swap
     sampled, ordered = None, None
     for group, most in plan(run, net.name, name, channels, first=first).items():
         n = min(most, len(of.changed[name]))
-        images = (of.images.images[:n], of.changed[name][:n], of.images.labels[:n])
-        given = tuple(one.to(run.device) for one in images)
-        what = f"{name}, {group} sets, {of.where}"
+        images, changed, labels = (
+            one[:n].to(run.device) for one in (of.images.images, of.changed[name], of.images.labels)
+        )
+        given = run.store, f"{name}, {group} sets, {of.where}", net.model, net.layer, images, changed, labels
         if group == "orders":
-            sampled, ordered = experiments.sampled(
-                run.store,
-                what,
-                net.model,
-                net.layer,
-                *given,
-                channels=channels,
-                pairs=run.p.pairs,
-                seed=run.p.seed,
-                workers=workers,
-            )
+            asked = {"channels": channels, "pairs": run.p.pairs, "seed": run.p.seed}
+            sampled, ordered = experiments.sampled(*given, **asked, workers=workers)
         else:
-            parts[group] = experiments.swapped(
-                run.store, what, net.model, net.layer, *given, sets[group], workers=workers
-            )
+            parts[group] = experiments.swapped(*given, sets[group], workers=workers)
     return Swaps(parts, sampled, ordered)

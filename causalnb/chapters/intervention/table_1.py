@@ -22,7 +22,7 @@ def channels(run: Run) -> Estimates:
     torchvision's own configurations and, for B0 to B3, by the scaling that they share. torchvision
     takes seconds to import: at the quick profile without it.
     """
-    built = models.resnet20().conv1.out_channels
+    built = len(next(models.resnet20().parameters()))
     made: Estimates = {MeasurementId.of("channels", net="resnet20"): exact(built)}
     counts = {name: scaled(STEM * width) for name, width in WIDTHS.items()}
     for size in "sml" if run.p.profile != "quick" else "":
