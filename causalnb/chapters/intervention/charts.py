@@ -183,7 +183,8 @@ def perturbed(case: Case) -> Lines:
         one = swaps.at(1)
         if one is None:
             continue
-        length = (case.subject.changed[name] - case.subject.images.images[: len(one)]).flatten(1)
+        n, of = len(one), case.subject
+        length = (of.changed[name][:n] - of.images.images[:n]).flatten(1)
         whole = (one.attacked - one.clean).norm(dim=1).mean()
         lines.append(
             (
