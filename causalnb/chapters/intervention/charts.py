@@ -59,7 +59,7 @@ def three_maps(found: Maps) -> Figure:
 def greatest(case: Case) -> Figure:
     """The greatest AEA of any set by size, on the images on which all sets were swapped."""
     lines: dict[str, plots.Curve] = {
-        TITLES[name]: comparisons.greatest_by_size(swaps.every)
+        TITLES[name]: comparisons.greatest_by_size(swaps.every)  # type: ignore[misc]
         for name, swaps in case.swaps.items()
         if name in ("apgd", "cw", "boundary", "extended") and swaps.every is not None
     }

@@ -26,7 +26,7 @@ def heat_maps(maps: Mapping[str, Tensor]) -> Figure:
         figure = Figure(figsize=(COLUMN, COLUMN / len(maps) + 1.1))
         grid = figure.subplots(1, len(maps), sharey=True, squeeze=False)[0]
         for axes, (title, p) in zip(grid, maps.items(), strict=True):
-            shown = np.array(p.clamp(max=CLIPPED), dtype=float)
+            shown = p.double().clamp(max=CLIPPED).numpy().copy()
             np.fill_diagonal(shown, np.nan)
             image = axes.imshow(shown, cmap=RED, vmin=0, vmax=CLIPPED)
             axes.set_title(title)

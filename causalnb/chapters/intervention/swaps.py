@@ -142,7 +142,7 @@ def _swaps(run: Run, of: Subject, name: str, channels: int, first: bool) -> Swap
         given = run.store, f"{name}, {group} sets, {of.where}", net.model, net.layer, images, changed, labels
         if group == "orders":
             asked = {"channels": channels, "pairs": run.p.pairs, "seed": run.p.seed}
-            sampled, ordered = experiments.sampled(*given, **asked, workers=workers)
+            sampled, ordered = experiments.sampled(*given, **asked, workers=workers)  # type: ignore[arg-type]
         else:
             parts[group] = experiments.swapped(*given, sets[group], workers=workers)
     return Swaps(parts, sampled, ordered)
