@@ -130,10 +130,44 @@
     };
   }
 
+  /* A switch for each part. {images: [{image: three bytes a pixel, wrong: a bit a set, in base64; values: [[set, Walsh coefficient], ...] of each name}],
+     names, says: [right, wrong], sets: those that buttons choose}. */
+  function switches(figure, { images, names, says, sets }) {
+    const held = images.map((one) => ["image", "wrong"].map((part) => Uint8Array.from(atob(one[part]), (c) => c.charCodeAt(0))));
+    const parts = all("[data-part]", figure), select = figure.querySelector("select"), canvas = figure.querySelector("canvas");
+    const odd = (bits) => { let count = 0; for (; bits; bits &= bits - 1) count += 1; return count & 1; };
+    let set = sets[sets.length - 1];
+    const draw = () => {
+      const [pixels, wrong] = held[select.selectedIndex], on = parts.filter((one) => (set >> one.dataset.part) & 1).length;
+      paint(canvas, (p) => pixels.subarray(3 * p, 3 * p + 3));
+      for (const one of parts) one.setAttribute("aria-pressed", String(Boolean((set >> one.dataset.part) & 1)));
+      const told = names.map((name, k) => {
+        const value = images[select.selectedIndex].values[k].reduce((sum, [mask, w]) => sum + (odd(mask & set) ? -w : w), 0);
+        return `${name} ${value.toFixed(1).replace("-", "−")}`;
+      });
+      figure.querySelector("output").textContent = `${on} of ${parts.length} swapped: ${says[(wrong[set >> 3] >> (set & 7)) & 1]}. ${told.join(", ")}.`;
+    };
+    figure.addEventListener("click", ({ target }) => {
+      if (target.dataset.part) set ^= 1 << target.dataset.part;
+      else if (target.dataset.set) set = sets[target.dataset.set];
+      else return;
+      draw();
+    });
+    figure.addEventListener("input", draw);
+    return draw;
+  }
+
   function live() {
     const kinds = { maps, bars };
     for (const figure of all("[data-live]")) {
-      const shown = JSON.parse(figure.querySelector("script").textContent), drawn = kinds[figure.dataset.live](figure, shown);
+      const shown = JSON.parse(figure.querySelector("script").textContent);
+      if (figure.dataset.live === "switches") {
+        figure.querySelector(".cn-live").hidden = false;
+        figure.querySelector(".cn-static").hidden = true;
+        switches(figure, shown)();
+        continue;
+      }
+      const drawn = kinds[figure.dataset.live](figure, shown);
       const selects = all("select", figure), places = all(".cn-live span, output", figure);
       const draw = () => {
         const tile = shown.tiles[selects.reduce((at, one) => at * one.length + one.selectedIndex, 0)];

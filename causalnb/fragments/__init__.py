@@ -19,6 +19,7 @@ from causalnb.fragments.judged import (
 )
 from causalnb.fragments.live import Bars, Tile, bars, explorer
 from causalnb.fragments.overviews import KINDS, Part, matrix, rows, run_box
+from causalnb.fragments.switches import Switched, switches
 from causalnb.fragments.wording import component, device, duration, note
 
 Lines = list[Sequence[str]]  # of a table of texts
@@ -71,6 +72,7 @@ __all__ = [
     "Bars",
     "Lines",
     "Part",
+    "Switched",
     "Tile",
     "bar",
     "bars",
@@ -102,6 +104,7 @@ __all__ = [
     "status",
     "strip",
     "strokes",
+    "switches",
     "term",
     "verdict",
     "verdicts",

@@ -252,7 +252,7 @@ def sets_without_a_channel_follow() -> tuple[float, int]:
     return worst, 15 * 16
 
 
-@shows("I6", "largest |A_j^15 - (S - a_j) / 15|, a_j the effect of all but j")
+@shows("I6", "largest |A_j^15 - (sum of a - a_j) / 15|, a_j the effect of all but j")
 def at_h_less_one_a_channel_is_left_clean() -> tuple[float, int]:
     """The ranking at 15 is that of leaving one channel clean."""
     v = closed_forms.game()

@@ -28,6 +28,11 @@ class Kernels(NamedTuple):
     path: Tensor
 
 
+def has_kernels(model: nn.Module, layer: str) -> bool:
+    """Whether a layer is a convolution."""
+    return isinstance(model.get_submodule(layer), nn.Conv2d)
+
+
 def kernels(model: nn.Module, layer: str) -> Kernels:
     """Of a convolution `layer`; `path` is that of the first convolution behind it.
 

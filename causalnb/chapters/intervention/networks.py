@@ -9,7 +9,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from causalnb import chapters, models, training
+from causalnb import UserError, chapters, models, training
+from causalnb.chapters.intervention import efficientnet
 from causalnb.chapters.intervention.parameters import Parameters
 from causalnb.data import Images
 from causalnb.models.copies import copied
@@ -19,6 +20,7 @@ Run = chapters.Run[Parameters]
 
 LAYER = "conv1"
 EARLY = 0.9892  # the printed accuracy, near which a training is stopped
+LARGE = 96  # pixels a side from which they take an EfficientNetV2
 NATURAL = 32  # pixels a side from which images of three channels take a ResNet-20
 
 
@@ -52,8 +54,10 @@ def networks(run: Run, name: str, *, seeds: Sequence[int] | None = None) -> list
     rounded to 16 bits.
     """
     p, train, test = run.p, run.load(name, "train"), run.load(name, "test")
+    if p.model:
+        return [given(run, name, train, test)]
     seeds = range(p.seed, p.seed + p.n_trainings) if seeds is None else seeds
-    what = "resnet20" if natural(train) else "cnn37"
+    what = "efficientnetv2_b0" if large(train) else "resnet20" if natural(train) else "cnn37"
     outcomes = training.train_or_load(
         run.store,
         f"{what} on {name}",
@@ -68,6 +72,23 @@ def networks(run: Run, name: str, *, seeds: Sequence[int] | None = None) -> list
     return [
         _net(name, seed, one.model, train, test, one.curve) for seed, one in zip(seeds, outcomes, strict=True)
     ]
+
+
+def given(run: Run, name: str, train: Images, test: Images) -> Net:
+    """The model of a user's own file. Its data set gets a name of its own in the record, as its numbers
+    decide no row of the paper's.
+    """
+    p = run.p
+    shape = {"classes": len(test.classes), "channels": test.images.shape[1], "size": test.images.shape[-1]}
+    model = models.load(p.model or "", p.architecture, mean=p.list_of("mean"), std=p.list_of("std"), **shape)
+    layer = f"model.{p.layer}" if isinstance(model, models.Normalised) else p.layer
+    if layer not in dict(model.named_modules()):
+        convolutions = [at for at, part in model.named_modules() if isinstance(part, nn.Conv2d)]
+        raise UserError(
+            f"layer = {p.layer} is no layer of this model: convolutions are {', '.join(convolutions[:8])}."
+        )
+    correct = training.predict(model.to(run.device), test.images).argmax(1).cpu() == test.labels
+    return Net(f"{name}-own", p.seed, model, layer, train, test, torch.zeros(0), correct)
 
 
 def stopped_early(run: Run, name: str, *, seed: int) -> Net:
@@ -97,8 +118,15 @@ def nearness(model: nn.Module, test: Images) -> float:
 def untrained(train: Images, seed: int) -> nn.Module:
     """The network with its first weights."""
     _, channels, size, _ = train.images.shape
+    if large(train):
+        return efficientnet.b0(classes=len(train.classes), seed=seed)
     make = models.resnet20 if natural(train) else models.cnn37
     return make(classes=len(train.classes), channels=channels, size=size, seed=seed)
+
+
+def large(images: Images) -> bool:
+    """Whether they take EfficientNetV2."""
+    return images.images.shape[1] == 3 and images.images.shape[-1] >= LARGE
 
 
 def natural(images: Images) -> bool:
@@ -127,4 +155,5 @@ def rounded(model: nn.Module) -> nn.Module:
 def _net(name: str, seed: int, model: nn.Module, train: Images, test: Images, curve: Tensor) -> Net:
     kept = rounded(model)
     correct = training.predict(kept, test.images).argmax(1).cpu() == test.labels
-    return Net(name, seed, kept, LAYER, train, test, curve, correct)
+    layer = efficientnet.LAYER if large(train) else LAYER
+    return Net(name, seed, kept, layer, train, test, curve, correct)

@@ -1,6 +1,6 @@
 """The parameters of chapter 3 and what each profile sets."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import model_validator
 
@@ -19,7 +19,7 @@ class Parameters(Base):
             "data": "digits37",
             "n_images": 32,
             "n_other": 16,
-            "n_lattice": 16,
+            "n_lattice": 6,
             "n_hsj": 8,
             "n_sampled": 32,
             "n_sets": 100,
@@ -27,8 +27,8 @@ class Parameters(Base):
             "n_trainings": 2,
             "epochs": 12,
             "steps": 20,
-            "cw_steps": 40,
-            "cw_searches": 3,
+            "cw_steps": 60,
+            "cw_searches": 4,
             "hsj_steps": 5,
         },
         "laptop": {
@@ -83,6 +83,19 @@ class Parameters(Base):
     cw_searches: int = parameter(None, "search steps of C&W over its constant", ge=1, le=20)
     hsj_steps: int = parameter(None, "steps of HopSkipJump", ge=1, le=200)
 
+    model: str | None = parameter(
+        None, "weights of a model of your own, a safetensors file, in place of ours"
+    )
+    architecture: str = parameter("resnet20", "its network, a name of ours or of torchvision's")
+    layer: str = parameter("conv1", "its layer whose channels are swapped")
+    mean: str | None = parameter(None, "what its inputs are lessened by, a number a channel, with commas")
+    std: str | None = parameter(None, "what they are divided by then, likewise")
+
+    def list_of(self, name: Literal["mean", "std"]) -> list[float] | None:
+        """The numbers of `mean` or `std`; None where the model has its normalisation inside."""
+        text = getattr(self, name)
+        return None if text is None else [float(one) for one in text.split(",")]
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
         for name in self.sets:
@@ -97,4 +110,10 @@ class Parameters(Base):
                     f"{name} = {getattr(self, name)} is not possible: they are images of those drawn, so "
                     f"give at most n_images = {self.n_images}."
                 )
+        try:
+            given = [self.list_of("mean"), self.list_of("std")]
+        except ValueError:
+            raise ValueError("mean and std are numbers, separated by commas.") from None
+        if (given[0] is None) != (given[1] is None):
+            raise ValueError("mean and std go together: give both, or none where the model holds them.")
         return self

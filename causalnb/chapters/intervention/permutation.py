@@ -28,6 +28,10 @@ class Sampled:
     count: Tensor
     mean: Tensor
 
+    def take(self, rows: Tensor) -> "Sampled":
+        """Some of the images: rows [n], bool."""
+        return Sampled(self.phi[rows], self.total[rows], self.count[rows], self.mean[rows])
+
     def channel(self, weights: Tensor | None = None) -> Tensor:
         """A_j^gamma [..., H, H] over images, the ratio of sums to counts: the mean of one image is undefined
         where no order of its has the channel among the first gamma.

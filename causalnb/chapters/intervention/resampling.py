@@ -24,12 +24,27 @@ from causalnb.statistics import (
 )
 
 Statistic = Callable[[Tensor], Tensor]
+Means = Callable[[Tensor], Tensor]
+HELD = 4_000_000  # numbers in memory at once
+SORTED = 64  # values from which tau is computed by sorting instead of by pairs
 
 
-def drawn(statistic: Statistic, n: int, *, level: float = 0.95, seed: int = 0) -> tuple[float, Tensor]:
-    """A statistic on all n images, and on resampled ones [resamples]; the same seed draws the same images."""
+def drawn(
+    statistic: Statistic, n: int, *, level: float = 0.95, seed: int = 0, wide: int = 1, few: int = 0
+) -> tuple[float, Tensor]:
+    """A statistic on all n images, and on resampled ones [resamples]; the same seed draws the same images.
+
+    wide   how many numbers the statistic holds for each resample, so that few are held at once
+    few    only so many resamples, where each takes its time: an interval from them is rough
+    """
     point = float(statistic(torch.full((1, n), 1 / n, dtype=torch.float64))[0])
-    parts = [statistic(torch.from_numpy(weights)) for (weights,) in resampled(n, level=level, seed=seed)]
+    parts, left = list[Tensor](), few or math.inf
+    for (weights,) in resampled(n, level=level, seed=seed):
+        some = torch.from_numpy(weights)[: int(min(left, len(weights)))]
+        parts += [statistic(piece) for piece in some.split(max(1, HELD // max(wide, n)))]
+        left -= len(some)
+        if left <= 0:
+            break
     return point, torch.cat(parts)
 
 
@@ -41,6 +56,8 @@ def estimate(
     seed: int = 0,
     within: tuple[float, float] = (-math.inf, math.inf),
     centred: bool = True,
+    wide: int = 1,
+    few: int = 0,
 ) -> Estimate:
     """A statistic with the interval of a bootstrap over the images.
 
@@ -48,7 +65,7 @@ def estimate(
     none: centred, the resamples are moved so that their mean is the point, and the ends stay `within` what is
     possible. A statistic that counts is not moved: its ends are plain percentiles.
     """
-    point, values = drawn(statistic, n, level=level, seed=seed)
+    point, values = drawn(statistic, n, level=level, seed=seed, wide=wide, few=few)
     shift = point - float(values.mean()) if centred else 0.0
     low, high = percentile_ends(values.numpy()[None].copy(), level)[:, 0] + shift
     digest = sample_digest(values.numpy())
@@ -86,10 +103,16 @@ def correlation(one: Tensor, other: Tensor) -> Statistic:
 
 
 def agreement(one: Tensor, other: Tensor) -> Statistic:
-    """The same of tau_b."""
-    return lambda weights: torch.cat(
-        [kendall(w @ one.double(), w @ other.double()) for w in weights.split(50)]
-    )
+    """The same of tau_b, for many sets by sorting."""
+
+    def statistic(weights: Tensor) -> Tensor:
+        a, b = weights @ one.double(), weights @ other.double()
+        if a.shape[1] <= SORTED:
+            return kendall(a, b)
+        taus = [stats.kendalltau(x, y).statistic for x, y in zip(a.numpy(), b.numpy(), strict=True)]
+        return torch.tensor(taus, dtype=torch.float64).nan_to_num()
+
+    return statistic
 
 
 def common(one: Tensor, other: Tensor, k: int) -> Statistic:
@@ -102,13 +125,17 @@ def common(one: Tensor, other: Tensor, k: int) -> Statistic:
     return statistic
 
 
-def least_agreement(table: Tensor, *, base: int = 0) -> Statistic:
+def least_agreement(table: Tensor | Means, *, base: int = 0) -> Statistic:
     """The least tau_b between the ranking of channels at one size and at each of the others: table [n, sizes,
-    channels] of A_j^gamma, base the place of that size (Fig. 4).
+    channels] of A_j^gamma, or what makes the means [resamples, sizes, channels] of weights; base the place of
+    that size (Fig. 4).
     """
 
     def statistic(weights: Tensor) -> Tensor:
-        means = torch.einsum("rn,nsc->rsc", weights, table.double())
+        if isinstance(table, Tensor):
+            means = torch.einsum("rn,nsc->rsc", weights, table.double())
+        else:
+            means = table(weights)
         each = kendall(means, means[:, base : base + 1].expand_as(means))
         return torch.cat([each[:, :base], each[:, base + 1 :]], dim=1).amin(1)
 
@@ -266,7 +293,7 @@ def _above_all(wrong: Tensor, *, level: float, seed: int) -> float:
     def furthest(weights: Tensor) -> Tensor:
         return (means - weights @ wrong.double()).amax(1)
 
-    _, apart = drawn(furthest, len(wrong), level=level, seed=seed)
+    _, apart = drawn(furthest, len(wrong), level=level, seed=seed, wide=wrong.shape[1])
     reach = float(means.max()) + float(torch.quantile(apart, (1 + level) / 2))
     most = int(wrong.sum(0).max())
     return min(1.0, max(reach, proportion(most, len(wrong), level=level).ends[1]))

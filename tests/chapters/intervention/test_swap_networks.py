@@ -90,7 +90,7 @@ def attacked(net, n=6):
 def test_pieces_are_the_whole_and_a_killed_run_goes_on(nets, tmp_path, monkeypatch):
     net, chosen = nets[0], sets.up_to(16, 2)
     whole = metrics.effects(net.model, net.layer, *attacked(net), chosen)
-    monkeypatch.setattr(experiments, "EVALUATIONS", 2 * len(chosen))
+    monkeypatch.setattr(experiments, "PIXELS", 2 * len(chosen) * 64)
     store, calls = Store(tmp_path), []
     right = experiments.memo
 
