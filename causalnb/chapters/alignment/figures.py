@@ -107,7 +107,9 @@ def distances(m: float) -> Figure:
         "entropy": [one.entropy for one in every],
     }
     found = {name: dict(zip(budgets, values, strict=True)) for name, values in lines.items()}
-    return plots.curves({"over attacked images, nats; TV has no unit": found}, x="budget ε", looks=_plain(found))
+    return plots.curves(
+        {"over attacked images, nats; TV has no unit": found}, x="budget ε", looks=_plain(found)
+    )
 
 
 def surrogates(m: float, budgets: Sequence[float]) -> Figure:
@@ -125,7 +127,9 @@ def factors(m: float, eps: float) -> Figure:
     both = np.array([forms.factors(m, eps, float(one)) for one in shares])
     names = ("P(s | x), set aside", "P(y | x, s)")
     lines = {name: dict(zip(shares, both[:, k], strict=True)) for k, name in enumerate(names)}
-    return plots.curves({"divergence by factor of Eq. (3), nats": lines}, x="share of style in X", looks=_plain(lines))
+    return plots.curves(
+        {"divergence by factor of Eq. (3), nats": lines}, x="share of style in X", looks=_plain(lines)
+    )
 
 
 def bounds() -> Figure:
@@ -138,7 +142,7 @@ def bounds() -> Figure:
 
 
 def features(budgets: Sequence[float]) -> Figure:
-    """Divergence that an attack causes against rules of a strong and a weak feature, on a logarithmic axis."""
+    """Divergence that an attack causes against rules of a strong and a weak feature, as log10."""
     rules = {"both features": (1, 1), "strong alone": (1, 0), "weak turned round": (1, -1)}
     mu, sd = forms.STRONG_AND_WEAK
     lines = {
@@ -164,7 +168,9 @@ def swept(curves: Mapping[str, Mapping[float, Floats]], names: Mapping[str, str]
 
 
 def frontiers(
-    curves: Mapping[str, Mapping[float, Floats]], names: Mapping[str, str], points: Mapping[str, tuple[float, float]]
+    curves: Mapping[str, Mapping[float, Floats]],
+    names: Mapping[str, str],
+    points: Mapping[str, tuple[float, float]],
 ) -> Figure:
     """Accuracy under PGD against clean accuracy: two families over their weight, and single trainings.
 
@@ -181,12 +187,13 @@ def frontiers(
 def courses(curves: Mapping[str, Floats]) -> Figure:
     """Accuracy under PGD on images held out, by epoch, mean over seeds; curves: name -> [seeds, epochs]."""
     lines = {
-        name: {epoch: 100 * value for epoch, value in enumerate(one.mean(0), 1)} for name, one in curves.items()
+        name: {float(epoch): 100 * value for epoch, value in enumerate(one.mean(0), 1)}
+        for name, one in curves.items()
     }
     return plots.curves({"accuracy under PGD, held-out images, %": lines}, x="epoch", looks=_plain(lines))
 
 
 def binned(rows: Mapping[str, Floats]) -> Figure:
     """Accuracy under PGD in ten bins of equal size by divergence, the smallest first; name -> [10]."""
-    lines = {name: {k: 100 * v for k, v in enumerate(one, 1)} for name, one in rows.items()}
+    lines = {name: {float(k): 100 * v for k, v in enumerate(one, 1)} for name, one in rows.items()}
     return plots.curves({"accuracy under PGD, %": lines}, x="bin by KL, of ten")

@@ -83,7 +83,10 @@ class Parameters(Base):
     n_images: int = parameter(None, "test images drawn, balanced over the classes", ge=10, le=10_000)
     n_strong: int = parameter(None, "of them, images for APGD; 0 for none", ge=0, le=10_000)
     n_knowing: int = parameter(
-        None, "of them, images for PGD with 500 steps, for images of others and for attacks on the head", ge=10, le=10_000
+        None,
+        "of them, images for PGD with 500 steps, for images of others and for attacks on the head",
+        ge=10,
+        le=10_000,
     )
     n_train: int = parameter(None, "training images drawn, balanced over the classes", ge=100, le=60_000)
     n_seeds: int = parameter(
@@ -97,12 +100,20 @@ class Parameters(Base):
         le=10,
     )
     n_auto: int = parameter(
-        None, "of the test images, how many for AutoAttack on the first network of each arm; 0 for none", ge=0, le=10_000
+        None,
+        "of the test images, how many for AutoAttack on the first network of each arm; 0 for none",
+        ge=0,
+        le=10_000,
     )
-    n_draws: int = parameter(None, "draws of two Gaussian features in a training at the dial", ge=1000, le=1_000_000)
+    n_draws: int = parameter(
+        None, "draws of two Gaussian features in a training at the dial", ge=1000, le=1_000_000
+    )
     course: int = parameter(None, "epochs on few digits, for robust overfitting; 0 for none", ge=0, le=1000)
     n_swept: int = parameter(
-        None, "trainings at each other lambda, and at each other weight of a frontier; 0 for none", ge=0, le=50
+        None,
+        "trainings at each other lambda, and at each other weight of a frontier; 0 for none",
+        ge=0,
+        le=50,
     )
     network: Literal["small", "small_cnn", "resnet18", "wrn34"] = parameter(
         None, "the network: small, a set's own, or one of the paper's"

@@ -1,9 +1,12 @@
-"""The live figure of chapter 4: one Gaussian feature under attack, and a slider for the budget. The page holds
-every frame; without script, and on paper, a still figure stands instead.
+"""The live figure of chapter 4: one Gaussian feature under attack, and a slider for the budget. The page
+holds every frame; without script, and on paper, a still figure stands instead.
 """
 
 import json
 from base64 import b64encode
+from collections.abc import Sequence
+from importlib import resources
+from string import Template
 from zlib import crc32
 
 import numpy as np
@@ -15,33 +18,6 @@ from causalnb.statistics import Floats
 PLACES = np.linspace(-4, 4, 81)
 WIDE, HIGH, GAP = 320, 150, 30
 TOP = 0.42  # of the densities' axis
-HTML = """<figure class="cn-fig" id="{key}"><script type="application/json">{shown}</script>
-<div class="cn-live" role="group" aria-label="{alt}" hidden><div style="grid-column:1/-1">
-<svg viewBox="0 -26 {width} {height}" role="img" aria-label="{alt}" style="display:block;width:100%;height:auto;font:15px var(--cn-sans)">
-<g fill="currentColor"><text x="0" y="-10">density of X&#771; by class</text><text x="{right}" y="-10">P(Y = 1 | x&#771;)</text>
-<text x="0" y="{below}">−4</text><text x="{middle}" y="{below}" text-anchor="middle">x&#771;</text><text x="{wide}" y="{below}" text-anchor="end">4</text>
-<text x="{right}" y="{below}">−4</text><text x="{centre}" y="{below}" text-anchor="middle">x&#771;</text><text x="{width}" y="{below}" text-anchor="end">4</text></g>
-<g stroke="var(--cn-axis)"><path d="M0 {high}H{wide}M{right} {high}H{width}"/></g>
-<g fill="none" stroke="var(--cn-mute)" stroke-width="2" stroke-dasharray="4 4"><path d="{natural}"/></g>
-<g fill="none" stroke-width="3"><path stroke="#2a7fb8"/><path stroke="#D55E00"/><path stroke="#2a7fb8"/></g></svg>
-<p style="margin:.4rem 0!important"><label for="{key}-eps">budget ε</label> <input id="{key}-eps" type="range" min="0" max="{last}" value="{first}" style="width:60%;min-height:24px;vertical-align:middle"></p>
-<output for="{key}-eps" aria-live="polite"></output></div></div><div class="cn-static">{static}</div>
-<script>{script}</script><figcaption>{caption}</figcaption></figure>"""
-SCRIPT = """(() => {
-const figure = document.getElementById("KEY"), {frames, said, n, wide, high, right} = JSON.parse(figure.querySelector("script").textContent);
-const levels = Uint8Array.from(atob(frames), (c) => c.charCodeAt(0)), input = figure.querySelector("input"), lines = figure.querySelectorAll("path[stroke^='#']");
-const line = (at, values) => "M" + [...values].map((v, k) => (at + k * wide / (n - 1)).toFixed(1) + " " + (high * (1 - v / 255)).toFixed(1)).join("L");
-const draw = () => {
-  const at = 2 * n * input.value, density = levels.slice(at, at + n), chance = levels.slice(at + n, at + 2 * n);
-  [line(0, density), line(0, density.slice().reverse()), line(right, chance)].forEach((d, k) => lines[k].setAttribute("d", d));
-  figure.querySelector("output").textContent = said[input.value];
-  input.setAttribute("aria-valuetext", said[input.value].split(":")[0]);
-};
-input.addEventListener("input", draw);
-figure.querySelector(".cn-live").hidden = false;
-figure.querySelector(".cn-static").hidden = true;
-draw();
-})();"""
 
 
 def frame(m: float, eps: float) -> Floats:
@@ -62,7 +38,7 @@ def said(m: float, eps: float) -> str:
     return told + ("The classes have changed places." if eps > m else "The classes keep their sides.")
 
 
-def figure(m: float, budgets: Floats, first: int, static: str, *, alt: str, caption: str) -> str:
+def figure(m: float, budgets: Sequence[float], first: int, static: str, *, alt: str, caption: str) -> str:
     """The figure as HTML; `first` is the place of the budget that it starts with, `static` a still SVG."""
     frames = np.stack([frame(m, float(eps)) for eps in budgets])
     packed = b64encode((255 * frames).round().clip(0, 255).astype(np.uint8).tobytes()).decode()
@@ -79,7 +55,7 @@ def figure(m: float, budgets: Floats, first: int, static: str, *, alt: str, capt
     density, chance = frame(m, 0.0)
     natural = _line(0, density) + _line(0, density[::-1]) + _line(right, chance)
     message, _, more = caption.partition(". ")
-    return HTML.format(
+    return _page().substitute(
         key=key,
         shown=json.dumps(shown),
         alt=alt,
@@ -95,8 +71,14 @@ def figure(m: float, budgets: Floats, first: int, static: str, *, alt: str, capt
         last=len(budgets) - 1,
         first=first,
         static=static,
-        script=SCRIPT.replace("KEY", key),
         caption=f"<b>{message}.</b> {more}",
+    )
+
+
+def _page() -> Template:
+    """The figure's HTML and script."""
+    return Template(
+        (resources.files("causalnb.chapters.alignment") / "slider.html").read_text(encoding="utf-8")
     )
 
 

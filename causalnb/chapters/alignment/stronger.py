@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from causalnb import attacks, training
-from causalnb.attacks.suites import evaluate
 from causalnb.attacks.planted import Control, planted_control
+from causalnb.attacks.suites import evaluate
 from causalnb.attacks.watch import preserved_state
 from causalnb.chapters.alignment import experiments
 from causalnb.chapters.alignment.arms import ARMS

@@ -96,7 +96,9 @@ def arms(found: Compared, auto: Found) -> Lines:
         means = [f"{100 * found.right(arm, c).mean():.1f}" if c in had else "–" for c in COLUMNS]
         one = auto.get(f"auto.{found.name}.{arm}")
         rate = f"{found.factors[arm]:g}"
-        lines.append((ARMS[arm].title, *means, f"{100 * one.value:.1f}" if one else "–", rate, str(len(scores))))
+        lines.append(
+            (ARMS[arm].title, *means, f"{100 * one.value:.1f}" if one else "–", rate, str(len(scores)))
+        )
     return lines
 
 
