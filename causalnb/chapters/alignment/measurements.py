@@ -242,3 +242,10 @@ def gaps(run: Run, name: str, found: Mapping[str, Sequence[Course]], seeds: Sequ
         id = MeasurementId.of("gap", data=name, part=part)
         made[id] = over_seeds(values, seeds=seeds, level=run.level(id), unit="points")
     return made
+
+
+def textures(run: Run, lost: Mapping[str, Floats], seeds: Sequence[int]) -> Estimates:
+    """How much less accuracy M loses than Madry where textures are turned round, in points."""
+    id = MeasurementId.of("shapes.permuted", on=("shapes",))
+    values = 100 * (lost["at"] - lost["m"])
+    return {id: over_seeds(values, seeds=seeds, level=run.level(id), unit="points")}

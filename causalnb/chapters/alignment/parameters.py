@@ -28,6 +28,7 @@ class Parameters(Base):
             "n_auto": 0,
             "n_draws": 4000,
             "course": 0,
+            "n_shapes": 0,
             "n_swept": 0,
         },
         "laptop": {
@@ -44,6 +45,7 @@ class Parameters(Base):
             "n_auto": 500,
             "n_draws": 100000,
             "course": 150,
+            "n_shapes": 6000,
             "n_swept": 3,
         },
         "gpu": {
@@ -60,6 +62,7 @@ class Parameters(Base):
             "n_auto": 500,
             "n_draws": 100000,
             "course": 0,
+            "n_shapes": 0,
             "n_swept": 0,
         },
         "full": {
@@ -76,6 +79,7 @@ class Parameters(Base):
             "n_auto": 1000,
             "n_draws": 200000,
             "course": 150,
+            "n_shapes": 6000,
             "n_swept": 3,
         },
     }
@@ -109,6 +113,7 @@ class Parameters(Base):
         None, "draws of two Gaussian features in a training at the dial", ge=1000, le=1_000_000
     )
     course: int = parameter(None, "epochs on few digits, for robust overfitting; 0 for none", ge=0, le=1000)
+    n_shapes: int = parameter(None, "training images of shapes with textures; 0 for none", ge=0, le=60_000)
     n_swept: int = parameter(
         None,
         "trainings at each other lambda, and at each other weight of a frontier; 0 for none",

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 from causalnb.chapters.alignment import closed_forms as forms
+from causalnb.fragments import wording
 from causalnb.statistics import Floats
 
 PLACES = np.linspace(-4, 4, 81)
@@ -54,7 +55,6 @@ def figure(m: float, budgets: Sequence[float], first: int, static: str, *, alt: 
     key = f"live-{crc32(json.dumps(shown).encode()):08x}"
     density, chance = frame(m, 0.0)
     natural = _line(0, density) + _line(0, density[::-1]) + _line(right, chance)
-    message, _, more = caption.partition(". ")
     return _page().substitute(
         key=key,
         shown=json.dumps(shown),
@@ -71,7 +71,7 @@ def figure(m: float, budgets: Sequence[float], first: int, static: str, *, alt: 
         last=len(budgets) - 1,
         first=first,
         static=static,
-        caption=f"<b>{message}.</b> {more}",
+        caption=wording.message(caption),
     )
 
 
