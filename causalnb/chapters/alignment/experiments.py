@@ -30,7 +30,8 @@ from causalnb.training import Loss, Recipe
 RATES = (0.5, 1.0, 2.0)  # times the recipe's
 TUNING = 90_000  # first of the seeds that choose rates and are used for nothing else
 HELD_OUT = 1000
-TUNED = {"cifar16": (5000, 4)}  # images and epochs of a tuning, where a whole training is too long
+TUNED = {"mnist14": (5000, 5), "cifar16": (3000, 3)}  # images, epochs of a tuning: whole ones take long
+CAPPED = {"cifar16": (5000, 5000, 1000)}  # images for training, test and APGD at most, on two cores
 DECIDING = (
     "at",
     "at-longer",
@@ -274,9 +275,10 @@ def arms_of(run: Run, name: str) -> dict[str, int]:
 def images(run: Run, name: str) -> tuple[Images, Images]:
     """The training and the test images of a set that a run draws; order and draw are the run's seed's."""
     train, test = run.load(name, "train"), run.load(name, "test")
+    most = CAPPED.get(name, (len(train), len(test)))
     return (
-        data.draw(train, min(run.p.n_train, len(train)), seed=run.p.seed),
-        data.draw(test, min(run.p.n_images, len(test)), seed=run.p.seed),
+        data.draw(train, min(run.p.n_train, most[0]), seed=run.p.seed),
+        data.draw(test, min(run.p.n_images, most[1]), seed=run.p.seed),
     )
 
 
@@ -285,7 +287,8 @@ def compared(run: Run, name: str) -> Compared:
     asked = arms_of(run, name)
     factors = rates(run, name, asked)
     train, test = images(run, name)
-    against = _against(setting(run, name), COLUMNS, min(run.p.n_strong, len(test)))
+    strong = min(run.p.n_strong, len(test), *CAPPED.get(name, ())[2:])
+    against = _against(setting(run, name), COLUMNS, strong)
     each = [(arm, run.p.seed + k) for arm, n in asked.items() for k in range(n)]
     jobs = [job(run, name, arm, seed, train, test, against, factor=factors[arm]) for arm, seed in each]
     scores: dict[str, list[Scores]] = {arm: [] for arm in asked}

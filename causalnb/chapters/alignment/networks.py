@@ -91,7 +91,7 @@ SMALL = {
         cnn16,
         replace(_EIGHT, step=4 * PIXEL, steps=5),
         (20, 0.8 * PIXEL),
-        _SGD.model_copy(update={"epochs": 12, "schedule": "one-cycle", "weight_decay": 2e-4}),
+        _SGD.model_copy(update={"epochs": 10, "schedule": "one-cycle", "weight_decay": 2e-4}),
     ),
 }
 PAPER = {

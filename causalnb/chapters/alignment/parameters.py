@@ -26,7 +26,7 @@ class Parameters(Base):
             "recipe": "small",
             "n_knowing": 30,
             "n_auto": 0,
-            "n_draws": 4000,
+            "n_draws": 0,
             "course": 0,
             "n_shapes": 0,
             "n_swept": 0,
@@ -110,7 +110,7 @@ class Parameters(Base):
         le=10_000,
     )
     n_draws: int = parameter(
-        None, "draws of two Gaussian features in a training at the dial", ge=1000, le=1_000_000
+        None, "draws of two Gaussian features in a training at the dial; 0 for none", ge=0, le=1_000_000
     )
     course: int = parameter(None, "epochs on few digits, for robust overfitting; 0 for none", ge=0, le=1000)
     n_shapes: int = parameter(None, "training images of shapes with textures; 0 for none", ge=0, le=60_000)

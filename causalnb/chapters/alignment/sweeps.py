@@ -13,8 +13,8 @@ from causalnb.statistics import Floats
 
 Curve = dict[float, Floats]  # weight -> [2, seeds, n], right clean and under PGD
 FRONTIER: dict[str, tuple[str, float, tuple[float, ...]]] = {  # arm -> setting, its own value, the others
-    "hh": ("weight", 1.0, (0.25, 0.5, 2.0)),
-    "trades": ("beta", 6.0, (1.0, 3.0, 12.0)),
+    "hh": ("weight", 1.0, (0.5, 2.0)),
+    "trades": ("beta", 6.0, (1.0, 3.0)),
 }
 LAMBDA: dict[str, tuple[str, float, tuple[float, ...]]] = {
     "m": ("weight", 1.0, (0.2, 0.5, 1.5, 2.0)),
