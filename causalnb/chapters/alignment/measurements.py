@@ -207,6 +207,8 @@ def transfers(run: Run, found: Compared, right: Mapping[str, Floats], twin: tupl
     for source, one in right.items():
         id = MeasurementId.of("obf", data=found.name, source=source)
         made |= losses_under(run, found, id, one, found.right("m", "pgd")[:, : one.shape[1]])
+    if not twin[1]:  # a twin that gets nothing right cannot be fooled
+        return made
     control = MeasurementId.of("control", what="transfer", data=found.name)
     return made | {control: proportion(*twin, level=run.level(control))}
 
