@@ -76,6 +76,8 @@ ARMS: dict[str, Arm] = {
     "m-nonlinear": Arm("CausalAdv-M, g not linear", _aligned, {"kind": "nonlinear"}),
     "m-code": Arm("CausalAdv-M, as released", _released, {}),
     "t": Arm("CausalAdv-T", _aligned, T, "trades"),
+    "t-kl": Arm("CausalAdv-T, tied by KL", _aligned, {"base": "trades", "weight": 0.5}, "trades"),
+    "t-one": Arm("CausalAdv-T, gamma 1", _aligned, {**T, "trade": 1.0}, "trades"),
     "t-nonlinear": Arm("CausalAdv-T, g not linear", _aligned, {**T, "kind": "nonlinear"}, "trades"),
     "t-code": Arm("CausalAdv-T, as released", _released, {"base": "trades", "weight": 0.5}, "trades"),
     "hh": Arm("half clean, half attacked", _stateless(HalfHalf), {}),

@@ -53,7 +53,8 @@ def mirrored_budgets() -> tuple[float, int]:
 
 
 @_check(
-    "D2.sum", "largest difference of cross-entropy from divergence plus entropy, and of TV above its bound"
+    "D2.sum",
+    "largest difference of cross-entropy from divergence plus entropy, and of variation above its bound",
 )
 def cross_entropy_is_divergence_plus_entropy() -> tuple[float, int]:
     """CE = KL + H; TV <= sqrt(KL / 2)."""

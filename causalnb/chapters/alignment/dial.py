@@ -17,7 +17,7 @@ from causalnb.store import Store, memo
 from causalnb.training import Recipe
 
 WIDE = 16.0  # features in the box [0, 1] are 1/2 + x / WIDE: eight of their units to either side
-RECIPE = Recipe(rate=2.0, momentum=0.9, epochs=4, batch=1000, schedule="cosine")
+RECIPE = Recipe(rate=0.5, momentum=0.9, epochs=4, batch=1000, schedule="cosine")
 
 
 class OneLogit(nn.Module):

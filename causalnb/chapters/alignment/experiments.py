@@ -30,13 +30,15 @@ from causalnb.training import Loss, Recipe
 RATES = (0.5, 1.0, 2.0)  # times the recipe's
 TUNING = 90_000  # first of the seeds that choose rates and are used for nothing else
 HELD_OUT = 1000
-TUNED = {"cifar16": (5000, 4)}  # images and epochs of a tuning, where a whole training is too long
+TUNED = {"mnist14": (5000, 5), "cifar16": (3000, 3)}  # images, epochs of a tuning: whole ones take long
+CAPPED = {"cifar16": (5000, 5000, 1000)}  # images for training, test and APGD at most, on two cores
 DECIDING = (
     "at",
     "at-longer",
     "trades",
     "m",
     "t",
+    "t-kl",
     "m-nonlinear",
     "m-code",
     "hh",
@@ -45,15 +47,13 @@ DECIDING = (
     "random",
     "labels",
 )
-SHOWN = ("m-i", "m-s1", "mart", "t-nonlinear", "t-code", "beta0", "adv0")
-MEDIUM = ("at", "m", "hh", "aux", "content", "random", "trades", "t")
-QUICK = ("at", "m", "hh", "aux")
-FRONTIER: dict[str, tuple[str, tuple[float, ...]]] = {
-    "hh": ("weight", (0.25, 0.5, 2.0)),
-    "trades": ("beta", (1.0, 3.0, 12.0)),
-}
+SHOWN = ("m-i", "m-s1", "mart", "t-one", "t-nonlinear", "t-code", "beta0", "adv0")
+MEDIUM = ("at", "m", "hh", "aux", "content", "random", "trades", "t-kl")
+MEDIUM_SHOWN = ("t",)
+QUICK = ("at", "trades", "m", "t", "t-kl", "hh", "aux", "content", "random")
 MEDIUM_SEEDS = 6
 COLUMNS = ("nat", "fgsm", "pgd", "cw")
+LONG = 500_000  # images times epochs of trainings that are worth processes of their own
 
 
 @dataclass(frozen=True)
@@ -174,9 +174,12 @@ class Job:
 
 
 def all_scores(run: Run, jobs: Sequence[Job]) -> list[Scores]:
-    """The scores of every job, those that are missing made side by side; each alone is kept as it ends."""
+    """The scores of every job, those that are missing made side by side where they are long; each alone is
+    kept as it ends.
+    """
     missing = [job for job in jobs if not run.store.holds(key_of(job.what, job.call))]
-    if len(missing) > 1 and run.device.type == "cpu":
+    long = sum(job.recipe.epochs * len(job.train) for job in missing) > LONG
+    if len(missing) > 1 and long and run.device.type == "cpu":
         for uses in processes.map(partial(_made, run.store.root, run.store.layers), missing):
             known = {use.digest for use in run.store.uses}
             run.store.uses += [use for use in uses if use.digest not in known]
@@ -262,7 +265,8 @@ def arms_of(run: Run, name: str) -> dict[str, int]:
     if name == "mnist14":
         return dict.fromkeys(DECIDING, p.n_seeds) | dict.fromkeys(SHOWN, min(p.n_shown, p.n_seeds))
     if name == "cifar16":
-        return dict.fromkeys(MEDIUM, min(p.n_seeds, MEDIUM_SEEDS))
+        decide = dict.fromkeys(MEDIUM, min(p.n_seeds, MEDIUM_SEEDS))
+        return decide | dict.fromkeys(MEDIUM_SHOWN, min(p.n_seeds, p.n_shown))
     if name == "digits8":
         return dict.fromkeys(QUICK, p.n_seeds)
     return dict.fromkeys(("at", "m"), p.n_seeds)
@@ -271,9 +275,10 @@ def arms_of(run: Run, name: str) -> dict[str, int]:
 def images(run: Run, name: str) -> tuple[Images, Images]:
     """The training and the test images of a set that a run draws; order and draw are the run's seed's."""
     train, test = run.load(name, "train"), run.load(name, "test")
+    most = CAPPED.get(name, (len(train), len(test)))
     return (
-        data.draw(train, min(run.p.n_train, len(train)), seed=run.p.seed),
-        data.draw(test, min(run.p.n_images, len(test)), seed=run.p.seed),
+        data.draw(train, min(run.p.n_train, most[0]), seed=run.p.seed),
+        data.draw(test, min(run.p.n_images, most[1]), seed=run.p.seed),
     )
 
 
@@ -282,7 +287,8 @@ def compared(run: Run, name: str) -> Compared:
     asked = arms_of(run, name)
     factors = rates(run, name, asked)
     train, test = images(run, name)
-    against = _against(setting(run, name), COLUMNS, min(run.p.n_strong, len(test)))
+    strong = min(run.p.n_strong, len(test), *CAPPED.get(name, ())[2:])
+    against = _against(setting(run, name), COLUMNS, strong)
     each = [(arm, run.p.seed + k) for arm, n in asked.items() for k in range(n)]
     jobs = [job(run, name, arm, seed, train, test, against, factor=factors[arm]) for arm, seed in each]
     scores: dict[str, list[Scores]] = {arm: [] for arm in asked}
@@ -290,39 +296,6 @@ def compared(run: Run, name: str) -> Compared:
         scores[arm].append(one)
     seeds = tuple(range(run.p.seed, run.p.seed + max(asked.values())))
     return Compared(name, seeds, factors, scores)
-
-
-def frontier(run: Run, name: str, found: Compared) -> dict[str, dict[float, Floats]]:
-    """Clean and robust outcomes over the weight of clean images in half-half and of the tie in TRADES: by
-    arm, weight -> [2, seeds, n]; the arm's own weight is that of `found`.
-    """
-    train, test = images(run, name)
-    against = _against(setting(run, name), ("pgd",))
-    made: dict[str, dict[float, Floats]] = {}
-    for arm, (setting_name, weights) in FRONTIER.items():
-        own = 1.0 if arm == "hh" else 6.0
-        seeds = found.seeds[: len(found.scores[arm])]
-        each = [(weight, seed) for weight in weights for seed in seeds]
-        jobs = [
-            job(
-                run,
-                name,
-                arm,
-                seed,
-                train,
-                test,
-                against,
-                factor=found.factors[arm],
-                changes={setting_name: weight},
-            )
-            for weight, seed in each
-        ]
-        curves: dict[float, list[Floats]] = {weight: [] for weight in weights}
-        for (weight, _), one in zip(each, all_scores(run, jobs), strict=True):
-            curves[weight].append(np.stack([one.right("nat"), one.right("pgd")]))
-        made[arm] = {weight: np.stack(rows, axis=1) for weight, rows in curves.items()}
-        made[arm][own] = np.stack([found.right(arm, column) for column in ("nat", "pgd")])
-    return made
 
 
 def network(run: Run, name: str, one: Scores) -> nn.Module:

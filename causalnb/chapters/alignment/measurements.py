@@ -26,12 +26,14 @@ READINGS = {  # arms that are a reading of the method -> the method's arm, and t
     "m-nonlinear": ("m", "nonlinear"),
     "m-code": ("m", "code"),
     "t": ("t", "text"),
+    "t-kl": ("t", "text-kl"),
+    "t-one": ("t", "text-one"),
     "t-nonlinear": ("t", "nonlinear"),
     "t-code": ("t", "code"),
 }
 PLAIN = ("at", "trades")
 CONTROLS = ("hh", "aux", "content", "random")
-GAINS = ("m", "t", "m-i", "m-s1", "m-nonlinear", "m-code", "labels")
+GAINS = ("m", "t", "t-kl", "t-one", "m-i", "m-s1", "m-nonlinear", "m-code", "labels")
 COLUMNS = ("fgsm", "pgd", "cw", "apgd")
 
 
@@ -55,6 +57,18 @@ def accuracies(found: Compared, *, checkpoint: str = "last") -> Estimates:
             )
             made[id] = _share(found, found.right(arm, column))
     return made
+
+
+def shares(found: Compared) -> Estimates:
+    """The accuracy of every arm, controls too, in every column."""
+    return {
+        MeasurementId.of("arm", data=found.name, arm=arm, column=column): _share(
+            found, found.right(arm, column)
+        )
+        for arm in found.scores
+        for column in ("nat", *COLUMNS)
+        if column in found.scores[arm][0].bits
+    }
 
 
 def _share(found: Compared, right: Floats) -> Estimate:
@@ -87,13 +101,14 @@ def comparisons(run: Run, found: Compared) -> Estimates:
         for column in COLUMNS
     ]
     asked += [
-        (MeasurementId.of("over", data=found.name, control=control, attack="pgd"), "m", control, "pgd")
+        (MeasurementId.of("over", data=found.name, control=control, attack=column), "m", control, column)
         for control in CONTROLS
+        for column in ("pgd", "apgd")
     ]
     asked.append((MeasurementId.of("compute", data=found.name, attack="pgd"), "m", "at-longer", "pgd"))
     made: Estimates = {}
     for id, arm, base, column in asked:
-        if arm in found.scores and base in found.scores:
+        if {arm, base} <= found.scores.keys() and column in found.scores[arm][0].bits:
             estimate = difference(run, found, id, arm, base, column)
             made |= {id: estimate} if estimate else {}
     if len(found.scores["at"]) > 1:
@@ -131,12 +146,34 @@ def at_equal_accuracy(clean: Floats, robust: Floats, curve: Mapping[float, Float
 def frontiers(run: Run, found: Compared, curves: Mapping[str, Mapping[float, Floats]]) -> Estimates:
     """M under PGD less each frontier at M's clean accuracy, in points."""
     made: Estimates = {}
-    clean, robust = found.right("m", "nat"), found.right("m", "pgd")
     for by, curve in curves.items():
+        k = next(iter(curve.values())).shape[1]
         id = MeasurementId.of("frontier", data=found.name, by=by, attack="pgd")
-        off = at_equal_accuracy(clean, robust, curve)
-        made[id] = over_seeds(100 * off, seeds=found.seeds, level=run.level(id), unit="points")
+        off = at_equal_accuracy(found.right("m", "nat")[:k], found.right("m", "pgd")[:k], curve)
+        made[id] = over_seeds(100 * off, seeds=found.seeds[:k], level=run.level(id), unit="points")
     return made
+
+
+def sweeps(found: Compared, curves: Mapping[str, Mapping[float, Floats]]) -> Estimates:
+    """Accuracy clean and under PGD of an arm at each value of a setting, over seeds."""
+    made: Estimates = {}
+    for arm, curve in curves.items():
+        for value, outcomes in curve.items():
+            for column, right in zip(("nat", "pgd"), outcomes, strict=True):
+                at = f"{round(100 * value):04d}"
+                id = MeasurementId.of("sweep", data=found.name, arm=arm, at=at, column=column)
+                made[id] = over_seeds(right, seeds=found.seeds[: len(right)])
+    return made
+
+
+def standard(found: Compared, right: Mapping[str, Floats]) -> Estimates:
+    """Accuracy of the first network of each arm under AutoAttack, by Wilson."""
+    return {
+        MeasurementId.of("auto", data=found.name, arm=arm): proportion(
+            int(one.sum()), len(one), seeds=found.seeds[:1]
+        )
+        for arm, one in right.items()
+    }
 
 
 def planted(found: Compared, control: Control) -> Estimates:
@@ -170,6 +207,8 @@ def transfers(run: Run, found: Compared, right: Mapping[str, Floats], twin: tupl
     for source, one in right.items():
         id = MeasurementId.of("obf", data=found.name, source=source)
         made |= losses_under(run, found, id, one, found.right("m", "pgd")[:, : one.shape[1]])
+    if not twin[1]:  # a twin that gets nothing right cannot be fooled
+        return made
     control = MeasurementId.of("control", what="transfer", data=found.name)
     return made | {control: proportion(*twin, level=run.level(control))}
 
@@ -205,3 +244,10 @@ def gaps(run: Run, name: str, found: Mapping[str, Sequence[Course]], seeds: Sequ
         id = MeasurementId.of("gap", data=name, part=part)
         made[id] = over_seeds(values, seeds=seeds, level=run.level(id), unit="points")
     return made
+
+
+def textures(run: Run, lost: Mapping[str, Floats], seeds: Sequence[int]) -> Estimates:
+    """How much less accuracy M loses than Madry where textures are turned round, in points."""
+    id = MeasurementId.of("shapes.permuted", on=("shapes",))
+    values = 100 * (lost["at"] - lost["m"])
+    return {id: over_seeds(values, seeds=seeds, level=run.level(id), unit="points")}

@@ -79,7 +79,10 @@ _SGD = Recipe(rate=0.1, momentum=0.9, batch=128)
 _EIGHT = Ball(eps=8 * PIXEL, step=2 * PIXEL, steps=10)
 SMALL = {
     "digits8": Setting(
-        mlp, Ball(0.1, 0.05, 5), (20, 0.01), _SGD.model_copy(update={"epochs": 10, "schedule": "cosine"})
+        mlp,
+        Ball(0.1, 0.05, 5),
+        (20, 0.01),
+        _SGD.model_copy(update={"epochs": 8, "batch": 32, "schedule": "cosine"}),
     ),
     "mnist14": Setting(
         mlp, Ball(0.1, 0.025, 10), (20, 0.01), _SGD.model_copy(update={"epochs": 10, "schedule": "cosine"})
@@ -88,7 +91,7 @@ SMALL = {
         cnn16,
         replace(_EIGHT, step=4 * PIXEL, steps=5),
         (20, 0.8 * PIXEL),
-        _SGD.model_copy(update={"epochs": 12, "schedule": "one-cycle", "weight_decay": 2e-4}),
+        _SGD.model_copy(update={"epochs": 10, "schedule": "one-cycle", "weight_decay": 2e-4}),
     ),
 }
 PAPER = {

@@ -17,13 +17,19 @@ class Parameters(Base):
         "quick": {
             "data": "digits8",
             "n_images": 300,
-            "n_strong": 60,
-            "n_train": 600,
+            "n_strong": 0,
+            "n_train": 400,
             "n_seeds": 3,
             "n_shown": 1,
             "n_tuning": 0,
             "network": "small",
             "recipe": "small",
+            "n_knowing": 30,
+            "n_auto": 0,
+            "n_draws": 0,
+            "course": 0,
+            "n_shapes": 0,
+            "n_swept": 0,
         },
         "laptop": {
             "data": "mnist14,cifar16",
@@ -35,6 +41,12 @@ class Parameters(Base):
             "n_tuning": 2,
             "network": "small",
             "recipe": "small",
+            "n_knowing": 500,
+            "n_auto": 500,
+            "n_draws": 100000,
+            "course": 150,
+            "n_shapes": 6000,
+            "n_swept": 3,
         },
         "gpu": {
             "data": "cifar10",
@@ -46,6 +58,12 @@ class Parameters(Base):
             "n_tuning": 0,
             "network": "resnet18",
             "recipe": "short",
+            "n_knowing": 500,
+            "n_auto": 500,
+            "n_draws": 100000,
+            "course": 0,
+            "n_shapes": 0,
+            "n_swept": 0,
         },
         "full": {
             "data": "mnist,cifar10",
@@ -57,11 +75,23 @@ class Parameters(Base):
             "n_tuning": 0,
             "network": "resnet18",
             "recipe": "paper",
+            "n_knowing": 1000,
+            "n_auto": 1000,
+            "n_draws": 200000,
+            "course": 150,
+            "n_shapes": 6000,
+            "n_swept": 3,
         },
     }
 
     n_images: int = parameter(None, "test images drawn, balanced over the classes", ge=10, le=10_000)
-    n_strong: int = parameter(None, "of them, images for the strong attacks", ge=10, le=10_000)
+    n_strong: int = parameter(None, "of them, images for APGD; 0 for none", ge=0, le=10_000)
+    n_knowing: int = parameter(
+        None,
+        "of them, images for PGD with 500 steps, for images of others and for attacks on the head",
+        ge=10,
+        le=10_000,
+    )
     n_train: int = parameter(None, "training images drawn, balanced over the classes", ge=100, le=60_000)
     n_seeds: int = parameter(
         None, "trainings of each arm that a claim rests on, with seeds from `seed` on", ge=1, le=50
@@ -72,6 +102,23 @@ class Parameters(Base):
         "trainings of each arm at each rate, with seeds set apart; 0 for the recipe's own rate",
         ge=0,
         le=10,
+    )
+    n_auto: int = parameter(
+        None,
+        "of the test images, how many for AutoAttack on the first network of each arm; 0 for none",
+        ge=0,
+        le=10_000,
+    )
+    n_draws: int = parameter(
+        None, "draws of two Gaussian features in a training at the dial; 0 for none", ge=0, le=1_000_000
+    )
+    course: int = parameter(None, "epochs on few digits, for robust overfitting; 0 for none", ge=0, le=1000)
+    n_shapes: int = parameter(None, "training images of shapes with textures; 0 for none", ge=0, le=60_000)
+    n_swept: int = parameter(
+        None,
+        "trainings at each other lambda, and at each other weight of a frontier; 0 for none",
+        ge=0,
+        le=50,
     )
     network: Literal["small", "small_cnn", "resnet18", "wrn34"] = parameter(
         None, "the network: small, a set's own, or one of the paper's"

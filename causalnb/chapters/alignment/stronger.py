@@ -13,8 +13,10 @@ from torch.nn.functional import cross_entropy
 
 from causalnb import attacks, training
 from causalnb.attacks.planted import Control, planted_control
+from causalnb.attacks.suites import evaluate
 from causalnb.attacks.watch import preserved_state
 from causalnb.chapters.alignment import experiments
+from causalnb.chapters.alignment.arms import ARMS
 from causalnb.chapters.alignment.experiments import Attacks, Compared, Scores
 from causalnb.chapters.alignment.heads import Tap, tapped
 from causalnb.chapters.alignment.networks import Run, setting
@@ -23,15 +25,15 @@ from causalnb.data import Images
 from causalnb.statistics import Floats
 from causalnb.store import memo
 
-MOST = 500  # images for attacks that take hundreds of steps, and for the planted control a tenth
+PLANTED = 50  # images for the planted control
 LONG = 500
 WEIGHTS = (0.0, 0.2, 0.5, 0.8, 1.0)  # of the style term in an adaptive attack
 SOURCES = 50_000  # first seed of networks whose images are shown to others
 
 
-def drawn(run: Run, name: str, n: int = MOST) -> Images:
-    """The first of the run's test images, on its device."""
-    some = experiments.images(run, name)[1].take(slice(n))
+def drawn(run: Run, name: str, n: int | None = None) -> Images:
+    """The first of the run's test images, on its device; `n_knowing` of them where no number is given."""
+    some = experiments.images(run, name)[1].take(slice(n or run.p.n_knowing))
     return Images(
         some.name,
         some.split,
@@ -48,7 +50,7 @@ def planted(run: Run, name: str, found: Compared) -> Control:
     steps, step = how.strong
     ball: dict[str, Any] = {"norm": how.ball.norm, "eps": how.ball.eps}
     pgd = partial(attacks.run, "pgd", **ball, steps=steps, step=step, seed=run.p.seed)
-    some = drawn(run, name, MOST // 10)
+    some = drawn(run, name, PLANTED)
     what = f"planted control on {name}"
     return memo(run.store, what, planted_control, pgd, model, some.images, **ball, seed=run.p.seed)
 
@@ -121,6 +123,23 @@ def transfers(run: Run, name: str, found: Compared) -> tuple[dict[str, Floats], 
     return {arm: one.cpu().double().numpy() for arm, one in right.items()}, (fooled, int(correct.sum()))
 
 
+def standard(model: nn.Module, images: Tensor, labels: Tensor, ball: Ball) -> Tensor:
+    """[n] whether an image is right under AutoAttack, its standard suite."""
+    made = evaluate(model, images, labels, norm=ball.norm, eps=ball.eps, suite="standard", seed=0)
+    return made.robust
+
+
+def standards(run: Run, name: str, found: Compared) -> dict[str, Floats]:
+    """[n] whether the first network of each arm is right under AutoAttack, by arm."""
+    how, some = setting(run, name), drawn(run, name, run.p.n_auto)
+    work = {arm: experiments.network(run, name, scores[0]) for arm, scores in found.scores.items()}
+    right = {
+        arm: memo(run.store, f"AutoAttack on {name}", standard, model, some.images, some.labels, how.ball)
+        for arm, model in work.items()
+    }
+    return {arm: one.cpu().double().numpy() for arm, one in right.items()}
+
+
 def adaptive(
     model: nn.Module, loss: CausalAdv, images: Tensor, labels: Tensor, ball: Ball, weights: tuple[float, ...]
 ) -> Tensor:
@@ -188,3 +207,22 @@ def bins(run: Run, name: str, found: Compared) -> dict[str, Floats]:
         own.append(top[0] * m - top[1] * at)
         reference.append((m - at)[upper])
     return {"own": torch.stack(own).numpy(), "reference": torch.stack(reference).numpy()}
+
+
+def by_bin(run: Run, name: str, found: Compared) -> dict[str, Floats]:
+    """[10] accuracy under PGD of Madry's training and of M in ten bins of equal size by their own KL, the
+    smallest first, over all seeds.
+    """
+    how, some = setting(run, name), drawn(run, name, run.p.n_images)
+    ball = Ball(how.ball.eps, how.strong[1], how.strong[0], how.ball.norm)
+    n = len(some) // 2 * 2
+    made = {}
+    for arm in ("at", "m"):
+        rows = []
+        for model in _networks(run, name, found.scores[arm]):
+            what = f"divergences on {name}"
+            kl, right = memo(run.store, what, divergences, model, some.images[:n], some.labels[:n], ball)
+            ordered = right.cpu().double()[kl.cpu().argsort()]
+            rows.append(torch.stack([one.mean() for one in ordered.tensor_split(10)]))
+        made[ARMS[arm].title] = torch.stack(rows).mean(0).numpy()
+    return made

@@ -90,7 +90,7 @@ def test_every_arm_trains_any_classifier_with_a_linear_last_layer():
 def test_arms_that_the_sets_ask_for_are_known_and_cover_the_claims():
     asked = {*experiments.DECIDING, *experiments.SHOWN, *experiments.MEDIUM, *experiments.QUICK}
     assert asked | {"standard"} == set(arms.ARMS)
-    assert {*measurements.CONTROLS, "at", "m", "trades", "t"} <= set(experiments.MEDIUM)
+    assert {*measurements.CONTROLS, "at", "m", "trades", "t-kl"} <= set(experiments.MEDIUM)
 
 
 def test_arms_of_one_seed_are_pairs():
@@ -361,7 +361,7 @@ def test_at_weight_zero_the_adaptive_attack_is_pgd(short):
 
 
 def test_the_planted_control_of_the_chapters_attack(short, monkeypatch):
-    monkeypatch.setattr(stronger, "MOST", 40)
+    monkeypatch.setattr(stronger, "PLANTED", 4)
     p = run()
     control = stronger.planted(p, "digits8", experiments.compared(p, "digits8"))
     made = measurements.planted(experiments.compared(p, "digits8"), control)
