@@ -13,7 +13,6 @@ from pages import CHAPTERS
 ROOT = Path(__file__).parents[2]
 WORDS, SCREENS, SHORT, OUTCOME = 6000, 20, 120, 30
 LABEL = 8  # CSS pixels
-SECOND = "the first edition is published until the chapter has its new form and is executed anew"
 
 # What a reader sees before anything is unfolded, in its order, in parts of one kind: plain text or a marked word.
 SEEN = """(root) => {
@@ -86,7 +85,7 @@ def test_a_page_has_at_most_six_thousand_words(turn, name):
     assert count(seen(turn(name))) <= WORDS
 
 
-@each(bench=SECOND)
+@each()
 def test_a_page_is_at_most_twenty_screens_long_before_anything_is_unfolded(turn, name):
     page = turn(name)
     page.set_viewport_size({"width": 1280, "height": 800})
@@ -95,7 +94,7 @@ def test_a_page_is_at_most_twenty_screens_long_before_anything_is_unfolded(turn,
     )
 
 
-@each(bench=SECOND)
+@each()
 def test_in_short_is_short(turn, name):
     page = turn(name)
     short = page.locator("section#in-short")
@@ -111,7 +110,7 @@ def test_what_came_out_is_one_sentence_on_the_card(turn, name):
     assert 0 < len(sentence.split()) <= OUTCOME and sentence.count(". ") == 0
 
 
-@each(bench=SECOND)
+@each()
 def test_every_number_in_prose_is_in_the_record_and_its_note_says_what_it_is(turn, name):
     page, chapter = turn(name), name.split("/")[-2]
     (source,) = (ROOT / "notebooks").glob(f"*_{chapter}.md")
@@ -170,12 +169,12 @@ def test_a_word_is_too_early_where_it_is_used_before_it_is_marked_or_never_marke
     assert too_early([part("TV", marked=True), part(": the total variation")]) == {}
 
 
-@each(bench=SECOND)
+@each()
 def test_no_word_of_the_glossary_is_used_before_it_is_marked(turn, name):
     assert too_early(seen(turn(name))) == {}
 
 
-@each(bench=SECOND)
+@each()
 def test_no_label_of_a_figure_is_too_small_on_a_phone(turn, name):
     labels = turn(name, 390).evaluate(LABELS)
     assert [text for size, text in labels if size < LABEL - 0.05] == []
