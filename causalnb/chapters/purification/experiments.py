@@ -33,18 +33,24 @@ Outcomes = dict[str, Tensor]
 
 
 def settings(
-    p: Parameters, images: Tensor, *, kind: Literal["sign", "smooth"] = "sign", searches: int | None = None
+    p: Parameters,
+    images: Tensor,
+    *,
+    kind: Literal["sign", "smooth"] = "sign",
+    searches: int | None = None,
+    eps: float | None = None,
 ) -> Settings:
-    """Of the defence at the run's eps: the change stays in the ball of the attack, 2 eps on [-1, 1], and its
-    steps grow with it.
+    """Of the defence at the run's eps, or another: the change stays in the ball of the attack, 2 eps on [-1, 1],
+    and its steps grow with it.
     """
+    eps = p.eps if eps is None else eps
     return Settings(
         kind=kind,
         steps=p.purify_steps,
         latest=p.latest,
-        step=p.eps,
-        radius=2 * p.eps,
-        reach=REACH * 2 * p.eps * images[0].numel() ** 0.5,
+        step=eps,
+        radius=2 * eps,
+        reach=REACH * 2 * eps * images[0].numel() ** 0.5,
         searches=p.searches if searches is None else searches,
     )
 
@@ -132,12 +138,12 @@ def encoders_under(run: Run, of: Sets, arm: str) -> Tensor:
     images, labels = of.attacked.images.to(run.device), of.attacked.labels.to(run.device)
     found = []
     for model in networks.trained(run, of, arm, seeds=networks.seeds(p)):
-        attacked = _pgd(run, model, images, labels, against)
+        attacked = pgd(run, model, images, labels, against)
         found.append(training.predict(model, attacked).argmax(1) == labels)
     return torch.stack(found).cpu()
 
 
-def _pgd(run: Run, model: nn.Module, images: Tensor, labels: Tensor, against: Threat) -> Tensor:
+def pgd(run: Run, model: nn.Module, images: Tensor, labels: Tensor, against: Threat) -> Tensor:
     asked: dict[str, Any] = {
         "norm": against.norm,
         "eps": against.eps,
@@ -185,7 +191,7 @@ class Likelihoods:
 def likelihoods(run: Run, of: Sets, model: CausalDiffusion) -> Likelihoods:
     """Under the same noise; attacked on the encoder, in Linf."""
     p, clean = run.p, of.attacked.images.to(run.device)
-    attacked = _pgd(run, model, clean, of.attacked.labels.to(run.device), threat(p, "linf"))
+    attacked = pgd(run, model, clean, of.attacked.labels.to(run.device), threat(p, "linf"))
     kinds = {
         "clean": clean,
         "attacked": attacked,
@@ -208,7 +214,7 @@ def pictured(run: Run, of: Sets, model: CausalDiffusion, judge: nn.Module) -> di
     own = settings(p, of.train.images)
     for kind, images in {
         "clean": clean,
-        "attacked": _pgd(run, model, clean, labels, threat(p, "linf")),
+        "attacked": pgd(run, model, clean, labels, threat(p, "linf")),
     }.items():
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(p.seed)
@@ -282,7 +288,8 @@ def released(run: Run, of: Sets, model: CausalDiffusion) -> dict[str, Outcomes]:
     """
     p, found = run.p, {}
     images, labels = of.attacked.images.to(run.device), of.attacked.labels.to(run.device)
-    for size, eps in (("8", PRINTED_EPS), ("scaled", p.eps)):
+    sizes = {"8": PRINTED_EPS, "scaled": p.eps}
+    for size, eps in sizes.items() if p.all_arms else [("8", PRINTED_EPS)]:
         scale = eps / PRINTED_EPS
         for name, rate in (("1e5", STEEP), ("5e-2", DEFAULT)):
             script = Released(model, rate=rate, clamp=CLAMP * scale, step=STEP * scale)
@@ -354,7 +361,7 @@ def transferred(run: Run, of: Sets, arm: str) -> list[Tensor]:
     own, found, seeds = settings(p, of.train.images), [], networks.seeds(p)
     sources = networks.classifiers(run, of, seeds=seeds)
     for source, model in zip(sources, networks.trained(run, of, arm, seeds=seeds), strict=True):
-        attacked = _pgd(run, source, images, labels, against)
+        attacked = pgd(run, source, images, labels, against)
         right = rescore(Defence(model, own), attacked, labels, draws=p.scored, seed=p.seed).correct
         found.append(right.double().mean(0).cpu())
     return found

@@ -8,18 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from causalnb import detection, statistics, training
 from causalnb.chapters.purification import abstract, evaluation, experiments, networks, scores
 from causalnb.chapters.purification.defence import Defence
 from causalnb.chapters.purification.evaluation import Norm
 from causalnb.chapters.purification.experiments import NORMS, Outcomes
+from causalnb.chapters.purification.network import causal_diffusion
 from causalnb.chapters.purification.networks import Run, Sets
 from causalnb.statistics import Estimate, Estimates, exact, logic, over_seeds
 
 READINGS = ("two-stage", "joint")
 NAMES = {"linf": "linf", "l2": "l2", "flow": "stadv"}
+Measure = Callable[[Run, Sets], Estimates]
 BAND = 0.05  # how far below the best clean accuracy an eta's may lie
 
 
@@ -30,6 +32,11 @@ def of_seeds(run: Run, id: str, values: Sequence[Tensor] | Tensor) -> Estimate:
     if len(table) > 1:
         return over_seeds(table, seeds=seeds, level=level)
     return statistics.mean(table[0], level=level, seeds=tuple(seeds))
+
+
+def readings(run: Run) -> tuple[str, ...]:
+    """Trainings that the run asks: all, or the first alone."""
+    return READINGS if run.p.all_arms else READINGS[:1]
 
 
 def _all(run: Run, found: Mapping[str, Sequence[Tensor] | Tensor]) -> Estimates:
@@ -55,6 +62,51 @@ def of_the_abstract(printed: Mapping[str, str]) -> Estimates:
     return {id: logic(abstract.fits(float(text), answers), n=answers) for id, text in printed.items()}
 
 
+def cost(run: Run, of: Sets) -> Estimates:
+    """What a defended prediction costs: calls of the noise predictor, and multiplications in passes of the
+    encoder, a gradient counted as two passes more.
+    """
+    own = experiments.settings(run.p, of.train.images)
+    model = causal_diffusion(
+        classes=len(of.train.classes),
+        channels=of.train.images.shape[1],
+        size=of.train.images.shape[2],
+        s=run.p.latents,
+        z=run.p.latents,
+        width=run.p.width,
+    )
+    image = of.attacked.images[:1]
+    encoder = multiplications(model, lambda: model(image))
+    unet = multiplications(model, lambda: model.noise(image, torch.zeros(1, dtype=torch.long)))
+    return {
+        "cost.calls": exact(own.passes),
+        "cost.encoders": exact(round((encoder + 3 * own.passes * unet) / encoder)),
+    }
+
+
+def multiplications(model: nn.Module, call: Callable[[], object]) -> int:
+    """Of the convolutions and linear layers that a call runs.
+
+    >>> layer = nn.Linear(3, 2)
+    >>> multiplications(layer, lambda: layer(torch.ones(1, 3)))
+    6
+    """
+    found: list[int] = []
+
+    def count(layer: nn.Module, given: object, made: Tensor) -> None:
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        found.append(weight.numel() * (made[0, 0].numel() if made.ndim == 4 else 1))
+
+    kinds = (nn.Conv2d, nn.Linear)
+    hooks = [one.register_forward_hook(count) for one in model.modules() if isinstance(one, kinds)]
+    with torch.no_grad():
+        call()
+    for hook in hooks:
+        hook.remove()
+    return sum(found)
+
+
 # Robustness ----------------------------------------------------------------------------------------------
 
 
@@ -68,7 +120,7 @@ def robustness(run: Run, of: Sets) -> Estimates:
     for norm in NORMS[1:]:
         found[f"claim.C11.{of.name}.{NAMES[norm]}"] = _less(robust["linf"], robust[norm])
     best = max((robust, plain), key=lambda one: float(_least(one).mean()))
-    for reading in READINGS:
+    for reading in readings(run):
         under = {norm: experiments.arm_under(run, of, reading, norm) for norm in NORMS}
         ours = {norm: _means(each) for norm, each in under.items()}
         gain = {norm: _less(ours[norm], robust[norm]) for norm in NORMS}
@@ -140,7 +192,7 @@ def eta_claims(
 def latents(run: Run, of: Sets) -> Estimates:
     """What the latents tell: gates, the starved S, the order of figures_8_1."""
     found: dict[str, Sequence[Tensor] | Tensor] = {}
-    for reading in READINGS:
+    for reading in readings(run):
         each = experiments.scored(run, of, reading)
         name = f"{of.name}.{{}}.{reading}"
         style = [one["style.z"] - one["style.s"] for one in each]
@@ -154,6 +206,7 @@ def latents(run: Run, of: Sets) -> Estimates:
             gate.format("z_style"): [one["style.z"] for one in each],
             gate.format("difference"): style,
             gate.format("kl_z"): [one["kl.z"] for one in each],
+            gate.format("club"): [one["club"] - one["bound"] for one in each],
         }
         for kind in ("neighbours", "silhouette"):
             parts = {block: [one[f"{kind}.{block}"].double() for one in each] for block in ("s", "z", "both")}
@@ -162,6 +215,12 @@ def latents(run: Run, of: Sets) -> Estimates:
             found[figure.format("s")] = _less(parts["s"], parts["z"])
             if kind == "neighbours":
                 found[figure.format("z")] = parts["z"]
+    return _all(run, found)
+
+
+def separated(run: Run, of: Sets) -> Estimates:
+    """What does separate S from style: an S of two numbers; and what the term of S and Z adds."""
+    found: dict[str, Sequence[Tensor] | Tensor] = {}
     starved = experiments.scored(run, of, "starved")
     found[f"control.starved.{of.name}.s_style"] = [one["style.s"] for one in starved]
     found[f"control.starved.{of.name}.difference"] = [one["style.z"] - one["style.s"] for one in starved]
@@ -177,7 +236,7 @@ def style_changed(run: Run, of: Sets) -> Estimates:
     seeds, found = networks.seeds(run.p), {}
     plain = [experiments.changed_by_style(run, of, one) for one in networks.classifiers(run, of, seeds=seeds)]
     own = experiments.settings(run.p, of.train.images)
-    for reading in READINGS:
+    for reading in readings(run):
         models = networks.trained(run, of, reading, seeds=seeds)
         ours = [experiments.changed_by_style(run, of, Defence(one, own)) for one in models]
         found[f"claim.essential.{of.name}.{reading}"] = _less(ours, plain)
@@ -233,7 +292,7 @@ def cue(run: Run) -> Estimates:
 def likelihood(run: Run, of: Sets) -> Estimates:
     """AUCs of the noise error: attacked against clean by time and its placebo; against signs, and style."""
     found: Estimates = {}
-    for reading in READINGS:
+    for reading in readings(run):
         model = networks.trained(run, of, reading, seeds=networks.seeds(run.p)[:1])[0]
         errors = experiments.likelihoods(run, of, model)
         for kind, other in (("figure", errors.attacked), ("placebo", errors.signs)):
@@ -266,7 +325,7 @@ def pictures(run: Run, of: Sets) -> Estimates:
     """Whether pictures made from s* and z* have the label, judged by a plain network of the same seed."""
     seeds, found = networks.seeds(run.p), {}
     judges = networks.classifiers(run, of, seeds=seeds)
-    for reading in READINGS:
+    for reading in readings(run):
         models = networks.trained(run, of, reading, seeds=seeds)
         each = [experiments.pictured(run, of, *both) for both in zip(models, judges, strict=True)]
         for name in each[0]:
@@ -312,15 +371,6 @@ def transfer(run: Run, of: Sets) -> Estimates:
     return {id: of_seeds(run, id, _less(experiments.transferred(run, of, "two-stage"), under))}
 
 
-Measure = Callable[[Run, Sets], Estimates]
-BY_SET: tuple[Measure, ...] = (
-    robustness,
-    of_eta,
-    latents,
-    style_changed,
-    likelihood,
-    pictures,
-    released,
-    attacks_believed,
-    transfer,
-)
+OF_MODELS: tuple[Measure, ...] = (latents, style_changed, likelihood, pictures, released)
+OF_ARMS: tuple[Measure, ...] = (robustness, of_eta, separated, attacks_believed, transfer)
+BY_SET = OF_MODELS + OF_ARMS

@@ -78,8 +78,13 @@ def club(s: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     >>> float(club(s, s, torch.zeros(2, 1))), float(club(s, 0 * s, torch.zeros(2, 1)))
     (1.0, 0.0)
     """
+    return club_parts(s, mean, log_variance).mean()
+
+
+def club_parts(s: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """What each pair adds to CLUB, [n], whose mean it is."""
     spread = s.var(0, correction=0) + (s.mean(0) - mean).square()  # mean over j of (s_j - mean_i)^2
-    return ((spread - (s - mean).square()) / log_variance.exp()).sum(1).mean() / 2
+    return ((spread - (s - mean).square()) / log_variance.exp()).sum(1) / 2
 
 
 class Follower(nn.Module):

@@ -16,15 +16,19 @@ class Parameters(Base):
     profiles = {
         "quick": {
             "data": "shapes",
-            "n_images": 32,
+            "n_images": 16,
             "n_trainings": 1,
             "n_train": 8000,
             "training_steps": 1500,
             "width": 32,
             "latents": 8,
-            "attack_steps": 10,
+            "attack_steps": 6,
             "draws": 1,
-            "scored": 5,
+            "scored": 2,
+            "all_arms": False,
+            "queries": 100,
+            "arc_steps": 300,
+            "arc_points": 200,
         },
         "laptop": {
             "data": "shapes,mnist",
@@ -37,6 +41,10 @@ class Parameters(Base):
             "attack_steps": 20,
             "draws": 4,
             "scored": 20,
+            "all_arms": True,
+            "queries": 500,
+            "arc_steps": 2000,
+            "arc_points": 500,
         },
         "gpu": {
             "data": "cifar10",
@@ -49,6 +57,10 @@ class Parameters(Base):
             "attack_steps": 50,
             "draws": 4,
             "scored": 20,
+            "all_arms": False,
+            "queries": 1000,
+            "arc_steps": 2000,
+            "arc_points": 500,
         },
         "full": {
             "data": "cifar10",
@@ -61,6 +73,10 @@ class Parameters(Base):
             "attack_steps": 200,
             "draws": 20,
             "scored": 20,
+            "all_arms": True,
+            "queries": 5000,
+            "arc_steps": 2000,
+            "arc_points": 500,
         },
     }
 
@@ -85,6 +101,13 @@ class Parameters(Base):
     scored: int = parameter(
         None, "draws on which a candidate is chosen, and fresh ones on which it is scored", ge=2, le=1000
     )
+
+    all_arms: bool = parameter(
+        None, "whether every arm is trained and every control run, or the first reading alone is asked"
+    )
+    queries: int = parameter(None, "queries of Square for each image", ge=10, le=100_000)
+    arc_steps: int = parameter(None, "training steps of the four models of the toy", ge=10, le=100_000)
+    arc_points: int = parameter(None, "points of the toy that are attacked", ge=10, le=10_000)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

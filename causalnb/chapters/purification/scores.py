@@ -15,11 +15,13 @@ from torch import Tensor
 
 from causalnb.chapters.purification import bottleneck, diffusion
 from causalnb.chapters.purification.network import CausalDiffusion
+from causalnb.chapters.purification.objective import Follower, club_parts
 from causalnb.randomness import generators_at
 
 STYLE = ("half_size", "centre_y", "centre_x", "intensity", "slope", "angle")  # angle as its cosine
 TIMES = (1, 10, 25, 50, 100, 200, 400, 800)
 NEIGHBOURS = 15
+CLUB_STEPS = 300  # of its conditional, on latents that no longer move
 
 
 @torch.no_grad()
@@ -100,6 +102,19 @@ def probe_information(s: Tensor, z: Tensor, labels: Tensor) -> float:
     return float((p[there] * (p[there] / independent[there]).log()).sum())
 
 
+def club_at_rest(s: Tensor, z: Tensor, *, seed: int, steps: int = CLUB_STEPS) -> Tensor:
+    """CLUB of latents that no longer move, its conditional fitted on the first half: what each image of the
+    second half adds, [n // 2], whose mean it is.
+    """
+    (own_s, s), (own_z, z) = s.chunk(2), z.chunk(2)
+    with generators_at(seed, s.device):
+        follower = Follower(s.shape[1], z.shape[1], rate=3e-3)
+        for _ in range(steps):
+            some = torch.randint(len(own_s), (64,))
+            follower.learn(own_s[some], own_z[some])
+    return club_parts(s, *follower.conditional(z)).double()
+
+
 def _standard(values: Tensor) -> np.ndarray:
     values = values.double()
     result: np.ndarray = ((values - values.mean(0)) / values.std(0).clamp_min(1e-9)).numpy()
@@ -125,6 +140,7 @@ def scores(
     style.BLOCK         [n // 2], whose mean is the mean R2; only where factors are known
     kl.s kl.z           [n] nats a dimension
     bound               the probes' lower bound of I(S; Z), []
+    club                [n // 2], whose mean is CLUB of the standardised latents, fitted once they stand still
     """
     drawn, means = latents(model, images, seed=seed).cpu(), latents(model, images, seed=None).cpu()
     with torch.no_grad():
@@ -141,7 +157,9 @@ def scores(
         if factors:
             found[f"style.{block}"] = style_told(values, style(factors))
     lower = probe_information(drawn[:, : model.s], drawn[:, model.s :], labels)
-    return found | {"bound": torch.tensor(lower, dtype=torch.float64)}
+    still = torch.from_numpy(_standard(drawn)).float()
+    parts = club_at_rest(still[:, : model.s], still[:, model.s :], seed=seed)
+    return found | {"bound": torch.tensor(lower, dtype=torch.float64), "club": parts}
 
 
 # Likelihood and pictures ---------------------------------------------------------------------------------
