@@ -20,6 +20,7 @@ BUDGET = {  # CPU seconds and bytes of a quick run on a core of its own
     "counterfactual": (30, 1.5e9),
     "intervention": (45, 1.5e9),
     "alignment": (40, 1.5e9),
+    "purification": (45, 1.5e9),
 }
 OUTSIDE = {  # rows that look at data from outside
     "counterfactual": {f"erratum.{one}" for one in ("E5", "E10", "E13", "E14", "E16", "E27")}

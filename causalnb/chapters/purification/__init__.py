@@ -16,6 +16,13 @@ In front of any classifier of images in [0, 1], with any predictor (x_t, t) of n
 >>> purification.defend(plain, images, purification.Settings(searches=0)).shape
 torch.Size([2, 4])
 
+Attacked and scored as a defence that draws must be, any such defence in one call:
+
+>>> threat = purification.Threat("linf", eps=0.1, steps=1, draws=1)
+>>> defence = purification.Defence(plain, purification.Settings(searches=0, steps=1))
+>>> sorted(purification.evaluate(defence, images, torch.tensor([0, 1]), threat, draws=2))
+['all', 'clean', 'majority', 'mean', 'signs']
+
 `purification.checks` and `purification.mechanism` test all of it where the truth is known.
 """
 
@@ -25,6 +32,7 @@ from causalnb import lazy
 
 if TYPE_CHECKING:
     from causalnb.chapters.purification.defence import Around, Defence, Settings, defend, fixed
+    from causalnb.chapters.purification.evaluation import Threat, evaluate
     from causalnb.chapters.purification.network import causal_diffusion
 else:
     __getattr__, __dir__ = lazy.names(__name__)
@@ -33,7 +41,9 @@ __all__ = [
     "Around",
     "Defence",
     "Settings",
+    "Threat",
     "causal_diffusion",
     "defend",
+    "evaluate",
     "fixed",
 ]

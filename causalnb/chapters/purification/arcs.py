@@ -40,7 +40,8 @@ def attacked(run: Run, norm: toy.Norm) -> dict[str, list[Attacked]]:
 def measured(run: Run) -> Estimates:
     """The rows of tables_2_1 and figures_2_1 on our toy, and every model's numbers: "arcs.NORM.MODEL.WHAT".
 
-    What is said of "each other model" is measured against the one that does better than the others on average.
+    What is said of "each other model" is measured against the one that does better than the others on
+    average.
     """
     values: dict[str, list[Tensor]] = {}
     for norm in toy.NORMS:

@@ -96,7 +96,7 @@ def disentangled(found: Found, data: str, readings: Sequence[str]) -> Lines:
 
 
 def likelihoods(errors: Mapping[str, Tensor], times: Sequence[int]) -> Figure:
-    """The mean noise error over time of several kinds of images, [times, n] each, in units of the clean one's."""
+    """The mean noise error over time of several kinds of images, [times, n] each, over the clean one's."""
     clean = errors["clean"].mean(1)
     lines = {
         name: dict(zip(times, (one.mean(1) / clean).tolist(), strict=True))
@@ -136,7 +136,7 @@ def contraction(variances: Sequence[float]) -> Figure:
 
 
 def bounds() -> Figure:
-    """CLUB and the information of a Gaussian pair over its correlation: true conditional and an untrained one."""
+    """CLUB and the information of a Gaussian pair over its correlation: conditional true and untrained."""
     r = [k / 40 for k in range(38)]
     lines = {
         "CLUB, true": {x: bottleneck.pair_club(x, x, 1 - x * x) for x in r},

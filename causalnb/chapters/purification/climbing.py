@@ -118,8 +118,8 @@ def planted(run: Run, of: Sets) -> Estimates:
 
 
 def found_planted(purified: Purified, images: Tensor, *, threat: Threat, seed: int) -> Outcomes:
-    """ "counts": found by PGD through the purifier (a sign step's gradient is the identity's, so this is BPDA),
-    planted, and found by random search.
+    """ "counts": found by PGD through the purifier, whose sign steps have the identity's gradient (BPDA);
+    planted; found by random search.
     """
     asked: dict[str, Any] = {"norm": threat.norm, "eps": threat.eps, "seed": seed}
     attack = partial(attacks.run, "pgd", step=threat.step, steps=threat.steps, **asked)

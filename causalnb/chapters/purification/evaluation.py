@@ -7,7 +7,7 @@ is scored is the deployed function, unchanged.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,7 @@ from causalnb.attacks.adversarial import ascend
 from causalnb.attacks.noise import noise
 from causalnb.attacks.randomised import Expectation, StraightThrough, Surrogate, rescore
 from causalnb.chapters.purification import diffusion
-from causalnb.chapters.purification.defence import Defence, Settings, drawn, fixed, purify
-from causalnb.chapters.purification.network import CausalDiffusion
+from causalnb.chapters.purification.defence import Defence, Purifiable, Settings, drawn, fixed, purify
 from causalnb.randomness import generators_at
 
 Norm = Literal["linf", "l2", "flow"]
@@ -42,10 +41,23 @@ class Threat:
 # Whose gradients ------------------------------------------------------------------------------------------
 
 
+class Undefended(nn.Module):
+    """What stands behind a defence, alone: images in [0, 1] to logits."""
+
+    def __init__(self, model: Purifiable) -> None:
+        """Of a defence."""
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [n, classes]."""
+        return self.model.classify(self.model.encode(2 * images - 1))
+
+
 class Denoised(nn.Module):
     """One denoising step at a time t, then the encoder and its head: smooth, cheap, nearly the defence."""
 
-    def __init__(self, model: CausalDiffusion, time: int) -> None:
+    def __init__(self, model: Purifiable, time: int) -> None:
         """Of a defence's model."""
         super().__init__()
         self.model, self.time = model, time
@@ -62,7 +74,7 @@ class Denoised(nn.Module):
 class Purified(nn.Module):
     """Purification alone, images in [0, 1] to images in [0, 1]."""
 
-    def __init__(self, model: CausalDiffusion, settings: Settings, seed: int | None) -> None:
+    def __init__(self, model: Purifiable, settings: Settings, seed: int | None) -> None:
         """Of a defence."""
         super().__init__()
         self.model, self.settings, self.seed = model, settings, seed
@@ -84,12 +96,12 @@ def attackers(defence: Defence, draws: int) -> dict[str, nn.Module]:
     smooth     the purifier with gradients of length 1 in place of signs, without a search
     own        the defence's own gradient, where it has one: through all steps of the smooth one
     """
-    model = defence.model
-    assert isinstance(model, CausalDiffusion)
+    model: Any = defence.model
+    bare = model if isinstance(model, nn.Module) else Undefended(model)
     alone = replace(defence.settings, searches=0)
     found: dict[str, nn.Module] = {
-        "encoder": model,
-        "straight": nn.Sequential(StraightThrough(Purified(model, alone, defence.seed)), model),
+        "encoder": bare,
+        "straight": nn.Sequential(StraightThrough(Purified(model, alone, defence.seed)), bare),
         "denoised": Denoised(model, 100),
         "smooth": Defence(model, replace(alone, kind="smooth"), seed=defence.seed),
         "own": defence,
@@ -198,6 +210,30 @@ def placebo(
     found = {"clean": images}
     found |= {f"sign{k}": random_signs(images, eps, seed=seed + k) for k in range(number - 1)}
     return chosen_and_scored(defence, found, labels, draws=draws, seed=seed)
+
+
+def evaluate(
+    defence: Defence, images: Tensor, labels: Tensor, threat: Threat, *, draws: int = 20, seed: int = 0
+) -> dict[str, float]:
+    """Shares of images [n, ...] that a user's defence gets right: "clean" and under random "signs", as many
+    draws each; and under the attackers of `attackers` that its parts allow, each image's worst chosen on some
+    draws and scored on as many fresh ones: "mean" of the draws, "majority", "all" draws right.
+
+    >>> from causalnb.chapters.purification.defence import Around, Settings
+    >>> rule = lambda x: torch.stack([x.mean((1, 2, 3)), 1 - x.mean((1, 2, 3))], 1)
+    >>> plain = Defence(Around(lambda x, t: 0 * x, rule), Settings(steps=1, searches=0))
+    >>> images, labels = torch.tensor([0.9, 0.1]).view(2, 1, 1, 1), torch.tensor([0, 1])
+    >>> evaluate(plain, images, labels, Threat("linf", 0.2, steps=2, draws=1), draws=2)["mean"]
+    1.0
+    """
+    scored = evaluated(defence, images, labels, threat, draws=draws, seed=seed)
+    noisy = random_signs(images, threat.eps, seed=seed) if threat.norm == "linf" else images
+    signs = rescore(defence, noisy, labels, draws=draws, seed=seed).correct
+    found = {name: float(one.mean()) for name, one in withstood(scored).items()}
+    return found | {
+        "clean": float(scored["single.clean"].double().mean()),
+        "signs": float(signs.double().mean()),
+    }
 
 
 def withstood(outcomes: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""A few images, attacked and purified step by step: what the first picture of the page and its live figure show."""
+"""A few images, attacked and purified step by step: the first picture of the page and its live figure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

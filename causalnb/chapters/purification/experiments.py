@@ -40,8 +40,8 @@ def settings(
     searches: int | None = None,
     eps: float | None = None,
 ) -> Settings:
-    """Of the defence at the run's eps, or another: the change stays in the ball of the attack, 2 eps on [-1, 1],
-    and its steps grow with it.
+    """Of the defence at the run's eps, or another: the change stays in the ball of the attack, 2 eps on
+    [-1, 1], and its steps grow with it.
     """
     eps = p.eps if eps is None else eps
     return Settings(
@@ -144,6 +144,7 @@ def encoders_under(run: Run, of: Sets, arm: str) -> Tensor:
 
 
 def pgd(run: Run, model: nn.Module, images: Tensor, labels: Tensor, against: Threat) -> Tensor:
+    """The ends of PGD's paths on a model without a defence."""
     asked: dict[str, Any] = {
         "norm": against.norm,
         "eps": against.eps,

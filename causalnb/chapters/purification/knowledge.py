@@ -1,5 +1,5 @@
-"""How accuracy falls as the attacker knows more: a ladder on which each rung may use all that is below it, and
-what stands in front of a classifier for comparison. Models and tensors alone.
+"""How accuracy falls as the attacker knows more: a ladder, each rung with all below it; and what
+stands in front of a classifier for comparison. Models and tensors alone.
 """
 
 from collections.abc import Sequence
@@ -70,7 +70,7 @@ def climbed(
 def _rescored(
     defence: nn.Module, found: Sequence[Tensor], labels: Tensor, *, draws: int, seed: int
 ) -> Tensor:
-    """Whether each candidate is right, [candidates, draws, n]; all in one batch, each with noise of its own."""
+    """Whether each candidate is right, [candidates, draws, n]; in one batch, each with its own noise."""
     asked = torch.cat(list(found)), labels.repeat(len(found))
     right = rescore(defence, *asked, draws=draws, seed=seed).correct
     return right.view(draws, len(found), len(labels)).transpose(0, 1)

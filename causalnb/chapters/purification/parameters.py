@@ -16,13 +16,14 @@ class Parameters(Base):
     profiles = {
         "quick": {
             "data": "shapes",
-            "n_images": 16,
+            "n_images": 12,
             "n_trainings": 1,
             "n_train": 8000,
             "training_steps": 1500,
             "width": 32,
             "latents": 8,
-            "attack_steps": 6,
+            "attack_steps": 5,
+            "searches": 5,
             "draws": 1,
             "scored": 2,
             "all_arms": False,
@@ -39,6 +40,7 @@ class Parameters(Base):
             "width": 32,
             "latents": 8,
             "attack_steps": 20,
+            "searches": 10,
             "draws": 4,
             "scored": 20,
             "all_arms": True,
@@ -55,6 +57,7 @@ class Parameters(Base):
             "width": 96,
             "latents": 64,
             "attack_steps": 50,
+            "searches": 10,
             "draws": 4,
             "scored": 20,
             "all_arms": False,
@@ -71,6 +74,7 @@ class Parameters(Base):
             "width": 96,
             "latents": 256,
             "attack_steps": 200,
+            "searches": 10,
             "draws": 20,
             "scored": 20,
             "all_arms": True,
@@ -95,7 +99,7 @@ class Parameters(Base):
     eps_flow: float = parameter(0.5, "how far StAdv may move a pixel", unit="pixels", gt=0, le=10)
     purify_steps: int = parameter(5, "steps of purification", ge=0, le=100)
     latest: int = parameter(50, "times of purification lie below it", ge=1, le=1000)
-    searches: int = parameter(10, "steps of the search for the latents", ge=0, le=100)
+    searches: int = parameter(None, "steps of the search for the latents", ge=0, le=100)
     attack_steps: int = parameter(None, "steps of each attack with gradients", ge=1, le=1000)
     draws: int = parameter(None, "draws of the defence behind each gradient", ge=1, le=100)
     scored: int = parameter(

@@ -1,9 +1,9 @@
-"""A toy for the pilot claims, ours: points on two arcs, four models after the graphs of figures_17_1, attacked.
+"""Our toy for the pilot claims: points on two arcs, four models after the graphs of figures_17_1, attacked.
 The page does not describe its own toy data.
 
 A point is (0.5, 0.25) + r (cos angle, sin angle) and noise: which arc, r = 0.2 or 0.4, causes the label; the
-angle, between 0 and pi, is style. Points [n, 2] lie in the unit square, so that the house's attacks take them as
-they take images.
+angle, between 0 and pi, is style. Points [n, 2] lie in the unit square, so that the house's attacks take them
+as they take images.
 """
 
 from dataclasses import dataclass

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from causalnb import data, ledger
-from causalnb.chapters.purification import measurements, networks
+from causalnb.chapters.purification import arcs, climbing, measurements, networks, toy
 from causalnb.chapters.purification.parameters import Parameters
 from causalnb.store import Store
 
@@ -21,13 +21,11 @@ TINY = {
     "scored": 2,
     "purify_steps": 1,
     "searches": 1,
+    "all_arms": True,
+    "queries": 10,
+    "arc_steps": 10,
+    "arc_points": 12,
 }
-
-MISSING = (  # rows of shapes that nothing measures yet
-    "control.gate.club",
-    "control.planted",
-    "control.square",
-)
 
 
 @pytest.fixture(scope="module")
@@ -57,16 +55,42 @@ def found(run):
     made, of = {}, networks.sets(run, "shapes")
     for measure in measurements.BY_SET:
         made |= measure(run, of)
-    return made | measurements.cue(run)
+    return made | measurements.cue(run) | climbing.planted(run, of) | climbing.squared(run, of)
 
 
 def test_every_measurement_decides_a_row(book, found):
-    assert [id for id in found if not book.decided_by(id)] == []
+    extra = {"planted.shapes.random"}
+    assert [id for id in found if not book.decided_by(id) and id not in extra] == []
 
 
-def test_every_row_of_shapes_is_measured_or_known_to_be_missing(book, found):
+def test_every_row_of_shapes_is_measured(book, found):
     rows = [row for row in book.rows if row.decided_by.data == "shapes"]
-    assert {row.id for row in rows if not any(row.decides(id) for id in found)} == set(MISSING)
+    assert [row.id for row in rows if not any(row.decides(id) for id in found)] == []
+
+
+def test_every_row_of_the_toy_is_measured(book, run):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(toy, "PGD_STEPS", 2)
+        found = arcs.measured(run)
+    rows = [row for row in book.rows if row.decided_by.data == "arcs"]
+    assert rows and [row.id for row in rows if not any(row.decides(id) for id in found)] == []
+    margins = [found[f"arcs.l2.{kind}.margin"].value for kind in toy.MODELS]
+    assert all(0 <= one <= toy.GRID[-1] + toy.GRID[0] for one in margins)
+
+
+def test_accuracy_never_rises_with_what_the_attacker_knows(run):
+    of = networks.sets(run, "shapes")
+    for rungs in (
+        [one.value for id, one in climbing.ladder(run, of).items() if f".{name}." in id]
+        for name in ("pgd", "plain")
+    ):
+        assert rungs == sorted(rungs, reverse=True)
+
+
+def test_what_stands_in_front_is_scored_on_every_rung(run):
+    found = climbing.baselines(run, networks.sets(run, "shapes"))
+    assert len(found) == 3 * len(climbing.BASELINES)
+    assert all(0 <= one.value <= 1 for one in found.values())
 
 
 def test_what_a_training_does_has_an_interval_over_seeds_at_its_rows_level(run, found):
