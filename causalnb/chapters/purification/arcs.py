@@ -27,7 +27,7 @@ def seen(kind: str, norm: toy.Norm, *, steps: int, points: int, seed: int) -> At
 def attacked(run: Run, norm: toy.Norm) -> dict[str, list[Attacked]]:
     """All models under a norm, one a seed."""
     p = run.p
-    asked = {"steps": p.arc_steps, "points": p.arc_points}
+    asked = {"steps": toy.TRAINING, "points": toy.ATTACKED}
     return {
         kind: [
             memo(run.store, f"{kind} on two arcs, {norm}", seen, kind, norm, seed=seed, **asked)

@@ -22,14 +22,12 @@ class Parameters(Base):
             "training_steps": 1500,
             "width": 32,
             "latents": 8,
-            "attack_steps": 5,
+            "attack_steps": 4,
             "searches": 5,
             "draws": 1,
             "scored": 2,
             "all_arms": False,
             "queries": 100,
-            "arc_steps": 300,
-            "arc_points": 200,
         },
         "laptop": {
             "data": "shapes,mnist",
@@ -45,8 +43,6 @@ class Parameters(Base):
             "scored": 20,
             "all_arms": True,
             "queries": 500,
-            "arc_steps": 2000,
-            "arc_points": 500,
         },
         "gpu": {
             "data": "cifar10",
@@ -56,14 +52,12 @@ class Parameters(Base):
             "training_steps": 40_000,
             "width": 96,
             "latents": 64,
-            "attack_steps": 50,
+            "attack_steps": 40,
             "searches": 10,
             "draws": 4,
             "scored": 20,
             "all_arms": False,
             "queries": 1000,
-            "arc_steps": 2000,
-            "arc_points": 500,
         },
         "full": {
             "data": "cifar10",
@@ -79,8 +73,6 @@ class Parameters(Base):
             "scored": 20,
             "all_arms": True,
             "queries": 5000,
-            "arc_steps": 2000,
-            "arc_points": 500,
         },
     }
 
@@ -110,8 +102,6 @@ class Parameters(Base):
         None, "whether every arm is trained and every control run, or the first reading alone is asked"
     )
     queries: int = parameter(None, "queries of Square for each image", ge=10, le=100_000)
-    arc_steps: int = parameter(None, "training steps of the four models of the toy", ge=10, le=100_000)
-    arc_points: int = parameter(None, "points of the toy that are attacked", ge=10, le=10_000)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

@@ -28,6 +28,7 @@ OURS = "causaldiff"
 CENTRE, RADII, SPREAD = (0.5, 0.25), (0.2, 0.4), 0.015
 BATCH, RATE, HIDDEN = 128, 3e-3, 32
 BETA, GAMMA, ETA = 3e-3, 1.0, 1e-2
+TRAINING, ATTACKED = 2000, 500  # steps of a training, points attacked
 PGD_STEPS = 100  # as figures_2_1 says
 NORMS: tuple[Norm, ...] = ("l2", "linf")
 GRID = tuple(round(0.02 * k, 2) for k in range(1, 9))  # budgets; half of the gap between the arcs is 0.1
