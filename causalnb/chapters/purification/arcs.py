@@ -21,7 +21,8 @@ MIDDLE = len(GRID) // 2  # the budget at which changes are compared
 
 def seen(kind: str, norm: toy.Norm, *, steps: int, points: int, seed: int) -> Attacked:
     """Of a model trained and attacked."""
-    return toy.attacked(toy.trained(kind, steps=steps, seed=seed), *toy.points(points, seed=POINTS), norm)
+    model, some = toy.trained(kind, steps=steps, seed=seed), toy.points(points, seed=POINTS)
+    return toy.attacked(model, *some, norm, steps=toy.PGD_STEPS)
 
 
 def attacked(run: Run, norm: toy.Norm) -> dict[str, list[Attacked]]:

@@ -151,7 +151,7 @@ class Attacked:
         return torch.tensor([0.0, *GRID, GRID[-1] + GRID[0]])[held]
 
 
-def attacked(model: Toy, x: Tensor, y: Tensor, norm: Norm, *, steps: int = PGD_STEPS) -> Attacked:
+def attacked(model: Toy, x: Tensor, y: Tensor, norm: Norm, *, steps: int) -> Attacked:
     """By PGD at no budget and at each of `GRID`, from the points themselves."""
     with torch.no_grad():
         before, chance = model.latents(x), _of_label(model, x, y)

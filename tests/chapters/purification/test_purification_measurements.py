@@ -70,7 +70,7 @@ def test_every_row_of_the_toy_is_measured(book, run):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(toy, "TRAINING", 10)
         patch.setattr(toy, "ATTACKED", 12)
-        patch.setattr(toy, "GRID", toy.GRID[:4])
+        patch.setattr(toy, "PGD_STEPS", 2)
         found = arcs.measured(run)
     rows = [row for row in book.rows if row.decided_by.data == "arcs"]
     assert rows and [row.id for row in rows if not any(row.decides(id) for id in found)] == []
