@@ -97,11 +97,11 @@ def disentangled(found: Found, data: str, readings: Sequence[str]) -> Lines:
 
 def likelihoods(errors: Mapping[str, Tensor], times: Sequence[int]) -> Figure:
     """The mean noise error over time of several kinds of images, [times, n] each, over the clean one's."""
-    clean = errors["clean"].mean(1)
-    lines = {
-        name: dict(zip(times, (one.mean(1) / clean).tolist(), strict=True))
-        for name, one in errors.items()
-        if name != "clean"
+    means = {name: one.mean(1) for name, one in errors.items()}
+    clean = means.pop("clean")
+    lines: dict[str, plots.Curve] = {
+        name: {float(t): float(one) for t, one in zip(times, its / clean, strict=True)}
+        for name, its in means.items()
     }
     return plots.curves(
         {"noise error, times that of clean images": lines}, x="time of the diffusion", ticks=times
@@ -148,7 +148,7 @@ def bounds() -> Figure:
 
 def losses(errors: Tensor) -> Figure:
     """The noise error of each training step."""
-    lines = {"a batch": {k: float(one) for k, one in enumerate(errors)}}
+    lines: dict[str, plots.Curve] = {"a batch": {float(k): float(one) for k, one in enumerate(errors)}}
     return plots.curves({"noise error of a batch": lines}, x="training step")
 
 

@@ -106,9 +106,15 @@ def planted(run: Run, of: Sets) -> Estimates:
     [model] = networks.trained(run, of, "two-stage", seeds=networks.seeds(p)[:1])
     purified = Purified(model, experiments.settings(p, of.train.images, searches=0), p.seed)
     images = of.attacked.images[:PLANTED].to(run.device)
-    asked = {"threat": experiments.threat(p, "linf"), "seed": p.seed}
+    threat = experiments.threat(p, "linf")
     found, could, by_chance = memo(
-        run.store, f"planted behind the purifier on {of.name}", found_planted, purified, images, **asked
+        run.store,
+        f"planted behind the purifier on {of.name}",
+        found_planted,
+        purified,
+        images,
+        threat=threat,
+        seed=p.seed,
     )["counts"].tolist()
     name = f"control.planted.{of.name}"
     return {
@@ -123,7 +129,7 @@ def found_planted(purified: Purified, images: Tensor, *, threat: Threat, seed: i
     """
     asked: dict[str, Any] = {"norm": threat.norm, "eps": threat.eps, "seed": seed}
     attack = partial(attacks.run, "pgd", step=threat.step, steps=threat.steps, **asked)
-    of = planted_control(attack, purified.model, images, features=purified, **asked)
+    of = planted_control(attack, purified, images, features=purified, **asked)
     return {"counts": torch.tensor([of.attack[0], of.attack[1], of.random[0]])}
 
 

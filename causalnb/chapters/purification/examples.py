@@ -48,7 +48,8 @@ def attacked(run: Run, model: CausalDiffusion, some: Images) -> dict[Key, Tensor
     """The images [n, ...] under each attack at each eps: PGD on the encoder, or one through the purifier with
     its noise fixed and known.
     """
-    found, p = {}, run.p
+    p = run.p
+    found: dict[Key, Tensor] = {}
     images, labels = some.images.to(run.device), some.labels.to(run.device)
     for name in EPS:
         eps = float(name)
@@ -79,7 +80,7 @@ def through(
     ends = [searched(judged, one, images, labels, threat, seed=seed) for one in (smooth, past)]
     with torch.no_grad():
         first = judged(ends[0]).argmax(1) != labels
-    return {"images": torch.where(first.view(-1, 1, 1, 1), *ends)}
+    return {"images": torch.where(first.view(-1, 1, 1, 1), ends[0], ends[1])}
 
 
 def stages(
