@@ -106,7 +106,8 @@ def stages(
     ):
         with torch.no_grad():
             named = model(versions[key[:2]]).argmax(1)
-        found[key] = Stage((x + 1) / 2, named, each.argmax(1), each.amax(1))
+        shown = (x + 1) / 2 if key[2] else versions[key[:2]]
+        found[key] = Stage(shown, named, each.argmax(1), each.amax(1))
     return found
 
 
@@ -117,9 +118,9 @@ def tiles(
     names = [f"a {some.classes[int(label)]}" for label in some.labels]
     choices = {
         "image": names,
-        "the attacker knows": list(KNOWS),
-        "eps": list(EPS),
-        "steps of purification": [str(count) for count in STEPS],
+        "attacker knows": list(KNOWS),
+        "eps": list(reversed(EPS)),
+        "steps": [str(count) for count in STEPS],
     }
     made: dict[tuple[str, ...], Tile] = {}
     for (row, name), knows, eps, count in product(enumerate(names), KNOWS, EPS, STEPS):
