@@ -1,5 +1,6 @@
 """Set-up elsewhere: the Makefile, pyproject.toml, constraints.txt and environment.yml say the same."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -24,6 +25,8 @@ PINNED = dict(
     )
 )
 
+INHERITED = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")  # what `make test` tells the make that a test calls
+
 
 def pip_lines():
     return next(one["pip"] for one in ENVIRONMENT["dependencies"] if isinstance(one, dict))
@@ -36,9 +39,15 @@ def test_an_old_python_or_none_is_one_sentence(tmp_path, says, found):
     python = tmp_path / "python-old"
     python.write_text(f"#!/bin/sh\necho '{'it is ' + says if says else ''}'\nexit 1\n")
     python.chmod(0o755)
+    alone = {name: value for name, value in os.environ.items() if name not in INHERITED}
     for target in ("book", "test", "lab"):
         done = subprocess.run(
-            ["make", target, f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True, check=False
+            ["make", target, f"PYTHON={python}"],
+            cwd=tmp_path,
+            env=alone,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         first, *rest = done.stderr.splitlines()
         assert done.returncode and done.stdout == "" and len(rest) == 1 and rest[0].startswith("make: ***")
