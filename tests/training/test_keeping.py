@@ -15,6 +15,8 @@ from causalnb.chapters.ace import networks as ace_networks
 from causalnb.chapters.ace import parameters as ace_parameters
 from causalnb.chapters.bench import networks as bench_networks
 from causalnb.chapters.bench import parameters as bench_parameters
+from causalnb.chapters.purification import networks as purification_networks
+from causalnb.chapters.purification import parameters as purification_parameters
 from causalnb.data import Images
 from causalnb.store import Store, closure, key_digest
 from causalnb.training import Recipe, accuracy, carried_key, cross_entropy, fit, train_or_load
@@ -323,7 +325,9 @@ def test_a_loss_of_another_file_is_not_taken_for_the_package_s_of_the_same_name(
 
 
 def asked_for(monkeypatch, digests):
-    """The keys of carried weights that both chapters ask for at the laptop profile; no data are needed."""
+    """The keys of carried weights that chapters 0 and 1 ask for at the laptop profile and chapter 5 at the
+    quick one; no data are needed.
+    """
     keys = []
 
     def noted(store, name, model, stages, data, *, seeds=None, **rest):
@@ -331,7 +335,8 @@ def asked_for(monkeypatch, digests):
         for seed in seeds or [0]:
             its = [(loss, one.model_copy(update={"seed": one.seed + seed})) for loss, one in stages]
             keys.append(carried_key(name, its, data))
-            outcomes.append(training.Outcome(model, torch.zeros(1), torch.zeros(0), {}))
+            made = model if isinstance(model, nn.Module) else model(seed)
+            outcomes.append(training.Outcome(made, torch.zeros(1), torch.zeros(0), {}))
         return outcomes if seeds else outcomes[0]
 
     monkeypatch.setattr(training, "train_or_load", noted)
@@ -341,25 +346,31 @@ def asked_for(monkeypatch, digests):
         pixels, labels = torch.zeros(1, 1, 28, 28).expand(n, 1, 28, 28), torch.arange(n) % 10
         return Images(name, split, pixels, labels, tuple("0123456789"), digests[name])
 
-    def run(chapter):
-        p = chapter.Parameters.resolve({"profile": "laptop"})
+    def run(chapter, profile="laptop"):
+        p = chapter.Parameters.resolve({"profile": profile})
         return SimpleNamespace(p=p, store=None, device=torch.device("cpu"), load=load)
 
     bench_networks.networks(run(bench_parameters))
     for name in digests:
         ace_networks.trained(run(ace_parameters), name)
         ace_networks.others(run(ace_parameters), name)
+    quick = run(purification_parameters, "quick")
+    of = purification_networks.sets(quick, "shapes")
+    purification_networks.trained(quick, of, "two-stage", seeds=[quick.p.seed])
+    for robust in (False, True):
+        purification_networks.classifiers(quick, of, seeds=[quick.p.seed], robust=robust)
     return keys
 
 
 def test_all_weights_in_the_book_are_those_that_the_chapters_ask_for(monkeypatch, tmp_path):
     entries = Store(WEIGHTS).entries()
     assert (
-        len(entries) == len(list(WEIGHTS.iterdir())) == 15
+        len(entries) == len(list(WEIGHTS.iterdir())) == 18
         and Store(tmp_path, layers=(WEIGHTS,)).verify() == []
     )
     digests = {entry.what.split(" on ")[1].split()[0]: entry.key["data"] for entry in entries}
-    assert set(digests) == {"mnist", "fashion_mnist"}
+    assert set(digests) == {"mnist", "fashion_mnist", "shapes"}
+    del digests["shapes"]  # they are drawn, not loaded
     keys = [key_digest(key) for key in asked_for(monkeypatch, digests)]
-    assert {entry.digest for entry in entries} <= set(keys) and len(keys) == len(set(keys)) == 16
+    assert {entry.digest for entry in entries} <= set(keys) and len(keys) == len(set(keys)) == 19
     assert all(entry.digest == key_digest(entry.key) for entry in entries)
