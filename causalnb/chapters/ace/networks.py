@@ -118,7 +118,9 @@ def generator(run: Run, net: Trained, *, beta: float, seed: int) -> vae.BetaVAE:
 
 
 def generators(run: Run, net: Trained, *, beta: float, seeds: Sequence[int]) -> list[vae.BetaVAE]:
-    """The same with each of the seeds."""
+    """The same with each of the seeds, one after another: two processes with the training set of their own
+    would bring a laptop's run to 4 GB.
+    """
     train, batch = net.train, 64
     epochs = max(1, round(run.p.vae_steps * batch / len(train)))
     recipe = training.Recipe(optimiser="adam", rate=1e-3, epochs=epochs, batch=batch)
@@ -130,7 +132,6 @@ def generators(run: Run, net: Trained, *, beta: float, seeds: Sequence[int]) -> 
         train,
         seeds=seeds,
         device=run.device,
-        workers=workers(train),
     )
     return [cast(vae.BetaVAE, one.model) for one in outcomes]
 
