@@ -1,12 +1,13 @@
-"""Two hundred generated inputs, each with its right outcome: the value, or one sentence. Ten go through a real
-command; none ends in a traceback. How many were asked is told.
+"""Generated inputs at six doors, two hundred and more, each with its right outcome: the value, or one sentence. Ten
+go through a real command; none ends in a traceback. How many were asked at each door is counted and told.
 """
 
-import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,13 +26,15 @@ from causalnb.attacks.suites import Step
 from causalnb.chapters.ace.parameters import Parameters
 
 ROOT = Path(__file__).parents[1]
-COUNTED = {"value": 0, "sentence": 0}
+DOORS = {"command line": 60, "papermill": 15, "evaluate": 50, "load": 30, "cut": 24, "data": 24}
+REAL = 10  # of the command line's and beside them, by a real command
+COUNTED = Counter()  # (door, "value" or "sentence")
 SPACE = st.sampled_from(["", " ", "  "])
 
 
-def generated(n):
+def generated(door):
     return settings(
-        max_examples=n,
+        max_examples=DOORS.get(door, REAL),
         deadline=None,
         derandomize=True,
         database=None,
@@ -39,19 +42,24 @@ def generated(n):
     )
 
 
-def outcome(ask, expected=None):
+def outcome(door, ask, expected=None):
     """What `ask` gives, counted; a refusal must be one sentence, and expected where `expected` is UserError."""
     try:
         found = ask()
     except (UserError, ValueError) as error:
-        COUNTED["sentence"] += 1
+        COUNTED[door, "sentence"] += 1
         text = str(error)
         assert expected is UserError and text.strip() and len(text) < 1000, text
         assert len(text.splitlines()) == (3 if "torch's pickle" in text else 1), text
         return text
-    COUNTED["value"] += 1
+    COUNTED[door, "value"] += 1
     assert expected is not UserError, found
     return found
+
+
+def mostly(right, wrong):
+    """Of the right ones five times in six."""
+    return st.integers(0, 5).flatmap(lambda k: st.sampled_from(right if k else wrong))
 
 
 @st.composite
@@ -71,19 +79,21 @@ def numbers(draw):
     return text, (top / bottom if bottom and 0 < top / bottom <= 1 else None)
 
 
-@generated(60)
+@generated("command line")
 @given(numbers())
 def test_a_parameter_from_the_command_line(case):
     text, value = case
     if text == "٣":  # a digit that Python reads: 3, which is too large
         value = None
     p = outcome(
-        lambda: Parameters.resolve(cli._values([f"eps={text}"], None)), UserError if value is None else None
+        "command line",
+        lambda: Parameters.resolve(cli._values([f"eps={text}"], None)),
+        UserError if value is None else None,
     )
     assert value is None or p.eps == value
 
 
-@generated(15)
+@generated("papermill")
 @given(st.sampled_from(["eps", "seed", "data", "device", "epss", "n_images"]), st.data())
 def test_a_parameter_through_papermill(book, inline, name, more):
     good = {
@@ -96,7 +106,9 @@ def test_a_parameter_through_papermill(book, inline, name, more):
     bad |= {"device": ["meta", "tpu"], "epss": [0.2], "n_images": ["many", 0]}
     right = name in good and more.draw(st.booleans())
     value = more.draw(st.sampled_from((good if right else bad)[name]))
-    done = outcome(lambda: runner.run(runner.chapter("ace"), {name: value}), None if right else UserError)
+    done = outcome(
+        "papermill", lambda: runner.run(runner.chapter("ace"), {name: value}), None if right else UserError
+    )
     assert not right or done.record.parameters[name] == getattr(Parameters.resolve({name: value}), name)
 
 
@@ -105,14 +117,13 @@ NET = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
 LABELS = NET(IMAGES).argmax(dim=1)
 
 
-@generated(45)
+@generated("evaluate")
 @given(
-    st.sampled_from(
-        [0.1, np.float32(0.1), Fraction(1, 10), np.array(0.1), 1e400, 10**400, -1, "x", None, float("nan")]
-    ),
-    st.sampled_from([0, np.int64(3), Fraction(4), 10**31, -1, 1.5, "3"]),
-    st.sampled_from(
-        ["tensor", "array", "list", "double", "half", "bytes", "ragged", "dark", "few labels", "nan labels"]
+    mostly([0.1, np.float32(0.1), Fraction(1, 10), np.array(0.1)], [1e400, 10**400, -1, "x", None, math.nan]),
+    mostly([0, np.int64(3), Fraction(4)], [10**31, -1, 1.5, "3"]),
+    mostly(
+        ["tensor", "array", "list", "double", "half"],
+        ["bytes", "ragged", "dark", "few labels", "nan labels"],
     ),
     st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]),
 )
@@ -136,6 +147,7 @@ def test_evaluate(eps, seed, kind, dtype):
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
     model.load_state_dict(NET.state_dict())
     made = outcome(
+        "evaluate",
         lambda: evaluate(
             model.to(dtype), given_images, labels, norm="linf", eps=eps, suite=[Step("fgsm", {})], seed=seed
         ),
@@ -146,7 +158,7 @@ def test_evaluate(eps, seed, kind, dtype):
         assert torch.equal(asked == LABELS, made.robust) and (made.images - IMAGES).abs().max() <= 0.1 + 1e-3
 
 
-@generated(30)
+@generated("load")
 @given(
     st.lists(st.sampled_from(["module.", "model.", "_orig_mod.", "net.", "a.b."]), max_size=3),
     st.sampled_from(
@@ -176,13 +188,15 @@ def test_load(prefixes, fault):
         if fault == "cut off":
             path.write_bytes(path.read_bytes()[:-9])
         net = outcome(
-            lambda: models.load(path, "LeNet", classes=3, channels=1, size=12), UserError if fault else None
+            "load",
+            lambda: models.load(path, "LeNet", classes=3, channels=1, size=12),
+            UserError if fault else None,
         )
     images = torch.rand(2, 1, 12, 12)
     assert fault or torch.equal(net(images), expected.eval()(images))
 
 
-@generated(20)
+@generated("cut")
 @given(
     st.sampled_from(["0", "1", "2", "", "x", "1.weight", "conv"]),
     st.sampled_from(["", "script", "inference", "array"]),
@@ -193,12 +207,12 @@ def test_cut(layer, how):
     images = IMAGES.numpy() if how == "array" else IMAGES
     with torch.inference_mode(how == "inference"):
         right = layer in ("0", "1", "2") and how != "script"
-        halves = outcome(lambda: models.cut(asked, layer, images), None if right else UserError)
+        halves = outcome("cut", lambda: models.cut(asked, layer, images), None if right else UserError)
     if right:
         assert torch.equal(halves.tail(halves.head(IMAGES)), model(IMAGES))
 
 
-@generated(20)
+@generated("data")
 @given(st.data())
 def test_data(draw):
     names = draw.draw(
@@ -221,57 +235,71 @@ def test_data(draw):
                     file, "TIFF" if fault == "float" else "PNG"
                 )
         right = bool(classes) and place in ("test", "val") and not fault
-        some = outcome(lambda: data.load(root, "test"), None if right else UserError)
+        some = outcome("data", lambda: data.load(root, "test"), None if right else UserError)
     if right:
         numeric = all(name.isdecimal() for name in classes)
         assert list(some.classes) == sorted(classes, key=int if numeric else str)
         assert some.labels.tolist() == list(range(len(classes)))
 
 
-REAL = [
-    (["run", "01", "-p", "eps=9/8"], "eps = 1.125 is not possible"),
-    (["run", "nine"], "nine is not a chapter of this book"),
-    (["run", "01", "-p", "seed=" + "1" * 31], "seed = 1111"),
-    (["run", "01", "-p", "data=cifar10"], "data = 'cifar10' is not possible"),
-    (["judge", "nowhere"], "No record is at nowhere"),
-    (["compare", "nowhere", "x"], "No record is at nowhere"),
-    (["adopt", "_toc.yml"], "_toc.yml is no notebook"),
-    (["convert", "01", "x.md"], "x.md is no place for a notebook"),
-    (
-        ["attack", "--model", "x", "--architecture", "lenet", "--data", "digits", "--eps", "1e400"],
-        "eps = '1e400'",
-    ),
-    (
-        [
-            "attack",
-            "--model",
-            "x",
-            "--architecture",
-            "lenet",
-            "--data",
-            "digits",
-            "--eps",
-            "1",
-            "--device",
-            "meta",
-        ],
-        "device = 'meta'",
-    ),
-]
+WORDS = st.text("abcdefgh-", min_size=1, max_size=12).map(lambda word: f"x{word}")
+ATTACK = ["attack", "--model", "x", "--architecture", "lenet", "--data", "digits", "--eps"]
 
 
-@pytest.mark.parametrize("arguments, sentence", REAL)
-def test_a_real_command(book, arguments, sentence):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "causalnb", *arguments]
-    done = subprocess.run(command, cwd=book(), env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
-    assert done.stderr.startswith(sentence)
-    COUNTED["sentence"] += 1
+@st.composite
+def commands(draw):
+    """Words after `causalnb`, and how what it says begins: on stdout where `right`, else on stderr."""
+    word, text = draw(WORDS), draw(numbers().filter(lambda case: case[1] is None and "\0" not in case[0]))[0]
+    right = draw(st.booleans())
+    return right, *draw(
+        st.sampled_from(
+            [
+                (["convert", "01", f"made-{word}.ipynb"], f"made-{word}.ipynb is ready"),
+                (["convert", "ACE", f"made/{word}.ipynb"], f"made/{word}.ipynb is ready"),
+                (["store", "--verify"], "0 entries are damaged"),
+                (["status"], "01 ace  never run"),
+            ]
+            if right
+            else [
+                (["run", "01", "-p", f"eps={text}"], "eps = "),
+                (["run", word], f"{word} is not a chapter of this book"),
+                (["run", "01", "-p", f"data={word}"], f"{word} is neither a data set nor a folder"),
+                (["run", "01", "-p", f"{word}=1"], f"{word!r} is not a parameter" if "-" in word else word),
+                (["judge", word], f"No record is at {word}"),
+                (["compare", word, "x"], f"No record is at {word}"),
+                (["adopt", f"{word}.ipynb"], f"{word}.ipynb cannot be read"),
+                (["convert", "01", f"{word}.md"], f"{word}.md is no place for a notebook"),
+                ([*ATTACK, draw(st.sampled_from(["x", "1/2/3", "0,3", "1e400", "nan", ""]))], "eps = "),
+                ([*ATTACK, "1", "--device", word], f"device = {word!r}"),
+            ]
+        )
+    )
+
+
+@generated("real")
+@given(commands())
+def test_a_real_command(book, case):
+    right, arguments, said = case
+    with tempfile.TemporaryDirectory() as store:
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "CAUSALNB_STORE": store}
+        command = [sys.executable, "-m", "causalnb", *arguments]
+        done = subprocess.run(
+            command, cwd=book(), env=environment, capture_output=True, text=True, check=False
+        )
+    COUNTED["real command", "value" if right else "sentence"] += 1
+    told, silent = (done.stdout, done.stderr) if right else (done.stderr, done.stdout)
+    assert (done.returncode, silent, len(told.splitlines())) == (0 if right else 1, "", 1), told
+    assert told.startswith(said)
 
 
 def test_how_many_were_asked(capsys):
-    asked = sum(COUNTED.values())
+    asked = Counter()
+    for (door, _), n in COUNTED.items():
+        asked[door] += n
+    if asked.keys() != {*DOORS, "real command"}:
+        pytest.skip("not all doors were asked")
+    words = {word: sum(n for (_, one), n in COUNTED.items() if one == word) for word in ("value", "sentence")}
     with capsys.disabled():
-        print(f" {json.dumps(COUNTED)} of {asked} generated inputs, 0 tracebacks ", end="")
-    assert asked == 0 or min(COUNTED.values()) > 30  # 0: this test runs alone
+        print(f" {dict(asked)}: {asked.total()} generated inputs, {words}, 0 tracebacks ", end="")
+    assert asked == DOORS | {"real command": REAL} and asked.total() >= 200
+    assert all(COUNTED[door, word] for door in asked for word in words) and words["value"] >= 60

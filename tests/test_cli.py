@@ -400,6 +400,27 @@ def test_a_network_of_more_classes_and_its_options_are_asked_for(mine, cheap, mo
     )
 
 
+def test_an_option_reaches_the_architecture_and_the_record(mine, cheap, monkeypatch, capsys):
+    linear, seen = models.ARCHITECTURES["linear"], []
+
+    def chosen(*, classes, channels, size, seed, wide=1.0):
+        seen.append(wide)
+        return linear(classes=classes, channels=channels, size=size, seed=seed)
+
+    monkeypatch.setitem(models.ARCHITECTURES, "linear", chosen)
+    assert causalnb(monkeypatch, capsys, *mine, "--option", "wide=0.5", "--output", "a.json")[0] == 0
+    assert seen == [0.5] and json.loads(Path("a.json").read_text())["options"] == {"wide": "0.5"}
+
+
+def test_adopt_brings_an_edited_cell_back(book, monkeypatch, capsys):
+    causalnb(monkeypatch, capsys, "convert", "01", "in.ipynb")
+    file = Path("in.ipynb")
+    file.write_text(file.read_text().replace("run.finish()", "run.finish()  # mine"))
+    said = causalnb(monkeypatch, capsys, "adopt", "in.ipynb")
+    assert said == (0, ["4 cells as they were, 1 changed, 0 new, 0 gone"], [])
+    assert "\nrun.finish()  # mine\n" in Path("notebooks/01_ace.md").read_text()
+
+
 @pytest.mark.parametrize("name", ["mine", "2024", "a,b", "x{y}", "1e3", "with blank"])
 def test_run_and_attack_take_the_same_folders(mine, cheap, monkeypatch, capsys, name):
     folder(Path(name), *"0123456789")

@@ -71,6 +71,17 @@ def test_images_of_another_type_are_attacked_too(kind, stop):
     assert torch.equal(Net()(made.images.float()).argmax(dim=1) != LABELS, made.found | ~made.correct)
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("stop", [False, True])
+def test_a_search_in_a_model_of_another_type_may_end_at_a_success(kind, stop):
+    model = Net().to(kind)
+    labels = model(IMAGES.to(kind)).argmax(dim=1)
+    given = {"norm": "linf", "eps": 0.05, "step": 0.01, "steps": 5, "seed": 0}
+    made = run("pgd", model, IMAGES, labels, stop=stop, **given)
+    assert made.correct.all() and made.images.dtype == torch.float32 and int(made.found.sum()) > 0
+    assert torch.equal(model(made.images.to(kind)).argmax(dim=1) != labels, made.found)
+
+
 @pytest.mark.parametrize("eps", [np.float64(0.02), Fraction(1, 50), np.array(0.02), Decimal("0.02")])
 def test_a_budget_may_be_any_kind_of_number(eps):
     assert same(evaluated(Net(), eps=eps), evaluated(Net()))
