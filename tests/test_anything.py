@@ -250,7 +250,7 @@ ATTACK = ["attack", "--model", "x", "--architecture", "lenet", "--data", "digits
 def commands(draw):
     """Words after `causalnb`, and how what it says begins: on stdout where `right`, else on stderr."""
     word, text = draw(WORDS), draw(numbers().filter(lambda case: case[1] is None and "\0" not in case[0]))[0]
-    right = draw(st.booleans())
+    right, device = draw(st.booleans()), draw(st.sampled_from(["meta", word]))
     return right, *draw(
         st.sampled_from(
             [
@@ -270,7 +270,7 @@ def commands(draw):
                 (["adopt", f"{word}.ipynb"], f"{word}.ipynb cannot be read"),
                 (["convert", "01", f"{word}.md"], f"{word}.md is no place for a notebook"),
                 ([*ATTACK, draw(st.sampled_from(["x", "1/2/3", "0,3", "1e400", "nan", ""]))], "eps = "),
-                ([*ATTACK, "1", "--device", word], f"device = {word!r}"),
+                ([*ATTACK, "1", "--device", device], f"device = {device!r}"),
             ]
         )
     )
