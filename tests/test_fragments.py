@@ -403,6 +403,11 @@ def lines(source):
     ]
 
 
+def test_of_the_readings_of_a_claim_those_that_are_open_are_told():
+    _, verdicts, run = made([said("claim.T6.a", "S rises")], {"claim.T6.a.x": near(-0.2), "claim.T6.a.y": near(0.0, 1.0)})
+    assert "holds in 0 of 2 readings, open in 1" in lines(fragments.verdicts(verdicts, ("claim",), run))[0]
+
+
 def test_a_claim_stands_in_the_papers_words_over_its_parts():
     _, verdicts, run = made(
         [said(f"claim.T6.{part}", f"S of {part} rises", quote="sparser") for part in ("a", "b")],
@@ -558,6 +563,7 @@ def test_a_whole_table_tells_its_verdict_its_nearest_readings_and_folds_the_rest
     ]
     assert folded.startswith(' class="cn-fold"><summary>The other 6 readings</summary>')
     assert "inside of 2" in told and "1 or more of the 2 cells lie wholly outside" in told
+    assert "The fewest outside are 0 (" in told
 
 
 def test_a_reading_that_is_left_though_all_its_cells_were_run_says_so_in_a_word():

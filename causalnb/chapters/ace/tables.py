@@ -2,7 +2,6 @@
 No number is made here.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from statistics import median
@@ -13,7 +12,7 @@ from torch import Tensor
 from causalnb.chapters.ace import maps as m
 from causalnb.chapters.ace.claims import claim_id, of_true_class
 from causalnb.chapters.ace.experiments import DETECTORS, WEIGHTS
-from causalnb.chapters.ace.measurements import between_id, cell_id, direction, resolved_id
+from causalnb.chapters.ace.measurements import WORDS, between_id, cell_id, resolved_id
 from causalnb.chapters.ace.networks import Latents, Trained
 from causalnb.chapters.ace.readings import key_parts
 from causalnb.chapters.ace.specifications import COMPARISONS, READINGS
@@ -159,27 +158,25 @@ def parts(seen: Mapping[str, Mapping[str, float]], of: str = "logit.1") -> Lines
     ]
 
 
-def two_by_two(sets: Sequence[str], found: Found) -> Lines:
-    """Class by scale: in how many readings and attacks S and TV rise, stay open or fall, over the whole
-    interval.
+def directions(found: Found) -> Lines:
+    """Class by attack, against the clean image and against noise: in how many readings, scores and sets S and
+    TV rise, stay open or fall, over the whole interval.
     """
-    columns = (("T6", ""), ("T8", "raw"), ("T8", "scaled"))
-    lines: Lines = []
-    for data, (of, words) in product(sets, CLASSES.items()):
-        signs = (_signs(found, data, claim, of, scale) for claim, scale in columns)
-        lines.append((f"{called(data)}, {words}", *signs))
-    return lines
+    parts = ("claim", "scale", "of", "attacks", "kind", "word")
+    counts = {tuple(id.parts.get(part, "") for part in parts): int(one.value) for id, one in found.items()}
 
+    def said(*which: str) -> str:
+        return " / ".join(str(counts.get((*which, word), 0)) for word in WORDS)
 
-def _signs(found: Found, data: str, claim: str, of: str, scale: str) -> str:
-    wanted = {"claim": claim, "data": data, "of": of, "scale": scale}
-    some = {id: one for id, one in found.items() if id.kind == "claim" and id.parts["claim"] == claim}
-    signs = Counter(
-        direction(one)
-        for id, one in some.items()
-        if id.parts["attack"] in ATTACKS and {name: id.parts.get(name, "") for name in wanted} == wanted
-    )
-    return " / ".join(str(signs[word]) for word in ("rises", "open", "falls"))
+    return [
+        (
+            f"{CLASSES[of]}, {attacks}{less}",
+            *(said(*one, of, norm, kind) for one in (("T6", ""), ("T8", "raw"), ("T8", "scaled"))),
+        )
+        for of in CLASSES
+        for norm, attacks in (("linf", "FGSM and PGD"), ("l2", "C&W"))
+        for kind, less in (("claim", ""), ("beyond", ", less noise"))
+    ]
 
 
 def trainings(

@@ -7,7 +7,7 @@ import torch
 
 from causalnb import ledger
 from causalnb.chapters.ace import maps as m
-from causalnb.chapters.ace import seed_spread, strength, tables
+from causalnb.chapters.ace import measurements, seed_spread, strength, tables
 from causalnb.chapters.ace.claims import claim_id
 from causalnb.chapters.ace.experiments import DETECTORS, WEIGHTS
 from causalnb.chapters.ace.measurements import between_id, cell_id, resolved_id
@@ -37,7 +37,7 @@ def claim(text):
     return claim_id(kind, ".".join([name, *key[3:]]), data, attack, ".".join(key[:3]))
 
 
-def test_class_by_scale_counts_whole_intervals_above_and_below_nothing():
+def test_class_by_attack_counts_whole_intervals_above_and_below_nothing_over_both_sets():
     found = {
         "claim.T6.mnist.fgsm.R1.logit.true": RISES,
         "claim.T6.mnist.pgd.R3.logit.true": RISES,
@@ -49,7 +49,7 @@ def test_class_by_scale_counts_whole_intervals_above_and_below_nothing():
         "claim.T8.mnist.fgsm.R1.logit.true.raw": FALLS,
         "claim.T8.mnist.fgsm.R1.logit.true.scaled": RISES,
         "claim.T8.mnist.pgd.R1.logit.predicted.scaled": OPEN,
-        # what is no part of it: another claim, what noise does, another set
+        # what is no part of it: another claim, what noise does
         "claim.T7.mnist.fgsm.R1.logit.true": RISES,
         "noise.T6.mnist.fgsm.R1.logit.true": RISES,
         "beyond.T6.mnist.fgsm.R1.logit.true": RISES,
@@ -57,16 +57,15 @@ def test_class_by_scale_counts_whole_intervals_above_and_below_nothing():
     }
     found = {claim(text): one for text, one in found.items()}
     none = "0 / 0 / 0"
-    assert tables.two_by_two(["mnist", "fashion_mnist"], found) == [
-        (
-            "MNIST, true class",
-            "2 / 3 / 1",
-            "0 / 0 / 1",
-            "1 / 0 / 0",
-        ),
-        ("MNIST, predicted class", "0 / 0 / 1", none, "0 / 1 / 0"),
-        ("Fashion-MNIST, true class", "0 / 0 / 1", none, none),
-        ("Fashion-MNIST, predicted class", none, none, none),
+    assert tables.directions(measurements.directions(found)) == [
+        ("true class, FGSM and PGD", "2 / 0 / 1", "0 / 0 / 1", "1 / 0 / 0"),
+        ("true class, FGSM and PGD, less noise", "1 / 0 / 0", none, none),
+        ("true class, C&W", "0 / 3 / 1", none, none),
+        ("true class, C&W, less noise", none, none, none),
+        ("predicted class, FGSM and PGD", "0 / 0 / 1", none, "0 / 1 / 0"),
+        ("predicted class, FGSM and PGD, less noise", none, none, none),
+        ("predicted class, C&W", none, none, none),
+        ("predicted class, C&W, less noise", none, none, none),
     ]
 
 
