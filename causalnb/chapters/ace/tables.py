@@ -159,23 +159,23 @@ def parts(seen: Mapping[str, Mapping[str, float]], of: str = "logit.1") -> Lines
 
 
 def directions(found: Found) -> Lines:
-    """Class by attack, against the clean image and against noise: in how many readings, scores and sets S and
-    TV rise, stay open or fall, over the whole interval.
+    """Class by attack, against the clean image and in brackets against noise: in how many readings, scores
+    and sets S and TV rise, stay open or fall, over the whole interval.
     """
-    parts = ("claim", "scale", "of", "attacks", "kind", "word")
+    parts = ("kind", "claim", "scale", "of", "attacks", "word")
     counts = {tuple(id.parts.get(part, "") for part in parts): int(one.value) for id, one in found.items()}
 
     def said(*which: str) -> str:
         return " / ".join(str(counts.get((*which, word), 0)) for word in WORDS)
 
+    columns = (("T6", ""), ("T8", "raw"), ("T8", "scaled"))
     return [
         (
-            f"{CLASSES[of]}, {attacks}{less}",
-            *(said(*one, of, norm, kind) for one in (("T6", ""), ("T8", "raw"), ("T8", "scaled"))),
+            f"{CLASSES[of]}, {attacks}",
+            *(f"{said('claim', *one, of, norm)} ({said('beyond', *one, of, norm)})" for one in columns),
         )
         for of in CLASSES
         for norm, attacks in (("linf", "FGSM and PGD"), ("l2", "C&W"))
-        for kind, less in (("claim", ""), ("beyond", ", less noise"))
     ]
 
 
