@@ -404,7 +404,9 @@ def lines(source):
 
 
 def test_of_the_readings_of_a_claim_those_that_are_open_are_told():
-    _, verdicts, run = made([said("claim.T6.a", "S rises")], {"claim.T6.a.x": near(-0.2), "claim.T6.a.y": near(0.0, 1.0)})
+    _, verdicts, run = made(
+        [said("claim.T6.a", "S rises")], {"claim.T6.a.x": near(-0.2), "claim.T6.a.y": near(0.0, 1.0)}
+    )
     assert "holds in 0 of 2 readings, open in 1" in lines(fragments.verdicts(verdicts, ("claim",), run))[0]
 
 
