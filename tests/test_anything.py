@@ -19,10 +19,11 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from causalnb import UserError, cli, data, models, runner
+from causalnb import UserError, data, models, runner
 from causalnb.attacks import evaluate
 from causalnb.attacks.suites import Step
 from causalnb.chapters.ace.parameters import Parameters
+from causalnb.cli import typed
 
 ROOT = Path(__file__).parents[1]
 COUNTED = {"value": 0, "sentence": 0}
@@ -78,7 +79,7 @@ def test_a_parameter_from_the_command_line(case):
     if text == "٣":  # a digit that Python reads: 3, which is too large
         value = None
     p = outcome(
-        lambda: Parameters.resolve(cli._values([f"eps={text}"], None)), UserError if value is None else None
+        lambda: Parameters.resolve(typed.values([f"eps={text}"], None)), UserError if value is None else None
     )
     assert value is None or p.eps == value
 

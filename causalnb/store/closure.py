@@ -18,7 +18,7 @@ from causalnb import record
 
 ROOT = Path(causalnb.__file__).parent.parent
 PACKAGE = causalnb.__name__
-UNCOUNTED = {"store", "processes", "statistics", "parameters"}  # unless the maker itself calls them
+UNCOUNTED = {"store", "statistics", "parameters"}  # unless the maker itself calls them
 LEAVES = record.NOT_COMPUTING | UNCOUNTED
 
 
