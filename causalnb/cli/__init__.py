@@ -346,6 +346,28 @@ def book_command(
     print(f"The book is ready: open {paths.short(book.build(execute=execute))}")
 
 
+@app.command()
+def crate(output: Annotated[Path | None, typer.Argument(help="a .zip file")] = None) -> None:
+    """Write the edition as one RO-Crate: site, records, verdicts, notebooks, weights, environment."""
+    from causalnb import __version__
+    from causalnb.book import crate
+
+    print(paths.short(crate.write(paths.book_root(), output or Path(f"causalnb-{__version__}.zip"))))
+
+
+@app.command()
+def changes(
+    since: Annotated[str, typer.Argument(help="an edition, 0.3.0, or what git knows it by")],
+    until: Annotated[str, typer.Argument(help="another", show_default="what is here")] = "",
+) -> None:
+    """Which verdicts changed between two editions, and because of what, as Markdown."""
+    from causalnb.book import changes
+
+    root = paths.book_root()
+    now = changes.at(root, until) if until else changes.judged(root)
+    print(console.plain_lines(changes.markdown(changes.at(root, since), now)), end="")
+
+
 def _of_attack(file: Path) -> bool:
     """Whether a file is the record of an attack: it holds a sanity panel. Nothing heavy is loaded."""
     with suppress(OSError):
