@@ -159,7 +159,7 @@ def _on_cluster(address: str, calls: Iterable[tuple[int, bytes]]) -> Iterator[_A
                 "--nworkers 2 --nthreads 1`."
             )
         futures = [client.submit(_answer, *call, None, pure=False) for call in calls]
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=client.loop):
             try:
                 answer = future.result()
             except KilledWorker:

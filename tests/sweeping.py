@@ -35,31 +35,39 @@ if point == "eps=0.2,seed=0" and not Path("killed.txt").exists():
 """
 
 
-def chapter(book, *cells):
-    """The chapter with some more cells in its middle, in the book of the fixture."""
-    folder, now = book(BEGIN, *cells, END), datetime.now(UTC).isoformat(timespec="seconds")
-    one = runner.chapter("ace")
-    record.Record(
+def template(cells, **values):
+    """A record of the quick profile of ace with these parameters; its one measurement is their sum."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    estimate = exact(float(sum(values.values())))
+    return record.Record(
         chapter="ace",
         profile="quick",
         edition="0",
-        parameters=parameters_of("ace").resolve({}).model_dump(),
-        measurements={"small.eps": record.Measurement(estimate=exact(0.5), what="the budget", data=())},
+        parameters=parameters_of("ace").resolve(values).model_dump(),
+        measurements={
+            "small.eps": record.Measurement(estimate=estimate, what="the budget", data=("digits",))
+        },
         sections=[],
         source_digest="0",
-        sources={"notebook": runner.cells(one)},
+        sources={"notebook": cells},
         environment={"versions": record.versions()},
         seeds=[0],
         device="cpu",
         threads=1,
-        data={},
+        data={"digits": "0"},
         store=[],
         started=now,
         finished=now,
         seconds=1.0,
         cpu_seconds=1.0,
         peak_memory=1,
-    ).write(folder / "template.json")
+    )
+
+
+def chapter(book, *cells):
+    """The chapter with some more cells in its middle, in the book of the fixture."""
+    folder, one = book(BEGIN, *cells, END), runner.chapter("ace")
+    template(runner.cells(one), eps=0.5).write(folder / "template.json")
     return one
 
 

@@ -39,7 +39,7 @@ def test_a_changed_verdict_says_its_cause(other, why):
     before, now = edition("reproduced"), edition("undecided", **other)
     told = changes.markdown(before, {**now, "edition": "2"})
     assert told.startswith("# Verdicts from 1 to 2\n")
-    assert f"- **reproduced → undecided**, 1 rows, because of the {why}:\n  - `T1` Noise hardly" in told
+    assert f"- **reproduced → undecided**, 1 row, because of the {why}:\n  - `T1` Noise hardly" in told
     assert ("kept.a: 0.3 → 0.2" in told) == ("value" in other)
 
 

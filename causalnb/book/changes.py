@@ -91,7 +91,7 @@ def _chapter(before: dict[str, Any], now: dict[str, Any]) -> str:
     )
     lines = []
     for (then, word, why), ids in sorted(groups.items(), key=lambda one: -len(one[1])):
-        lines.append(f"- **{then} → {word}**, {len(ids)} rows, because of the {why}:")
+        lines.append(f"- **{then} → {word}**, {len(ids)} row{'s' * (len(ids) > 1)}, because of the {why}:")
         lines += [f"  - `{id}` {rows[id]['statement']}{_moved(others[id], rows[id])}" for id in ids[:LARGEST]]
         if more := ids[LARGEST:]:
             lines.append(f"  - and {', '.join(f'`{id}`' for id in more)}")
