@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -123,3 +124,19 @@ def test_the_citation_names_this_version_and_what_its_format_asks_for():
     assert str(cited["version"]) == __version__ and cited["type"] in ("software", "dataset")
     assert all(one.keys() & {"name", "family-names"} for one in cited["authors"])
     assert re.fullmatch(r"[A-Za-z0-9.-]+", " ".join(cited["license"]).replace(" ", ""))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/book.yml",
+        "hadolint Containerfile",
+        "cffconvert --validate -i CITATION.cff",
+    ],
+)
+def test_a_tool_that_is_at_hand_finds_no_fault(command):
+    name, *arguments = command.split()
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not on the path")
+    done = subprocess.run([name, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
