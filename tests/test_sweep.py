@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sweeping import LEAVE, chapter, grid, lines, words
 
-from causalnb import UserError, processes, record, runner, sweep
+from causalnb import UserError, cli, processes, record, runner, sweep
 
 ROOT = Path(__file__).parents[1]
 TWELVE = grid(0.1, 0.2, 0.3, 0.4, seeds=3)
@@ -203,3 +203,41 @@ def test_workers_that_cannot_be_are_a_sentence(monkeypatch, given):
     monkeypatch.setenv("CAUSALNB_WORKERS", given)
     with pytest.raises(UserError, match=f"^CAUSALNB_WORKERS = {given} is not possible"):
         processes.map(abs, [1, 2])
+
+
+# The command ----------------------------------------------------------------------------------------------
+
+
+def causalnb(monkeypatch, capsys, *arguments):
+    """Exit code, lines of stdout, lines of stderr of `causalnb sweep`."""
+    monkeypatch.setattr(sys, "argv", ["causalnb", "sweep", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    shown = capsys.readouterr()
+    return int(end.value.code or 0), shown.out.splitlines(), shown.err.splitlines()
+
+
+def test_the_command_makes_the_product_of_a_file_s_points_and_values(book, inline, here, monkeypatch, capsys):
+    chapter(book, "assert eps != 0.2 or seed")
+    Path("points.csv").write_text("eps\n0.1\n0.2\n")
+    asked = ("01", "--points", "points.csv", "-p", "seed=0:2", "--name", "mine")
+    code, out, err = causalnb(monkeypatch, capsys, *asked)
+    assert out == ["ace, 4 points: 3 made, 0 there before, 1 failed; runs/ace/sweep-mine"]
+    assert code == 1 and err[0] == "1 of 4 points failed, the others are there:"
+    assert err[1].startswith("eps=0.2,seed=0: The notebook failed with AssertionError")
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["01"], "A sweep of what? Give values"),
+        (["01", "-p", "eps=0.1", "-p", "eps=0.2"], "A parameter was asked twice"),
+        (["01", "-p", "eps=0.1,-1"], "eps = -1 is not possible"),
+        (["01", "-p", "eps"], "-p eps is not possible: give NAME=VALUE"),
+        (["07", "-p", "eps=0.1"], "07 is not a chapter of this book"),
+    ],
+)
+def test_what_cannot_be_swept_is_one_line(book, here, monkeypatch, capsys, arguments, sentence):
+    code, out, err = causalnb(monkeypatch, capsys, *arguments)
+    assert (code, out, len(err)) == (1, [], 1) and err[0].startswith(sentence)
+    assert not Path("runs").exists()

@@ -132,7 +132,11 @@ class Said:
                         pairs[where] += 1
                         changes[(*where, before, after)] += before != after
         order = [row.id for row in ledger.load(self.swept.chapter).rows]
-        flips = [Flip(*key, n, pairs[key[:4]]) for key, n in changes.items() if n]
+        flips = [
+            Flip(row, name, first, second, before, after, n, pairs[row, name, first, second])
+            for (row, name, first, second, before, after), n in changes.items()
+            if n
+        ]
         return sorted(flips, key=lambda one: (order.index(one.row), list(self.varied).index(one.parameter)))
 
     def figure(self, measurement: str, over: str) -> "Figure":
