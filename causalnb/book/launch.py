@@ -15,7 +15,8 @@ def links(root: Path, one: runner.Chapter, run: runner.Executed | None) -> dict[
 
     root   the book, whose _config.yml may give its repository_url on GitHub, and a repository_branch
     """
-    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8")) or {}
+    file = root / "_config.yml"
+    config = (yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None) or {}
     theme = config.get("sphinx", {}).get("config", {}).get("html_theme_options", {})
     found = GITHUB.fullmatch(theme.get("repository_url") or "")
     if not found:
