@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help book site test edition bench lab check clean
+.PHONY: help book site test edition crate bench lab check clean
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -27,6 +27,10 @@ test: .venv/.test   ## the whole test suite
 
 edition: .venv/.book   ## execute every chapter at the laptop profile (real data, hours) and publish it
 	@for file in notebooks/[0-9]*.md; do $(BIN)/causalnb run $$(basename $$file | cut -c1-2) --profile laptop --publish || exit 1; done
+
+crate: .venv/.book   ## the edition as one RO-Crate, from the published executions and the site
+	@$(PIP) -e '.[crate]'
+	@$(BIN)/causalnb book --no-execute && $(BIN)/causalnb crate
 
 bench: .venv/.base   ## ours against the simple way and the public call, side by side
 	@$(BIN)/python -m benchmarks
@@ -57,7 +61,7 @@ clean:           ## remove the site and the generated pages
 	@touch $@
 
 .venv/.test: .venv/.book
-	@$(PIP) -e '.[book,test,browser]'
+	@$(PIP) -e '.[book,test,browser,cluster,crate]'
 	@touch $@
 
 .venv/.dev: .venv/.test

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from benchmarks import ace, counterfactual, intervention, maps, purification
+from benchmarks import ace, counterfactual, intervention, maps, purification, sweep
 from benchmarks.measure import Comparison, sentence
 from causalnb import UserError
 
@@ -15,7 +15,7 @@ def pairs() -> dict[str, Callable[[], Comparison]]:
     """Every pair by name. Those of attacks and adversarial training need foolbox, and are left out with a
     sentence where it cannot be had.
     """
-    own = (ace, maps, counterfactual, intervention, purification)
+    own = (ace, maps, counterfactual, intervention, purification, sweep)
     known = {name: pair for module in own for name, pair in module.PAIRS.items()}
     try:
         from benchmarks import alignment, attacks

@@ -48,9 +48,11 @@ def say(line: str) -> None:
         print(plain_lines(line), file=sys.stderr, flush=True)
 
 
-def progress(items: Iterable[Item], *, what: str, total: int | None = None) -> Iterator[Item]:
+def progress(
+    items: Iterable[Item], *, what: str, total: int | None = None, shown: bool = True
+) -> Iterator[Item]:
     """Iterate over `items` with a bar on stderr that shows after two seconds and leaves no trace when it
-    ends; none in a file or pipe.
+    ends; none in a file or pipe, or where it is not to be `shown`.
     """
     from tqdm import tqdm
 
@@ -62,7 +64,7 @@ def progress(items: Iterable[Item], *, what: str, total: int | None = None) -> I
             total=total,
             delay=2,
             leave=False,
-            disable=quiet() or not watched,
+            disable=quiet() or not watched or not shown,
             file=sys.stderr,
         )
     )

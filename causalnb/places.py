@@ -64,22 +64,22 @@ def identity(folder: Path) -> tuple[int, int] | None:
 
 
 def settle(
-    part: Path, content: str, home: Path, made: record.Record, found: Container[object], *, own: bool
+    part: Path, content: str, target: Path, made: record.Record, found: Container[object], *, own: bool
 ) -> Path:
     """The folder that holds the finished run of `part` from now on.
 
     content  its notebook as it is to be kept
     found    the folders that were there when it began: none but these is replaced
-    own      whether it takes the profile's own folder, not one with the time behind it
+    own      whether it takes the folder `target`, not one with the time behind its name
     """
-    target, asides = home / made.profile, []
+    asides: list[Path] = []
     try:
         files.write(next(part.glob("*.ipynb")), content)
-        with files.refusals(home):
+        with files.refusals(target.parent):
             if own:
                 asides = put(part, target)
             else:
-                target = files.settle(part, home, f"{made.profile}-{stamp()}")
+                target = files.settle(part, target.parent, f"{target.name}-{stamp()}")
     except UserError as error:
         said = str(error).rstrip(".")
         raise UserError(f"{said}; the run is whole, and kept in {paths.short(part)}.") from None

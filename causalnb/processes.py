@@ -1,7 +1,10 @@
-"""Independent work on all cores: fresh processes by joblib, which stay for the next call, one thread each."""
+"""Independent work on all cores, one thread each: fresh processes by joblib, which stay for the next call, or
+the workers of a Dask cluster. Nothing is scheduled here.
+"""
 
 import os
 import pickle
+import re
 import tempfile
 import threading
 import time
@@ -13,40 +16,71 @@ from functools import cache
 from multiprocessing import parent_process
 from typing import Any, TypeVar
 
-from causalnb import UserError, usage
+from causalnb import UserError, console, usage
 
+WORKERS = "CAUSALNB_WORKERS"  # how many processes at most, or the cluster that has them
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class WorkerEnded(UserError):
+    """A worker process ended before it could answer."""
+
+
 def map(
-    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int | None = None
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int | None = None,
+    apart: bool = False,
+    what: str = "",
 ) -> list[Result]:
     """`[function(item) for item in items]`, side by side; the processes stay for the next call.
 
     workers    at most so many processes (default: one a core); with one, or one item, or inside a worker, all
                happens here
+    apart      never here: one item has another process too
+    what       the name of a bar over the items; none without it
+
+    `CAUSALNB_WORKERS` is a number of processes in place of that of the cores, or dask://HOST:PORT: then the
+    workers of that Dask cluster do the work, one thread each, where they find the same files.
 
     The first item that fails, in their order, surfaces as its exception, with a note that shows it. What had
-    begun by then ends before, so that its work is kept; what had not begun is dropped.
+    begun by then ends before (on a cluster it is not waited for), so that its work is kept; what had not
+    begun is dropped. A worker that is killed is a `WorkerEnded`.
     """
-    work = list(items)
-    if min(len(work), workers or len(work)) <= 1 or parent_process() is not None:
-        return [_noted(function, item) for item in work]
-    import joblib
-
-    workers = min(len(work), workers or joblib.cpu_count())
+    work, (cluster, most) = list(items), _asked()
+    alone = workers == 1 or (not cluster and 1 in (len(work), most))
+    if not work or parent_process() is not None or (alone and not apart):
+        return [_noted(function, item) for item in console.progress(work, what=what, shown=bool(what))]
+    answers: list[_Answer] = []
+    calls = _calls(function, work, answers)
+    source = _on_cluster(cluster, calls) if cluster else _side_by_side(calls, len(work), workers or most)
     try:
-        answers = _ask(function, work, workers)
+        for answer in console.progress(source, what=what, total=len(work), shown=bool(what)):
+            answers.append(answer)
     except BrokenProcessPool:
-        raise UserError(
+        raise WorkerEnded(
             "A worker process ended early (killed, or out of memory): ask for fewer images or workers."
         ) from None
-    usage.heard([one.used for one in answers], workers)
-    for one in answers:
-        if one.traceback:
-            raise pickle.loads(one.content) from _InWorker(one.traceback)
+    answers.sort(key=lambda one: one.place)
+    for answer in answers:
+        if answer.traceback:
+            raise pickle.loads(answer.content) from _InWorker(answer.traceback)
     return [pickle.loads(one.content) for one in answers]
+
+
+def _asked() -> tuple[str, int | None]:
+    """What `CAUSALNB_WORKERS` says: the address of a Dask scheduler, or a number of processes."""
+    given = os.environ.get(WORKERS, "")
+    if re.fullmatch(r"dask://[^/\s]+:\d+", given):
+        return given.replace("dask", "tcp", 1), None
+    if given and not re.fullmatch(r"[1-9]\d{0,3}", given):
+        raise UserError(
+            f"{WORKERS} = {given} is not possible: it is a number of processes from 1 to 9999, or "
+            "dask://HOST:PORT, where a Dask scheduler listens."
+        )
+    return "", int(given) if given else None
 
 
 @dataclass(frozen=True)
@@ -66,47 +100,89 @@ class _InWorker(Exception):
         return f"\n\n{self.args[0]}"
 
 
-def _ask(function: Callable[[Item], Any], work: Sequence[Item], workers: int) -> list[_Answer]:
-    """The answers in the order of the items; after the first failure nothing is begun."""
+def _calls(
+    function: Callable[[Item], Any], work: Sequence[Item], answers: list[_Answer]
+) -> Iterator[tuple[int, bytes]]:
+    """The place and the pickled call of each item, until an answer is a failure."""
+    for place, item in enumerate(work):
+        if any(one.traceback for one in answers):
+            return
+        try:
+            yield place, _dumps((function, item))
+        except Exception as error:  # one that cannot be sent; joblib would wait for it for ever
+            answers.append(_failure(place, error))
+
+
+def _side_by_side(calls: Iterable[tuple[int, bytes]], n: int, workers: int | None) -> Iterator[_Answer]:
+    """The answers of processes on this machine to n calls, as they come."""
     import joblib
 
-    answers: list[_Answer] = []
-    failed = threading.Event()
-
-    def calls() -> Iterator[Any]:
-        for place, item in enumerate(work):
-            if failed.is_set():
-                return
-            try:
-                yield joblib.delayed(_answer)(place, _dumps((function, item)), os.getpid())
-            except Exception as error:  # one that cannot be sent; joblib would wait for it for ever
-                failed.set()
-                answers.append(_failure(place, error))
-
+    workers = min(max(2, n), workers or joblib.cpu_count())
     with joblib.parallel_config("loky", inner_max_num_threads=1):
         parallel = joblib.Parallel(
-            workers,
+            max(2, workers) if n == 1 else workers,  # of one joblib makes this process
             return_as="generator_unordered",
             batch_size=1,
             pre_dispatch="n_jobs",
             max_nbytes=None,
             temp_folder=tempfile.gettempdir(),  # not /dev/shm, which containers keep small
         )
-        for answer in parallel(calls()):
-            answers.append(answer)
+        used = []
+        for answer in parallel(joblib.delayed(_answer)(*call, os.getpid()) for call in calls):
+            used.append(answer.used)
+            yield answer
+    usage.heard(used, workers)
+
+
+def _on_cluster(address: str, calls: Iterable[tuple[int, bytes]]) -> Iterator[_Answer]:
+    """The answers of the workers of a Dask cluster, as they come; the first failure drops what waits."""
+    try:
+        from distributed import Client, KilledWorker, as_completed
+    except ImportError:
+        raise UserError(
+            f"{WORKERS} asks for a Dask cluster, and distributed is not here: `pip install distributed`."
+        ) from None
+    place = address.removeprefix("tcp://")
+    try:
+        client = Client(address, timeout=10, set_as_default=False)
+    except OSError:
+        raise UserError(
+            f"No Dask scheduler answers at {place}: start one with `dask scheduler`, or see to {WORKERS}."
+        ) from None
+    with client:
+        threads = client.nthreads()
+        if not threads or max(threads.values()) > 1:
+            said = "none" if not threads else f"one with {max(threads.values())} threads"
+            raise UserError(
+                f"The Dask cluster at {place} must have workers of one thread each (those of one process "
+                f"share its variables), and it has {said}: start them with `dask worker {address} "
+                "--nworkers 2 --nthreads 1`."
+            )
+        futures = [client.submit(_answer, *call, None, pure=False) for call in calls]
+        for future in as_completed(futures, loop=client.loop):
+            try:
+                answer = future.result()
+            except KilledWorker:
+                raise BrokenProcessPool from None
+            yield answer
             if answer.traceback:
-                failed.set()
-    return sorted(answers, key=lambda one: one.place)
+                return
 
 
-def _answer(place: int, call: bytes, parent: int) -> _Answer:
-    if os.getpid() != parent:
+def _answer(place: int, call: bytes, parent: int | None) -> _Answer:
+    """In a worker: the call's answer. A worker of `parent` on this machine ends with it."""
+    if parent is not None and os.getpid() != parent:
         _end_with(parent)
+    before = os.environ.get(WORKERS)
+    os.environ[WORKERS] = "1"  # whatever starts in here is serial: on a full cluster it would wait for ever
     try:
         function, item = pickle.loads(call)
         return _Answer(place, _dumps(_noted(function, item)), "", usage.own())
     except Exception as error:
         return _failure(place, error)
+    finally:
+        os.environ.pop(WORKERS)
+        os.environ.update({WORKERS: before} if before else {})
 
 
 def _failure(place: int, error: Exception) -> _Answer:

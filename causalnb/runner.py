@@ -55,6 +55,7 @@ class State:
 def check(one: Chapter, values: Mapping[str, Any]) -> Parameters:
     """The resolved parameters, everything that can be refused refused before a kernel starts."""
     p = parameters_of(one.name).resolve(values)
+    _require_tag(one, convert(one), type(p).taken(values))
     if p.device not in ("auto", "cpu"):  # which are always there
         from causalnb import notebook
 
@@ -64,21 +65,21 @@ def check(one: Chapter, values: Mapping[str, Any]) -> Parameters:
     return p
 
 
-def run(one: Chapter, values: Mapping[str, Any]) -> Executed:
+def run(one: Chapter, values: Mapping[str, Any], *, place: Path | None = None) -> Executed:
     """Execute a chapter; its notebook and record appear when it ends well.
 
     Their folder is runs/CHAPTER/PROFILE for a profile as it stands, else runs/CHAPTER/PROFILE-TIME. A run
     that was in PROFILE goes to PROFILE-TIME, unless this one has the same parameters and found it there,
-    untouched.
+    untouched. A `place`, a whole path, stands for runs/CHAPTER/PROFILE whatever the parameters.
 
     raises  UserError where a cell refused something, the notebook failed or left no record of what was asked
-            (it is kept in runs/CHAPTER/failed), or the disk refuses
+            (it is kept in the folder failed beside it), or the disk refuses
     """
     p, node = check(one, values), convert(one)
     values = type(p).taken(values)
-    _require_tag(one, node, values)
-    home = paths.runs_root() / one.name
-    _require_folder(home / p.profile)
+    target = place or paths.runs_root() / one.name / p.profile
+    home = target.parent
+    _require_folder(target)
     places.sweep(home)
     found = {places.identity(folder) for folder in home.glob("[!.]*")} - {None}
     part = files.fresh_folder(home, f".{places.stamp()}-{os.getpid()}")
@@ -87,8 +88,8 @@ def run(one: Chapter, values: Mapping[str, Any]) -> Executed:
         executed = _execute(one, node, values, p, part)
         made = _require_record(one, executed, values)
         keep = True
-        own = set(values) <= {"profile"}
-        folder = places.settle(part, _stripped(executed), home, made, found, own=own)
+        own = place is not None or set(values) <= {"profile"}
+        folder = places.settle(part, _stripped(executed), target, made, found, own=own)
         keep = False
     finally:
         if not keep:
@@ -133,7 +134,7 @@ def _execute(one: Chapter, node: NotebookNode, values: Mapping[str, Any], p: Par
         try:
             with (
                 _one_at_a_time,
-                _environment(**paths.for_kernel(), **environment),
+                surroundings(**paths.for_kernel(), **environment),
                 _stderr_of_programs(heard),
             ):
                 papermill.execute_notebook(
@@ -202,7 +203,8 @@ def _not_asked(one: Chapter, made: record.Record, values: Mapping[str, Any]) -> 
 
 
 @contextmanager
-def _environment(**values: str) -> Iterator[None]:
+def surroundings(**values: str) -> Iterator[None]:
+    """Inside, this process's variables have these values."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -20,10 +20,11 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from causalnb import UserError, cli, data, models, runner
+from causalnb import UserError, data, models, runner
 from causalnb.attacks import evaluate
 from causalnb.attacks.suites import Step
 from causalnb.chapters.ace.parameters import Parameters
+from causalnb.cli import typed
 
 ROOT = Path(__file__).parents[1]
 DOORS = {"command line": 60, "papermill": 15, "evaluate": 50, "load": 30, "cut": 24, "data": 24}
@@ -87,7 +88,7 @@ def test_a_parameter_from_the_command_line(case):
         value = None
     p = outcome(
         "command line",
-        lambda: Parameters.resolve(cli._values([f"eps={text}"], None)),
+        lambda: Parameters.resolve(typed.values([f"eps={text}"], None)),
         UserError if value is None else None,
     )
     assert value is None or p.eps == value

@@ -12,6 +12,7 @@ from torch import nn
 
 from causalnb import UserError, attacks, cli, data, models, record, runner, training
 from causalnb.attacks import panel, report, suites
+from causalnb.cli import typed
 from causalnb.parameters import Parameters
 
 ROOT = Path(__file__).parents[1]
@@ -295,14 +296,14 @@ def test_case_does_not_matter(mine, cheap, monkeypatch, capsys):
     first, second = (json.loads(Path(place.removeprefix("record: ")).read_text()) for place in places)
     assert first["data"] == second["data"] == "digits8" and second["norm"] == "linf"
     pairs = ["data=DIGITS", "device=CPU", "profile=Quick", "variant=Tanh-Average"]
-    p = runner.check(runner.chapter("ACE"), cli._values(pairs, None))
+    p = runner.check(runner.chapter("ACE"), typed.values(pairs, None))
     assert (p.data, p.device, p.profile, p.variant) == ("digits", "cpu", "quick", "tanh-average")
 
 
 @pytest.mark.parametrize("text", ["8/255", "8 / 255", "8/255.", " 8 /255", "8.0/2.55e2", repr(8 / 255)])
 def test_a_budget_is_a_fraction_however_it_is_spelled(book, text):
     assert report.budget(text) == 8 / 255
-    assert runner.check(runner.chapter("ace"), cli._values([f"eps={text}"], None)).eps == 8 / 255
+    assert runner.check(runner.chapter("ace"), typed.values([f"eps={text}"], None)).eps == 8 / 255
 
 
 def test_a_fraction_reaches_the_notebook_and_its_record(book, inline):
@@ -426,7 +427,7 @@ def test_run_and_attack_take_the_same_folders(mine, cheap, monkeypatch, capsys, 
     folder(Path(name), *"0123456789")
     code, _, err = causalnb(monkeypatch, capsys, *mine, "--data", name)
     assert (code, err) == (0, [])
-    p = Plain.resolve(cli._values([f"data={name}"], None))
+    p = Plain.resolve(typed.values([f"data={name}"], None))
     assert p.sets == (name,) and data.require(name) is None
 
 

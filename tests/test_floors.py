@@ -9,9 +9,10 @@ import causalnb
 
 ROOT = Path(causalnb.__file__).parent
 FLOORS = {
-    "__main__": 11,
-    "cli": 10,
-    "book": 9,
+    "__main__": 12,
+    "cli": 11,
+    "book": 10,
+    "sweep": 9,
     "runner": 8,
     "notebook": 7,
     "chapters": 6,
@@ -42,7 +43,7 @@ FLOORS = {
     "usage": 0,
     "vision": 0,
 }
-LIMIT = 6020
+LIMIT = 6680
 
 
 def module_of(file):

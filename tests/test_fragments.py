@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from causalnb import cli, console, fragments, ledger, record, runner
+from causalnb import console, fragments, ledger, record, runner
+from causalnb.cli import typed
 from causalnb.fragments import wording
 from causalnb.parameters import Parameters, parameter
 from causalnb.statistics import Estimate, logic
@@ -857,7 +858,7 @@ def test_a_copied_command_is_read_back_word_for_word(name, value):
     *start, flag, pair = shlex.split(command)
     assert (start, flag) == (["causalnb", "run", "ace", "--profile", "laptop"], "-p")
     if console.plain(name) == name:
-        assert cli._values([pair], None)[name] == (value if isinstance(value, str) else repr(value))
+        assert typed.values([pair], None)[name] == (value if isinstance(value, str) else repr(value))
 
 
 def test_a_shell_runs_nothing_that_a_copied_command_holds(tmp_path):
@@ -872,7 +873,7 @@ def test_a_shell_runs_nothing_that_a_copied_command_holds(tmp_path):
         check=True,
     )
     pairs = [word for word in done.stdout.split("\0") if word[:1] == "p"]
-    assert cli._values(pairs, None) == {"profile": "quick", **changed}
+    assert typed.values(pairs, None) == {"profile": "quick", **changed}
     assert done.stderr == "" and not list(tmp_path.iterdir())
 
 

@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from papermill import PapermillExecutionError
 
-from causalnb import UserError, cli, data, kernel, runner
+from causalnb import UserError, data, kernel, runner
+from causalnb.cli import typed
 from causalnb.parameters import Parameters, parameter
 
 MISSING = (
@@ -154,17 +155,17 @@ VALUES = st.one_of(
 )
 def test_one_name_with_two_values_is_refused_and_with_one_is_kept(name, first, second, profile):
     pairs = [f"{name}={first}", f"{name}={second}"]
-    said = [cli.unquoted(str(value)) for value in (first, second)]
+    said = [typed.unquoted(str(value)) for value in (first, second)]
     asked = [data.listed(text) for text in said] if name == "data" else said
     asked += [profile] if profile and name == "profile" else []
     if len(set(asked)) == 1:
-        found = cli._values(pairs, profile)
+        found = typed.values(pairs, profile)
         assert found[name] == asked[0] and found["profile"] == (
             asked[0] if name == "profile" else profile or "quick"
         )
     else:
         with pytest.raises(UserError, match="were both asked: give one of them"):
-            cli._values(pairs, profile)
+            typed.values(pairs, profile)
 
 
 @generated

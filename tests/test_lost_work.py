@@ -79,7 +79,7 @@ def test_of_runs_that_begin_and_end_in_one_instant_each_is_kept(one, monkeypatch
 
     def end(part, made):
         barrier.wait()
-        places.settle(part, "{}", Path("runs/ace"), made, (), own=not asked)
+        places.settle(part, "{}", Path("runs/ace", made.profile), made, (), own=not asked)
 
     threads = [threading.Thread(target=end, args=each) for each in parts]
     for thread in threads:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import causalnb
 from causalnb import UserError, console, files, fragments, ledger, record, runner
-from causalnb.book import api
+from causalnb.book import api, launch, sweeps
 from causalnb.fragments import wording as ui
 from causalnb.fragments.judged import counted
 from causalnb.parameters import parameters_of
@@ -85,6 +85,8 @@ def write(root: Path) -> None:
             f"<p>{ui.text(each.chapter.title)}</p>{fragments.versions(each.run.record)}" for each in shown
         ),
         "machine.md": "\n\n".join(machine(each.chapter) for each in shown),
+        "sweeps.md": "\n\n".join(f"## {title}\n\n{_raw(content)}" for title, content in sweeps.told())
+        or "No sweep was executed on this machine.",
         "api.md": api.markdown(Path(causalnb.__file__).parents[1], (*names, *FOR_METHOD_USERS)),
     }
     for name, content in contents.items():
@@ -144,6 +146,8 @@ def _chapter(shown: Shown, root: Path, folder: Path) -> None:
         "record.json": "its record",
     }
     links = ", ".join(f"{{download}}`{what} <{name}>`" for name, what in taken.items())
+    opened = launch.links(root, one, shown.run if shown.published else None)
+    links += "".join(f"; [open it in {where}]({address})" for where, address in opened.items())
     node.cells.append(nbformat.v4.new_markdown_cell(f"Take it with you: {links}.", id="downloads"))
     files.write(folder / "page.ipynb", _without_places(nbformat.writes(node), root))
 

@@ -10,12 +10,14 @@ from causalnb.ledger.verdicts import (
     WORDS,
     Placebo,
     ReadingVerdict,
+    Ruling,
     Verdict,
     Word,
     collapse,
     counts,
     judge,
     printed_cells,
+    ruled,
 )
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "Placebo",
     "ReadingVerdict",
     "Row",
+    "Ruling",
     "TableReading",
     "TableRule",
     "Verdict",
@@ -44,5 +47,6 @@ __all__ = [
     "printed_cells",
     "ranked",
     "read_printed",
+    "ruled",
     "wild",
 ]

@@ -1,7 +1,7 @@
 """The verdict that a record earns on each row: computed each time it is shown, stored nowhere."""
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,13 +9,22 @@ from typing import Literal, get_args
 
 from causalnb import UserError
 from causalnb.ledger.rows import PROFILES, Ledger, Row
-from causalnb.ledger.rules import EDGE, CellRule, ClaimRule, FixedRule, TableRule, read_printed
+from causalnb.ledger.rules import (
+    EDGE,
+    CellRule,
+    ClaimRule,
+    FixedRule,
+    ShownRule,
+    TableRule,
+    read_printed,
+)
 from causalnb.ledger.tables import TableReading, fits_permuted, ranked
 from causalnb.record import Measurement, Record
 from causalnb.statistics import Estimate
 from causalnb.trainings import EVERY
 
 Word = Literal["reproduced", "not reproduced", "undecided", "cannot judge", "transferred", "not run"]
+Ruling = Literal["holds", "fails", "open"]
 WORDS: tuple[Word, ...] = get_args(Word)
 SYMBOLS: dict[Word, str] = dict(zip(WORDS, "✓✕◐⊘→○", strict=True))
 
@@ -100,6 +109,22 @@ def _placebo(verdicts: Mapping[str, Verdict], row: Row) -> Placebo:
         met=tuple(id for id, word in its.items() if word == "reproduced"),
         lacking=tuple(id for id, word in its.items() if word is None),
     )
+
+
+def ruled(ledger: Ledger, record: Record) -> dict[str, Ruling]:
+    """What the rule of each row says of a record's own numbers, whatever their data, profile, parameters and
+    controls: it holds, or fails, for every measurement that concerns the row, or else is open.
+
+    returns   by row; those that no measurement concerns, or whose rule takes none alone, are left out
+    """
+    said: dict[str, set[Word]] = defaultdict(set)
+    for id, one in record.measurements.items():
+        for row in ledger.decided_by(id):
+            if not isinstance(row.rule, TableRule | FixedRule | ShownRule):
+                bare = row.model_copy(update={"controls": ()})
+                said[row.id].add(_reading(bare, id, one.estimate, {}).word)
+    rulings: dict[Word, Ruling] = {"reproduced": "holds", "not reproduced": "fails"}
+    return {row.id: rulings.get(collapse(said[row.id]), "open") for row in ledger.rows if row.id in said}
 
 
 def counts(verdicts: Iterable[Verdict]) -> dict[Word, int]:

@@ -59,6 +59,8 @@ NOT_COMPUTING = {
     "cli",
     "lazy",
     "usage",
+    "processes",
+    "sweep",
 }
 
 

@@ -4,7 +4,6 @@ comes at once; a UserError ends it with one sentence and exit code 1.
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import io
 import os
@@ -12,11 +11,12 @@ import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from causalnb import UserError, console, paths
+from causalnb.cli import sweeps, typed
 
 if TYPE_CHECKING:
     from causalnb.store import Store
@@ -27,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A book that runs: execute, judge and compare its chapters.",
 )
+app.add_typer(sweeps.app, name="sweep")
 Name = Annotated[str, typer.Argument(help="the chapter, by name or number: ace, 01")]
 Values = Annotated[
     list[str] | None,
@@ -59,7 +60,7 @@ def run(
     """Execute a chapter and leave its notebook and record under runs/."""
     from causalnb import runner
 
-    one, values = runner.chapter(name), _values([*(parameter or [])], profile)
+    one, values = runner.chapter(name), typed.values(parameter or (), profile)
     if publish:
         runner.require_publishable(one, values)
     done = runner.run(one, values)
@@ -118,8 +119,8 @@ def status() -> None:
 
 @app.command()
 def compare(first: Path, second: Path) -> None:
-    """Two records, measurement by measurement: both values, the difference, and same, different or not
-    comparable.
+    """Two records, or the folders of two sweeps, measurement by measurement: both values, the difference, and
+    same, different or not comparable.
     """
     from causalnb import record
 
@@ -130,6 +131,10 @@ def compare(first: Path, second: Path) -> None:
         rows = record.compare(records.measured(one), records.measured(other))
         for name in records.differing(records.asked(one), records.asked(other)):
             console.tell(f"asked: {name}  {one.get(name)}  {other.get(name)}")
+    elif all((one / "points.csv").is_file() for one in (first, second)):
+        from causalnb import sweep
+
+        rows = sweep.compare(sweep.find(str(first)), sweep.find(str(second)))
     else:
         rows = record.compare(record.read(first), record.read(second))
     for row in rows:
@@ -254,7 +259,7 @@ def attack(
             mean=mean,
             std=std,
             classes=classes,
-            options=dict(_pair(text, "--option", "width=0.5") for text in option or ()),
+            options=dict(typed.pair(text, "--option", "width=0.5") for text in option or ()),
         ),
         output,
         tell=console.tell,
@@ -341,43 +346,30 @@ def book_command(
     print(f"The book is ready: open {paths.short(book.build(execute=execute))}")
 
 
+@app.command()
+def crate(output: Annotated[Path | None, typer.Argument(help="a .zip file")] = None) -> None:
+    """Write the edition as one RO-Crate: site, records, verdicts, notebooks, weights, environment."""
+    from causalnb import __version__
+    from causalnb.book import crate
+
+    print(paths.short(crate.write(paths.book_root(), output or Path(f"causalnb-{__version__}.zip"))))
+
+
+@app.command()
+def changes(
+    since: Annotated[str, typer.Argument(help="an edition, 0.3.0, or what git knows it by")],
+    until: Annotated[str, typer.Argument(help="another", show_default="what is here")] = "",
+) -> None:
+    """Which verdicts changed between two editions, and because of what, as Markdown."""
+    from causalnb.book import changes
+
+    root = paths.book_root()
+    now = changes.at(root, until) if until else changes.judged(root)
+    print(console.plain_lines(changes.markdown(changes.at(root, since), now)), end="")
+
+
 def _of_attack(file: Path) -> bool:
     """Whether a file is the record of an attack: it holds a sanity panel. Nothing heavy is loaded."""
     with suppress(OSError):
         return file.is_file() and b'"panel": [' in file.read_bytes()
     return False
-
-
-def _pair(text: str, flag: str, example: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UserError(f"{flag} {text} is not possible: give NAME=VALUE, for example {flag} {example}.")
-    return name, value
-
-
-def unquoted(text: str) -> str:
-    """What a quoted Python text says, else the text itself: commands that the book shows quote what could
-    not be seen whole.
-    """
-    with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-        said = ast.literal_eval(text)
-        return said if isinstance(said, str) else text
-    return text
-
-
-def _values(pairs: list[str], profile: str | None) -> dict[str, Any]:
-    """NAME=VALUE pairs, the values as they were typed; the profile is quick unless one is asked for."""
-    asked = [] if profile is None else [("profile", profile)]
-    asked += [_pair(text, "-p", "n_images=20") for text in pairs]
-    found: dict[str, Any] = {}
-    for name, typed in asked:
-        value = unquoted(typed)
-        if found.setdefault(name, value) != value:
-            raise UserError(
-                f"{name} = {found[name]!r} and {name} = {value!r} were both asked: give one of them."
-            )
-    if "data" in found:
-        from causalnb import data
-
-        found["data"] = data.listed(found["data"])
-    return {"profile": "quick", **found}

@@ -1,0 +1,22 @@
+"""Many executions of one chapter over values of its parameters: what is asked, how it is
+executed, what it says.
+"""
+
+from causalnb.sweep.points import from_file, listed, product, safe
+from causalnb.sweep.running import Outcome, Sweep, run
+from causalnb.sweep.said import Flip, Said, compare, every, find
+
+__all__ = [
+    "Flip",
+    "Outcome",
+    "Said",
+    "Sweep",
+    "compare",
+    "every",
+    "find",
+    "from_file",
+    "listed",
+    "product",
+    "run",
+    "safe",
+]
