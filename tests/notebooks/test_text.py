@@ -1,8 +1,10 @@
 """What the text of every chapter keeps to; nothing is executed."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from causalnb import runner
 from causalnb.notebook import parameters_of
@@ -58,3 +60,21 @@ def test_prose_types_no_measured_number(one):
     text = re.sub(r"```.*?```|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\"[^\"]*\"|\{measured\}", "", text, flags=re.S)
     assert re.findall(r"[^.\n]*\d\.\d{2,}[^.\n]*|[^.\n]*\d ?%[^.\n]*", text) == []
     assert re.findall(r"(?i)\b(?:best|outperforms?|superior|state of the art|significantly)\b", text) == []
+
+
+def test_the_cell_of_two_claims_ends_well_where_an_attack_moves_no_pixel_by_a_tenth(capsys):
+    [source] = [c.source for c in code(runner.chapter("ace")) if "T12 AUC" in c.source]
+    clean, true = torch.rand(3, 1, 4, 4), torch.zeros(3)
+    maps = {"R3m.logit.true": torch.rand(3, 4, 4)}
+    known = {
+        "torch": torch,
+        "clean": clean,
+        "attacked": clean + 0.05,
+        "change": torch.full((3, 16), 0.05),
+        "pgd": SimpleNamespace(maps=maps),
+        "model": lambda images: torch.eye(10)[:3],
+        "true": true,
+        "roc_auc_score": None,  # never called
+    }
+    exec(source, known)  # noqa: S102 -- a cell of the page
+    assert "T12 AUC: nan" in capsys.readouterr().out
