@@ -242,6 +242,9 @@ def test_only_stale_quick_runs_are_executed_and_the_end_says_which_and_how_often
     assert asked == ["ace"]
     assert last(True) == "executed ace once, 42 s"
     assert asked == ["ace", "ace"]
+    publish(small, "book/published/ace/quick-cpu")
+    assert last(True) == "executed nothing", "a fresh one that the book carries is not made again"
+    assert asked == ["ace", "ace"]
 
 
 def test_this_machine_stands_beside_the_published_execution_of_its_profile(small):
