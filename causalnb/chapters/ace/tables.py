@@ -166,7 +166,7 @@ def directions(found: Found) -> Lines:
     counts = {tuple(id.parts.get(part, "") for part in parts): int(one.value) for id, one in found.items()}
 
     def said(*which: str) -> str:
-        return " / ".join(str(counts.get((*which, word), 0)) for word in WORDS)
+        return "/".join(str(counts.get((*which, word), 0)) for word in WORDS)
 
     columns = (("T6", ""), ("T8", "raw"), ("T8", "scaled"))
     return [

@@ -56,11 +56,11 @@ def test_class_by_attack_counts_whole_intervals_above_and_below_nothing_over_bot
         "claim.T6.fashion_mnist.fgsm.R1.logit.true": FALLS,
     }
     found = {claim(text): one for text, one in found.items()}
-    none = "0 / 0 / 0"
+    none = "0/0/0"
     assert tables.directions(measurements.directions(found)) == [
-        ("true class, FGSM and PGD", "2 / 0 / 1 (1 / 0 / 0)", f"0 / 0 / 1 ({none})", f"1 / 0 / 0 ({none})"),
-        ("true class, C&W", f"0 / 3 / 1 ({none})", f"{none} ({none})", f"{none} ({none})"),
-        ("predicted class, FGSM and PGD", f"0 / 0 / 1 ({none})", f"{none} ({none})", f"0 / 1 / 0 ({none})"),
+        ("true class, FGSM and PGD", "2/0/1 (1/0/0)", f"0/0/1 ({none})", f"1/0/0 ({none})"),
+        ("true class, C&W", f"0/3/1 ({none})", f"{none} ({none})", f"{none} ({none})"),
+        ("predicted class, FGSM and PGD", f"0/0/1 ({none})", f"{none} ({none})", f"0/1/0 ({none})"),
         ("predicted class, C&W", *[f"{none} ({none})"] * 3),
     ]
 
