@@ -1,5 +1,6 @@
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -135,11 +136,12 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was(book, two):
     before = Counter(lines("begun.txt"))
     assert process.returncode == -9 and lines("killed.txt")
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert f"6 points: {6 - len(lines('killed.txt'))} made" in done.stdout
-    more = Counter(lines("begun.txt")) - before
-    assert set(more) == {f"eps={e},seed={s}" for e in (0.1, 0.2, 0.3) for s in (0, 1)} - set(
-        lines("killed.txt")
+    made, there = map(
+        int, re.search(r"6 points: (\d) made, (\d) there before, 0 failed", done.stdout).groups()
     )
+    assert made + there == 6 and there >= len(lines("killed.txt")), "one may have ended beside the kill"
+    more = set(Counter(lines("begun.txt")) - before)
+    assert len(more) == made and not more & set(lines("killed.txt"))
 
 
 # A Dask cluster -------------------------------------------------------------------------------------------
