@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.measure import Comparison
-from causalnb import processes, runner, sweep
+from causalnb import paths, processes, runner, sweep
 
 TEXT = """---
 jupytext: {text_representation: {extension: .md, format_name: myst}}
@@ -51,14 +51,14 @@ def book() -> Iterator[runner.Chapter]:
         Path("notebooks").mkdir()
         Path("_toc.yml").touch()
         Path("notebooks/01_ace.md").write_text(TEXT)
-        with runner.surroundings(CAUSALNB_STORE=str(Path(folder, "store")), PYTHONPATH=str(ROOT)):
+        with paths.surroundings(CAUSALNB_STORE=str(Path(folder, "store")), PYTHONPATH=str(ROOT)):
             yield runner.chapter("ace")
 
 
 def swept(one: runner.Chapter, workers: int) -> float:
     """Wall seconds of a sweep over seeds by so many workers."""
     began = time.perf_counter()
-    with runner.surroundings(**{processes.WORKERS: str(workers)}):
+    with paths.surroundings(**{processes.WORKERS: str(workers)}):
         sweep.run(one, [{"seed": seed} for seed in range(POINTS)], f"by{workers}")
     return time.perf_counter() - began
 

@@ -48,11 +48,9 @@ def say(line: str) -> None:
         print(plain_lines(line), file=sys.stderr, flush=True)
 
 
-def progress(
-    items: Iterable[Item], *, what: str, total: int | None = None, shown: bool = True
-) -> Iterator[Item]:
+def progress(items: Iterable[Item], *, what: str, total: int | None = None) -> Iterator[Item]:
     """Iterate over `items` with a bar on stderr that shows after two seconds and leaves no trace when it
-    ends; none in a file or pipe, or where it is not to be `shown`.
+    ends; none in a file or pipe, or without a name in `what`.
     """
     from tqdm import tqdm
 
@@ -64,7 +62,7 @@ def progress(
             total=total,
             delay=2,
             leave=False,
-            disable=quiet() or not watched or not shown,
+            disable=quiet() or not watched or not what,
             file=sys.stderr,
         )
     )

@@ -6,6 +6,8 @@ kernel, which runs elsewhere.
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from platformdirs import user_cache_path, user_data_path
@@ -30,6 +32,21 @@ def for_kernel() -> dict[str, str]:
     """The variables by which a kernel finds what this process finds: whole paths, the user's folder."""
     given = {name: str(found) for name in VARIABLES if (found := _given(name))}
     return {TYPED_IN: str(typed("")), **given}
+
+
+@contextmanager
+def surroundings(**values: str) -> Iterator[None]:
+    """Inside, this process's variables have these values."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _given(variable: str) -> Path | None:

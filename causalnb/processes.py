@@ -16,7 +16,7 @@ from functools import cache
 from multiprocessing import parent_process
 from typing import Any, TypeVar
 
-from causalnb import UserError, console, usage
+from causalnb import UserError, console, paths, usage
 
 WORKERS = "CAUSALNB_WORKERS"  # how many processes at most, or the cluster that has them
 Item = TypeVar("Item")
@@ -52,12 +52,12 @@ def map(
     work, (cluster, most) = list(items), _asked()
     alone = workers == 1 or (not cluster and 1 in (len(work), most))
     if not work or parent_process() is not None or (alone and not apart):
-        return [_noted(function, item) for item in console.progress(work, what=what, shown=bool(what))]
+        return [_noted(function, item) for item in console.progress(work, what=what)]
     answers: list[_Answer] = []
     calls = _calls(function, work, answers)
     source = _on_cluster(cluster, calls) if cluster else _side_by_side(calls, len(work), workers or most)
     try:
-        for answer in console.progress(source, what=what, total=len(work), shown=bool(what)):
+        for answer in console.progress(source, what=what, total=len(work)):
             answers.append(answer)
     except BrokenProcessPool:
         raise WorkerEnded(
@@ -117,10 +117,10 @@ def _side_by_side(calls: Iterable[tuple[int, bytes]], n: int, workers: int | Non
     """The answers of processes on this machine to n calls, as they come."""
     import joblib
 
-    workers = min(max(2, n), workers or joblib.cpu_count())
+    workers = 2 if n == 1 else min(n, workers or joblib.cpu_count())  # of one joblib makes this process
     with joblib.parallel_config("loky", inner_max_num_threads=1):
         parallel = joblib.Parallel(
-            max(2, workers) if n == 1 else workers,  # of one joblib makes this process
+            workers,
             return_as="generator_unordered",
             batch_size=1,
             pre_dispatch="n_jobs",
@@ -173,16 +173,13 @@ def _answer(place: int, call: bytes, parent: int | None) -> _Answer:
     """In a worker: the call's answer. A worker of `parent` on this machine ends with it."""
     if parent is not None and os.getpid() != parent:
         _end_with(parent)
-    before = os.environ.get(WORKERS)
-    os.environ[WORKERS] = "1"  # whatever starts in here is serial: on a full cluster it would wait for ever
-    try:
-        function, item = pickle.loads(call)
-        return _Answer(place, _dumps(_noted(function, item)), "", usage.own())
-    except Exception as error:
-        return _failure(place, error)
-    finally:
-        os.environ.pop(WORKERS)
-        os.environ.update({WORKERS: before} if before else {})
+    # Whatever starts in here is serial: on a full cluster it would wait for ever.
+    with paths.surroundings(**{WORKERS: "1"}):
+        try:
+            function, item = pickle.loads(call)
+            return _Answer(place, _dumps(_noted(function, item)), "", usage.own())
+        except Exception as error:
+            return _failure(place, error)
 
 
 def _failure(place: int, error: Exception) -> _Answer:

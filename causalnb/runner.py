@@ -54,15 +54,20 @@ class State:
 
 def check(one: Chapter, values: Mapping[str, Any]) -> Parameters:
     """The resolved parameters, everything that can be refused refused before a kernel starts."""
-    p = parameters_of(one.name).resolve(values)
-    _require_tag(one, convert(one), type(p).taken(values))
+    return _checked(one, values)[0]
+
+
+def _checked(one: Chapter, values: Mapping[str, Any]) -> tuple[Parameters, NotebookNode]:
+    """The same, and the notebook that takes them."""
+    p, node = parameters_of(one.name).resolve(values), convert(one)
+    _require_tag(one, node, type(p).taken(values))
     if p.device not in ("auto", "cpu"):  # which are always there
         from causalnb import notebook
 
         notebook.find_device(p.device)
     for name in p.sets:
         data.require(name)
-    return p
+    return p, node
 
 
 def run(one: Chapter, values: Mapping[str, Any], *, place: Path | None = None) -> Executed:
@@ -75,7 +80,7 @@ def run(one: Chapter, values: Mapping[str, Any], *, place: Path | None = None) -
     raises  UserError where a cell refused something, the notebook failed or left no record of what was asked
             (it is kept in the folder failed beside it), or the disk refuses
     """
-    p, node = check(one, values), convert(one)
+    p, node = _checked(one, values)
     values = type(p).taken(values)
     target = place or paths.runs_root() / one.name / p.profile
     home = target.parent
@@ -134,7 +139,7 @@ def _execute(one: Chapter, node: NotebookNode, values: Mapping[str, Any], p: Par
         try:
             with (
                 _one_at_a_time,
-                surroundings(**paths.for_kernel(), **environment),
+                paths.surroundings(**paths.for_kernel(), **environment),
                 _stderr_of_programs(heard),
             ):
                 papermill.execute_notebook(
@@ -200,21 +205,6 @@ def _not_asked(one: Chapter, made: record.Record, values: Mapping[str, Any]) -> 
         for name, value in values.items()
         if value is not None and made.parameters.get(name) != value
     )
-
-
-@contextmanager
-def surroundings(**values: str) -> Iterator[None]:
-    """Inside, this process's variables have these values."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _failure(error: Any, executed: Path) -> UserError:

@@ -4,7 +4,7 @@ executed, what it says.
 
 from causalnb.sweep.points import from_file, listed, product, safe
 from causalnb.sweep.running import Outcome, Sweep, run
-from causalnb.sweep.said import Flip, Said, compare, every, find
+from causalnb.sweep.said import Flip, Said, compare, find
 
 __all__ = [
     "Flip",
@@ -12,7 +12,6 @@ __all__ = [
     "Said",
     "Sweep",
     "compare",
-    "every",
     "find",
     "from_file",
     "listed",

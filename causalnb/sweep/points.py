@@ -3,6 +3,7 @@ executed.
 """
 
 import csv
+import io
 import itertools
 import math
 import re
@@ -79,11 +80,9 @@ def to_file(points: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """Write points such that `from_file` reads them."""
     names = list(dict.fromkeys(name for point in points for name in point))
     lines = [names, *([str(point.get(name, "")) for name in names] for point in points)]
-    return files.write(path, "".join(",".join(map(_cell, line)) + "\n" for line in lines))
-
-
-def _cell(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"' if re.search(r'[,"\n]', text) else text
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return files.write(path, text.getvalue())
 
 
 def named(point: Mapping[str, Any]) -> str:

@@ -141,7 +141,7 @@ def _point(task: _Task) -> Outcome:
         )
     with (
         contextlib.chdir(task.book),
-        runner.surroundings(**task.variables),
+        paths.surroundings(**task.variables),
         locks.alone(task.lock, f"the point {task.place.name}"),
     ):
         outcome, one = task.read(), runner.chapter(task.chapter)

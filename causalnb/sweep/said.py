@@ -66,9 +66,7 @@ class Said:
         for name in dict.fromkeys(name for point in self.swept.points.values() for name in point):
             values = {one.parameters[name] for one in self.records.values() if name in one.parameters}
             if len(values) > 1:
-                found[name] = sorted(
-                    values, key=lambda v: (0, v) if isinstance(v, int | float) else (1, str(v))
-                )
+                found[name] = sorted(values, key=_order)
         return found
 
     def at(self, point: str) -> dict[str, Any]:
@@ -183,11 +181,6 @@ def find(name: str) -> Said:
             raise UserError(f"{name} {told}: give one of {_several(known)}.")
         folder = named[0]
     return _read(folder.resolve())
-
-
-def every() -> list[Said]:
-    """All sweeps of this machine, by chapter and name."""
-    return [_read(file.parent) for file in sorted(paths.runs_root().glob("*/sweep-*/points.csv"))]
 
 
 def compare(first: Said, second: Said) -> list[Comparison]:
